@@ -1,0 +1,33 @@
+"""What can be wrong with an image or a model file.
+
+ArtifactError
+├── ImageError                what `artifact.pixels` raises, and nothing else
+│   ├── ImageTooLarge         more bytes or header pixels than the limits allow
+│   ├── UnsupportedImage      not an image format, or a pixel type, that Salver reads
+│   └── CorruptImage          a format it reads, but truncated or damaged
+└── ModelFileError            the ONNX file or its manifest cannot be used
+"""
+
+
+class ArtifactError(Exception):
+    """The root: its text is one plain sentence that a person can act on."""
+
+
+class ImageError(ArtifactError):
+    """The bytes give no pixels."""
+
+
+class ImageTooLarge(ImageError):
+    """More bytes or header pixels than the limits allow; raised before any pixel is decoded."""
+
+
+class UnsupportedImage(ImageError):
+    """Not an image format, or a pixel type, that Salver reads."""
+
+
+class CorruptImage(ImageError):
+    """A format that Salver reads, but truncated or damaged."""
+
+
+class ModelFileError(ArtifactError):
+    """The ONNX file or its manifest cannot be used."""

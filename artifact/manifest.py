@@ -1,0 +1,132 @@
+"""The manifest: what `model.onnx` says about itself, as JSON in its `metadata_props["salver"]`.
+
+This module is the only definition. Training writes it, the service reads it. An optional new field keeps
+`SCHEMA_VERSION`, so unknown fields are ignored; anything else bumps it, so another version is refused.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from artifact.errors import ModelFileError
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "salver"
+INPUT_NAME = "pixels"
+OUTPUT_NAME = "logits"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+def _nfc(label: str) -> str:
+    if not label or unicodedata.normalize("NFC", label) != label:
+        raise ValueError(f"label {label!r} is empty or not in Unicode form NFC")
+    return label
+
+
+Label = Annotated[str, AfterValidator(_nfc)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+class PixelSpec(Frozen):
+    """How an image becomes the graph's input: uint8 [height, width, 3], sRGB."""
+
+    height: Side
+    width: Side
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    shorter_side: Side | None = None
+    """With `crop`: the shorter side in pixels before the centre is cut out; None with the other modes."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    """sRGB colour behind transparent pixels and around padded images."""
+
+    @model_validator(mode="after")
+    def _crop_lies_inside(self) -> Self:
+        if (self.resize == "crop") != (self.shorter_side is not None):
+            raise ValueError("shorter_side goes with resize 'crop' and with no other mode")
+        if self.shorter_side is not None and self.shorter_side < max(self.height, self.width):
+            raise ValueError(f"shorter_side {self.shorter_side} is less than the crop {self.height} x {self.width}")
+        return self
+
+
+class Golden(Frozen):
+    """A rendered test card and the answer that training's own code gave for it: the service's warm-up must repeat it."""
+
+    image: Base64Bytes
+    logits: dict[Label, float]
+    tolerance: Annotated[float, Field(gt=0)]
+
+
+class Parity(Frozen):
+    """What the export gate measured between torch and onnxruntime on real validation images."""
+
+    images: int
+    batch_sizes: tuple[int, ...]
+    max_logit_difference: float
+    tolerance: float
+
+
+class Provenance(Frozen):
+    """Where the model comes from."""
+
+    data_fingerprint: str
+    counts: dict[Label, int]
+    seed: int
+    versions: dict[str, str]
+    git_revision: str | None = None
+    metrics: dict[str, float]
+    parity: Parity
+
+
+class Manifest(Frozen):
+    """The whole manifest; `labels` are in the order of the graph's output."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    pixels: PixelSpec
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    thresholds: dict[Label, float] | None = None
+    head: Literal["softmax", "svm"] = "softmax"
+    base: str
+    weights: str
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    golden: Golden
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _labels_agree(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label occurs twice")
+        if set(self.golden.logits) != set(self.labels):
+            raise ValueError("the golden answer names other labels than the model")
+        if self.thresholds is not None and not set(self.thresholds) <= set(self.labels):
+            raise ValueError("a threshold names a label that the model does not have")
+        return self
+
+    def to_metadata(self) -> dict[str, str]:
+        """The entry for the ONNX file's `metadata_props`."""
+        return {METADATA_KEY: self.model_dump_json(exclude_none=True)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """Read it back. Raises ModelFileError when it is absent, of another schema version, or not valid."""
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ModelFileError(
+                f"The ONNX file has no metadata entry '{METADATA_KEY}': it was not exported by Salver. "
+                "Export it with 'salver train'."
+            )
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "manifest"
+            raise ModelFileError(
+                f"The model's manifest is not valid: {where}: {first['msg']}. This Salver reads schema version "
+                f"{SCHEMA_VERSION}; export the model again with this version of Salver."
+            ) from error

@@ -1,0 +1,1 @@
+"""Everything before the model file: data set, nets, fit, evaluation, export."""
