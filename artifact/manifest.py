@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, 
 
 from artifact.errors import ModelFileError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 METADATA_KEY = "salver"
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"

@@ -1,0 +1,55 @@
+"""The `salver` command: it lists the sub-commands and imports a room only when one of its commands is called."""
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import typer
+
+
+class Command(NamedTuple):
+    """Where a sub-command's function lies, the extra that it needs, and its line in the list."""
+
+    module: str
+    extra: str
+    help: str
+
+
+COMMANDS = {
+    "sample": Command("training.commands", "train", "Render the tableware sample: bowl, cup, cutlery, plate."),
+    "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
+    "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
+    "score": Command("client.commands", "client", "Score images with a running service."),
+}
+
+
+def build(called: str | None) -> typer.Typer:
+    """The command line in which the command `called` is real and the others are lines in the list."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_nothing)
+    for name, command in COMMANDS.items():
+        if name == called:
+            app.command(name)(getattr(importlib.import_module(command.module), name))
+        else:
+            app.command(name, help=command.help)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    """Stands for what is not called."""
+
+
+def main() -> None:
+    """Run the command line; a room whose packages are not installed is named with the line that installs them."""
+    called = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    try:
+        build(called)()
+    except ModuleNotFoundError as error:
+        if called is None:
+            raise
+        extra = COMMANDS[called].extra
+        sys.exit(f"'salver {called}' needs the package {error.name}: install it with  pip install 'salver[{extra}]'")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The OpenAPI description: FastAPI's own, and `POST /score` by hand because it parses its body itself."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+
+from service.answer import Failed, Scored
+from service.errors import KINDS, Kind, Problem
+from service.request import ScoreItem
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+REFERENCE = "#/components/schemas/{model}"
+
+Schema = dict[str, Any]  # a JSON document
+
+
+def problems(*kinds: Kind) -> dict[int | str, Schema]:
+    """The error answers of a route: one entry a status, naming the kinds that have it."""
+    lines: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        lines.setdefault(KINDS[kind].status, []).append(f"`urn:salver:{kind}`: {KINDS[kind].title}.")
+    content = {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    return {status: {"description": " ".join(text), "content": content} for status, text in lines.items()}
+
+
+def describe(app: FastAPI) -> Schema:
+    """The whole document."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    adapters: dict[str, TypeAdapter[Any]] = {
+        "items": TypeAdapter(list[ScoreItem]),
+        "answers": TypeAdapter(list[Scored | Failed]),
+        "problem": TypeAdapter(Problem),
+    }
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(name, "validation", adapter) for name, adapter in adapters.items()], ref_template=REFERENCE
+    )
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions["$defs"])
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["paths"]["/model"]["get"]["security"] = [{"key": []}, {}]
+    document["paths"]["/score"] = {
+        "post": {
+            "summary": "Score images",
+            "description": "A list of images, or one bare object; the answer has the same length and order. "
+            "Status 200 when at least one image was scored, otherwise the first image's own error.",
+            "security": [{"key": []}, {}],
+            "requestBody": {"required": True, "content": {JSON: {"schema": schemas["items", "validation"]}}},
+            "responses": {
+                "200": {
+                    "description": "One answer or error for each image.",
+                    "headers": {"X-Model-Version": {"schema": {"type": "string"}}},
+                    "content": {JSON: {"schema": schemas["answers", "validation"]}},
+                },
+                **{str(status): answer for status, answer in problems(*KINDS).items()},
+            },
+        }
+    }
+    return document

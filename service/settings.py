@@ -1,0 +1,102 @@
+"""The service's settings: environment variables with the prefix `SALVER_`, read once in `service.__main__`."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.addresses import Allowlist
+from service.errors import SettingsError
+
+PREFIX = "SALVER_"
+# The client's variable, which may stand in the same environment.
+ELSEWHERE = frozenset({"SALVER_KEY"})
+
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Settings(BaseSettings):
+    """One frozen value; the field `max_items` is the variable `SALVER_MAX_ITEMS`, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    model: str
+    """Path or fsspec URI of `model.onnx`."""
+    device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    """`auto` takes a GPU when there is one and says what it took; `cuda` and `tensorrt` fail without one."""
+    api_keys: str | None = None
+    """Comma-separated keys that callers send as `Authorization: Bearer KEY`."""
+    api_keys_file: Path | None = None
+    """A file with one key a line."""
+    allow_anonymous: bool = False
+    """True: without a key, listen on other addresses than loopback too."""
+    max_items: Positive = 64
+    """Most images in one request."""
+    max_body_bytes: Positive = 32 * 1024**2
+    """Longest request body in bytes."""
+    max_image_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 50_000_000
+    """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970."""
+    max_queue_images: Positive = 256
+    """Most images that wait or are being scored; one more is answered 429."""
+    request_timeout_seconds: Seconds = 30.0
+    """Longest time from the request's head to its answer."""
+    url_fetch: Literal["public", "allowlist", "off"] = "public"
+    """Which image URLs are fetched: of public addresses, of the allow-list only, or none."""
+    url_allowlist: str = ""
+    """Comma-separated host names, addresses and networks that are fetched from, private or not, in `public` too."""
+    url_max_bytes: Positive = 20 * 1024**2
+    """Longest image fetched from a URL, in bytes."""
+    url_timeout_seconds: Seconds = 10.0
+    """Longest time for one image URL, redirects included."""
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """After SIGTERM: how long to go on accepting requests while load balancers take this replica off."""
+    log_format: Literal["json", "text"] = "json"
+
+    @field_validator("url_allowlist")
+    @classmethod
+    def _allowlist_is_valid(cls, text: str) -> str:
+        Allowlist.parse(_entries(text))
+        return text
+
+    @model_validator(mode="after")
+    def _queue_holds_a_list(self) -> "Settings":
+        if self.max_queue_images < self.max_items:
+            raise ValueError(
+                f"MAX_QUEUE_IMAGES ({self.max_queue_images}) is less than MAX_ITEMS ({self.max_items}): "
+                "a full list would never be accepted"
+            )
+        return self
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """The entries of `url_allowlist`."""
+        return _entries(self.url_allowlist)
+
+
+def _entries(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def read_settings() -> Settings:
+    """The settings in the environment. Raises SettingsError naming a misspelt, missing or wrong variable."""
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known | ELSEWHERE:
+            raise SettingsError(f"{name} is not a setting: {_suggestion(name, known)}")
+    try:
+        return Settings()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "The settings contradict each other"
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "unset it (a Kubernetes Service named salver sets such names unless enableServiceLinks is false)."

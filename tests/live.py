@@ -1,0 +1,83 @@
+"""Real servers on loopback for tests."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+
+from service.__main__ import Server
+from service.keys import read_keys
+from service.settings import Settings
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_service(model: Path, **settings: object) -> Iterator[httpx.Client]:
+    """The service in a thread of this process, ready; yields an HTTP client whose base URL it is."""
+    values = Settings.model_validate({"model": str(model), "drain_seconds": 0.0, **settings})
+    port = free_port()
+    server = Server(values, read_keys(values), "127.0.0.1", port)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_until_ready(client)
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def service_process(model: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The service as the process that a container runs; ended when the block is left."""
+    command = [sys.executable, "-m", "service", "--port", str(port)]
+    variables = {"PATH": "/usr/bin:/bin", "SALVER_MODEL": str(model), **environment}
+    with subprocess.Popen(command, env=variables, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def wait_until_ready(client: httpx.Client, attempts: int = 200) -> None:
+    """Ask /readyz until it says yes, for `attempts` times 20 ms."""
+    for _ in range(attempts):
+        try:
+            if client.get("/readyz").is_success:
+                return
+        except httpx.ConnectError:
+            pass
+        threading.Event().wait(0.02)
+    raise AssertionError(f"{client.base_url} did not become ready")
+
+
+@contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    """An HTTP server of the files in a folder; yields its URL."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,136 @@
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from artifact.errors import ModelFileError
+from artifact.manifest import METADATA_KEY, Manifest
+from service.graph import ends_in_softmax
+from service.model import load_model
+from tests.images import solid
+from tests.models import SPEC, constant, nan_for_white, probe
+
+
+def edited(path: Path, edit: Callable[[onnx.ModelProto], object]) -> str:
+    model = onnx.load(path)
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def edited_manifest(path: Path, **changes: object) -> str:
+    def edit(model: onnx.ModelProto) -> None:
+        (entry,) = model.metadata_props
+        manifest = Manifest.model_validate_json(entry.value)
+        entry.value = manifest.model_copy(update=changes).model_dump_json(exclude_none=True)
+
+    return edited(path, edit)
+
+
+def test_the_probe_gives_the_mean_colour_of_each_half(tmp_path: Path) -> None:
+    model = load_model(str(probe(tmp_path / "model.onnx")), "auto", 2)
+    pixels = np.zeros((2, SPEC.height, SPEC.width, 3), np.uint8)
+    pixels[0, :, : SPEC.width // 2, 0] = 255
+    logits = dict(zip(model.manifest.labels, model.run(pixels).T, strict=True))
+    assert logits["left R"].tolist() == [1, 0]
+    assert logits["top R"].tolist() == [0.5, 0]
+    assert model.provider == "CPUExecutionProvider"
+    assert np.array_equal(model.run(pixels, alone=True), model.run(pixels))
+
+
+@pytest.mark.parametrize("edit", ["ir", "opset"])
+def test_a_file_newer_than_the_runtime_is_refused_with_both_versions(tmp_path: Path, edit: str) -> None:
+    """ON03."""
+
+    def newer(model: onnx.ModelProto) -> None:
+        if edit == "ir":
+            model.ir_version = 99
+        else:
+            model.opset_import[0].version = 99
+
+    with pytest.raises(ModelFileError, match="99") as caught:
+        load_model(edited(probe(tmp_path / "model.onnx"), newer), "auto", 1)
+    assert "model.onnx" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_an_empty_or_cut_file_is_refused_by_name(tmp_path: Path, keep: float) -> None:
+    """ON03."""
+    path = probe(tmp_path / "model.onnx")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(ModelFileError, match=r"model\.onnx"):
+        load_model(str(path), "auto", 1)
+
+
+def test_a_missing_file_and_an_unknown_scheme_are_refused_by_name(tmp_path: Path) -> None:
+    for location in (str(tmp_path / "absent.onnx"), "nosuch://bucket/model.onnx", str(tmp_path)):
+        with pytest.raises(ModelFileError, match="cannot be read"):
+            load_model(location, "auto", 1)
+
+
+def test_a_file_url_is_read_like_a_path(tmp_path: Path) -> None:
+    path = probe(tmp_path / "model.onnx")
+    assert load_model(path.as_uri(), "auto", 1).version == load_model(str(path), "auto", 1).version
+
+
+def test_other_outputs_than_labels_are_refused(tmp_path: Path) -> None:
+    """ON03: 4 outputs with 3 labels."""
+    path = constant(tmp_path / "model.onnx", [1, 2, 3, 4])
+
+    def three_labels(model: onnx.ModelProto) -> None:
+        (entry,) = model.metadata_props
+        manifest = Manifest.model_validate_json(entry.value)
+        golden = manifest.golden.model_copy(update={"logits": {"a": 1.0, "b": 2.0, "c": 3.0}})
+        entry.value = manifest.model_copy(update={"labels": ("a", "b", "c"), "golden": golden}).model_dump_json(
+            exclude_none=True
+        )
+
+    with pytest.raises(ModelFileError, match="inputs and outputs"):
+        load_model(edited(path, three_labels), "auto", 1)
+
+
+def test_a_file_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    path = edited(probe(tmp_path / "model.onnx"), lambda model: model.ClearField("metadata_props"))
+    with pytest.raises(ModelFileError, match="not exported by Salver"):
+        load_model(path, "auto", 1)
+
+
+def test_a_manifest_of_another_schema_version_is_refused(tmp_path: Path) -> None:
+    path = edited(
+        probe(tmp_path / "model.onnx"),
+        lambda model: helper.set_model_props(model, {METADATA_KEY: '{"schema_version":2}'}),
+    )
+    with pytest.raises(ModelFileError, match="schema_version"):
+        load_model(path, "auto", 1)
+
+
+def test_labels_in_another_order_are_caught_by_the_test_card(tmp_path: Path) -> None:
+    labels = tuple(reversed(load_model(str(probe(tmp_path / "model.onnx")), "auto", 1).manifest.labels))
+    with pytest.raises(ModelFileError, match="test card"):
+        load_model(edited_manifest(tmp_path / "model.onnx", labels=labels), "auto", 1)
+
+
+def test_a_model_that_gives_no_numbers_for_its_test_card_is_refused(tmp_path: Path) -> None:
+    path = nan_for_white(tmp_path / "model.onnx")
+    golden = load_model(str(path), "auto", 1).manifest.golden
+    white = golden.model_copy(update={"image": base64.b64encode(solid((255, 255, 255)))})
+    with pytest.raises(ModelFileError, match="test card"):
+        load_model(edited_manifest(path, golden=white), "auto", 1)
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path, device: str) -> None:
+    """ON07: judged from the session."""
+    with pytest.raises(ModelFileError, match=f"SALVER_DEVICE is {device} but the session runs on CPU"):
+        load_model(str(probe(tmp_path / "model.onnx")), device, 1)
+
+
+def test_a_softmax_at_the_end_of_the_graph_is_seen(tmp_path: Path) -> None:
+    assert ends_in_softmax(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes(), "logits")
+    assert not ends_in_softmax(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes(), "logits")
