@@ -55,7 +55,7 @@ class PixelSpec(Frozen):
 
 
 class Golden(Frozen):
-    """A rendered test card and the answer that training's own code gave for it: the service's warm-up must repeat it."""
+    """A rendered test card and training's own answer for it, which the service's warm-up must repeat."""
 
     image: Base64Bytes
     logits: dict[Label, float]

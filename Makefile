@@ -1,0 +1,58 @@
+# The commands, the same for people and for .ci/run. Every target sets up what it needs by itself.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+MODEL ?= runs/demo/model.onnx
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make lock' pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve check test test-fast lock clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(INSTALLED)  ## make .venv from the hashed locks; nothing to do the second time
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or name it with PYTHON=/path/to/python3."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory debian-venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: debian-venv
+debian-venv:
+	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+		{ echo "Python's venv module is missing: run  sudo apt-get install python3-venv  and start again."; exit 1; }
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv
+
+demo: setup  ## photos to a live score: render, fine-tune, export, serve, score, compare
+	$(BIN)/python demo.py
+
+serve: setup  ## serve MODEL (runs/demo/model.onnx unless named) on 127.0.0.1:8000
+	$(BIN)/salver serve $(MODEL)
+
+check: setup  ## lint, format, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## the tests that need neither torch nor more than about two seconds
+	$(BIN)/python -m pytest -m 'not torch and not slow and not heic'
+
+lock: setup  ## write requirements/*.txt anew from pyproject.toml
+	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra dev -o requirements/dev.txt
+	$(LOCK) --extra train -o requirements/train.txt
+	$(LOCK) --extra serve -o requirements/serve.txt
+	$(LOCK) --extra serve-gpu -o requirements/serve-gpu.txt
+
+clean:  ## remove what the commands made, .venv and runs/ included
+	rm -rf .venv runs build dist *.egg-info .*_cache .hypothesis

@@ -1,0 +1,182 @@
+"""File bytes to pixels: the only code that does it, for training and for the service.
+
+The rules are written for callers in docs/input-contract.md; its test vectors keep them.
+"""
+
+import re
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from artifact.colour import scale_transparent_sample, to_srgb
+from artifact.errors import CorruptImage, ImageTooLarge, UnsupportedImage
+from artifact.formats import identify, open_header
+from artifact.manifest import PixelSpec
+
+_FILTERS: Final = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's readers raise for damaged files, seen in their source and by fuzzing.
+_DAMAGE: Final = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+# How those readers begin when the file is sound but of a kind that they do not know.
+_NOT_KNOWN: Final = re.compile(r"cannot handle|unknown pixel mode|Unsupported BMP|.*not yet supported")
+_QUIET: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused before any pixel is decoded: the file's bytes, and width times height in its header."""
+
+    max_bytes: int = 20 * 1024**2
+    max_pixels: int = 50_000_000
+
+
+def decode(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> Image.Image:
+    """The first frame, upright, opaque, in mode RGB (8-bit sRGB).
+
+    A JPEG may come smaller (1/2, 1/4 or 1/8 of its sides, scaled inside its inverse DCT), never below what
+    `to_pixels` needs for `spec`. Raises ImageTooLarge, UnsupportedImage or CorruptImage, and nothing else.
+    """
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(f"The image has {len(data):,} bytes; the limit is {limits.max_bytes:,} bytes.")
+    kind = identify(data)
+    _quiet_pillow()
+    try:
+        image = open_header(data, kind)
+        _check_pixels(image, limits)
+        rgb = to_srgb(_load_upright(image, spec), spec.background)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"The image has too many pixels; the limit is {limits.max_pixels:,}. {error}") from error
+    except MemoryError as error:
+        raise ImageTooLarge(f"The {kind} image needs more memory than there is.") from error
+    except _DAMAGE as error:
+        raise _refusal(kind, error) from error
+    rgb.info = {}  # or whoever saves or turns the image would apply its profile or orientation a second time
+    return rgb
+
+
+def to_pixels(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:
+    """Resize to the graph's input, uint8 [height, width, 3], writable. `image` has mode RGB and any size.
+
+    One resampling, straight from the source box to the target, so that a 1 x 2000 image costs no giant intermediate.
+    """
+    if image.mode != "RGB":
+        raise ValueError(f"to_pixels takes an RGB image, as decode gives it; this one has mode {image.mode}")
+    if spec.resize == "pad":
+        return np.array(_pad(image, spec))
+    box = _crop_box(image.size, spec) if spec.shorter_side else (0.0, 0.0, *image.size)
+    return np.array(image.resize((spec.width, spec.height), _FILTERS[spec.interpolation], box))
+
+
+def _quiet_pillow() -> None:
+    """Keep Pillow's warnings about odd metadata off stderr, and from becoming errors under `-W error`.
+
+    `warnings.catch_warnings` swaps one list for the whole process, so threads undo each other's. A lasting filter
+    for Pillow's modules only has no such moment; it is put in front again when another library has added its own.
+    """
+    if warnings.filters[:1] != [_QUIET]:
+        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
+
+
+def _check_pixels(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(
+            f"The image has too many pixels: {width:,} x {height:,} = {width * height:,}; "
+            f"the limit is {limits.max_pixels:,}."
+        )
+
+
+def _refusal(kind: str, error: BaseException) -> UnsupportedImage | CorruptImage | ImageTooLarge:
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if _NOT_KNOWN.match(reason):
+        return UnsupportedImage(f"This kind of {kind} is not a supported image ({reason}): save it as PNG or JPEG.")
+    if "MAX_TEXT" in reason:
+        return ImageTooLarge(f"The {kind} image holds too much text or too large a colour profile: {reason}.")
+    return CorruptImage(f"The {kind} file is truncated or corrupt ({reason}).")
+
+
+def _load_upright(image: ImageFile.ImageFile, spec: PixelSpec) -> Image.Image:
+    """Orientation is read after loading (PNG's EXIF may follow the pixels; TIFF turns itself and drops the tag)."""
+    scale_transparent_sample(image)
+    if isinstance(image, JpegImageFile):
+        _draft(image, spec)
+    image.load()
+    transpose = _UPRIGHT.get(_orientation(image))
+    return image if transpose is None else image.transpose(transpose)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, or XMP's where EXIF has none; 1 where it is broken."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except _DAMAGE:
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _draft(image: JpegImageFile, spec: PixelSpec) -> None:
+    """Let libjpeg decode at 1/8, 1/4 or 1/2 where that still covers what the resize needs."""
+    width, height = image.size
+    upright = (height, width) if _orientation(image) >= 5 else (width, height)
+    shrink = _shrink(upright, spec)
+    scale = next((scale for scale in (8, 4, 2) if scale <= shrink), None)
+    if scale is not None:
+        # Pillow takes the largest of 8, 4, 2, 1 up to min(width // w, height // h), which these sides make `scale`.
+        image.draft(None, (max(1, width // scale), max(1, height // scale)))
+
+
+def _shrink(size: tuple[int, int], spec: PixelSpec) -> float:
+    """How many times smaller the resize makes the image, on the side where it does so least."""
+    width, height = size
+    if spec.shorter_side is not None:
+        return min(size) / spec.shorter_side
+    sides = (width / spec.width, height / spec.height)
+    return max(sides) if spec.resize == "pad" else min(sides)
+
+
+def _crop_box(size: tuple[int, int], spec: PixelSpec) -> tuple[float, float, float, float]:
+    """The centre of the source that becomes height x width; whole pixels where nothing is scaled."""
+    shrink = _shrink(size, spec)
+    width, height = spec.width * shrink, spec.height * shrink
+    left, top = (size[0] - width) / 2, (size[1] - height) / 2
+    if shrink == 1:
+        left, top = float(int(left)), float(int(top))
+    return max(left, 0.0), max(top, 0.0), min(left + width, size[0]), min(top + height, size[1])
+
+
+def _pad(image: Image.Image, spec: PixelSpec) -> Image.Image:
+    shrink = _shrink(image.size, spec)
+    width, height = (max(1, round(side / shrink)) for side in image.size)
+    canvas = Image.new("RGB", (spec.width, spec.height), spec.background)
+    inside = image.resize((width, height), _FILTERS[spec.interpolation])
+    canvas.paste(inside, ((spec.width - width) // 2, (spec.height - height) // 2))
+    return canvas

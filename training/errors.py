@@ -1,0 +1,28 @@
+"""What can go wrong before the model file is there.
+
+TrainingError
+├── SettingError      a base, image size, schedule or other setting of the run that cannot work
+├── DatasetError      the folder of photos, or a split of it, cannot be used
+├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
+└── ExportRefused     the gate found that the model file differs from the trained net
+"""
+
+
+class TrainingError(Exception):
+    """The root: its text says what was wrong, where, and what to do."""
+
+
+class SettingError(TrainingError):
+    """A base, image size, schedule or other setting of the run that cannot work."""
+
+
+class DatasetError(TrainingError):
+    """The folder of photos, or a split of it, cannot be used."""
+
+
+class WeightsError(TrainingError):
+    """The starting weights cannot be fetched, read or fitted to the net."""
+
+
+class ExportRefused(TrainingError):
+    """The gate found that the model file differs from the trained net: no file was written."""

@@ -1,0 +1,53 @@
+"""The files of a run folder, each whole or not there."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from training.dataset import Dataset
+from training.durable import durable
+from training.evaluation import Evaluation
+from training.export import on_cpu
+from training.nets import LAST_LAYERS, PixelNet
+
+
+def figures(evaluation: Evaluation) -> dict[str, object]:
+    """What metrics.json says about one part of the data set."""
+    return {
+        "images": len(evaluation.truths),
+        "accuracy": evaluation.accuracy,
+        "class_averaged_accuracy": evaluation.class_averaged_accuracy,
+        "labels": evaluation.labels,
+        "confusion_matrix": evaluation.confusion_matrix.tolist(),
+        "absent_labels": evaluation.absent_labels,
+        "non_finite": evaluation.non_finite,
+    }
+
+
+def write_checkpoint(path: Path, net: PixelNet) -> None:
+    """The weights under torchvision's names for the whole net, so that `--weights FILE` reads them."""
+    trained, last = on_cpu(net).net, LAST_LAYERS[net.net.base]
+    head = {f"{last}.{name}": tensor for name, tensor in trained.head.state_dict().items()}
+    with durable(path) as partial:
+        save_file(trained.backbone.state_dict() | head, partial, metadata={"base": trained.base})
+
+
+def write_scores(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
+    """One row an image: path, truth, predicted label (empty without an answer), then the logit of each label."""
+    names = (*evaluation.labels, "")  # the last one for NO_ANSWER
+    with durable(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "truth", "predicted", *evaluation.labels])
+        for image, predicted, logits in zip(dataset.images, evaluation.predictions, evaluation.logits, strict=True):
+            row = [format(logit, ".9g") for logit in logits.tolist()]  # 9 digits give float32 back exactly
+            writer.writerow([image.path, image.label, names[predicted], *row])
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Strict JSON: a number that is not finite is an error, not NaN."""
+    with durable(path) as partial:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        partial.write_text(text + "\n", encoding="utf-8")

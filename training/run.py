@@ -1,0 +1,175 @@
+"""One run of `salver train`: from a folder of photos to a folder with the model file and everything about it.
+
+RUN/model.onnx                       what the service needs, and all that it needs
+RUN/checkpoint/weights.safetensors   the trained net in torchvision's names: another run's --weights
+RUN/history.json                     the epochs
+RUN/metrics.json                     accuracies and confusion matrices of validation and test, parity figures
+RUN/scores.csv                       logits of every test image, as torch gave them
+RUN/run.json                         settings, versions, data, seed, times; written last
+"""
+
+import dataclasses
+import hashlib
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifact.manifest import Manifest
+from training.classifier import Classifier, Resize
+from training.dataset import Dataset
+from training.device import Device
+from training.errors import SettingError
+from training.evaluation import Evaluation, evaluate
+from training.progress import Progress
+from training.provenance import git_revision, package_versions
+from training.record import figures, write_checkpoint, write_json, write_scores
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What `salver train` was asked for; `test_size` and `val_size` are shares of the whole data set."""
+
+    data: Path
+    out: Path
+    base: str
+    weights: str
+    image_size: tuple[int, int]
+    resize: Resize
+    learning_rates: tuple[float, ...]
+    batch_size: int
+    momentum: float
+    weight_decay: float
+    flip: bool
+    seed: int
+    test_size: float
+    val_size: float
+    device: Device
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The three parts of the data set. Choices are made on validation; test is looked at once, at the end."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What there is to say at the end."""
+
+    out: Path
+    manifest: Manifest
+    validation: Evaluation
+    test: Evaluation
+    seconds: float
+
+
+def train_run(settings: RunSettings, progress: Progress) -> RunResult:
+    """Train, evaluate, export and write the run folder. Raises TrainingError, and OSError for a file it cannot write.
+
+    With `overwrite`, each file of an earlier run stands until this run's own takes its place at the end.
+    """
+    start = time.perf_counter()
+    _check_out(settings)
+    data = Dataset.from_dir(settings.data)
+    parts = split(data, settings)
+    for line in describe(data, parts):
+        progress.report(line)
+    classifier = _fit(settings, parts, progress)
+    validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
+    progress.report("exporting, and comparing the file with the net …")
+    metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
+    manifest = classifier.export(settings.out / "model.onnx", parts.validation, metrics)
+    result = RunResult(settings.out, manifest, validation, test, time.perf_counter() - start)
+    _write(result, settings, data, parts, classifier)
+    return result
+
+
+def split(data: Dataset, settings: RunSettings) -> Parts:
+    """Test first, then validation out of the rest. Raises SettingError when the shares leave nothing to train on."""
+    test_size, val_size = settings.test_size, settings.val_size
+    if min(test_size, val_size) <= 0 or test_size + val_size >= 1:
+        raise SettingError(
+            f"A test share of {test_size} and a validation share of {val_size} cannot both be kept: each is more than "
+            "0, and together they are less than 1."
+        )
+    rest, test = data.split(train_size=round(1 - test_size, 9), seed=settings.seed)
+    train, validation = rest.split(train_size=round(1 - val_size / (1 - test_size), 9), seed=settings.seed)
+    return Parts(train, validation, test)
+
+
+def describe(data: Dataset, parts: Parts) -> list[str]:
+    """What was found and how it was split, as lines to print."""
+    counts = {name: getattr(parts, name).counts() for name in ("train", "validation", "test")}
+    sizes = ", ".join(f"{sum(part.values())} {name}" for name, part in counts.items())
+    each = [
+        f"  {label}: " + ", ".join(f"{part[label]} {name}" for name, part in counts.items()) for label in data.labels
+    ]
+    ignored = [f"  ignored, not images: {', '.join(map(str, data.ignored))}"] if data.ignored else []
+    return [f"{len(data)} images of {len(data.labels)} labels: {sizes}", *each, *ignored]
+
+
+def _check_out(settings: RunSettings) -> None:
+    if settings.out.exists() and not settings.out.is_dir():
+        raise SettingError(f"The run folder {settings.out} is a file. Name another folder with --out.")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    if any(settings.out.iterdir()) and not settings.overwrite:
+        raise SettingError(f"The run folder {settings.out} is not empty. Name another, or add --overwrite.")
+
+
+def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
+    classifier = Classifier(
+        settings.base,
+        parts.train.labels,
+        image_size=settings.image_size,
+        weights=settings.weights,
+        seed=settings.seed,
+        resize=settings.resize,
+        device=settings.device,
+    )
+    classifier.fit(
+        parts.train,
+        parts.validation,
+        settings.learning_rates,
+        batch_size=settings.batch_size,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        flip=settings.flip,
+        seed=settings.seed,
+        progress=progress,
+    )
+    return classifier
+
+
+def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts, classifier: Classifier) -> None:
+    out, provenance = result.out, result.manifest.provenance
+    history = [] if classifier.history is None else classifier.history.epochs
+    write_checkpoint(out / "checkpoint" / "weights.safetensors", classifier.net)
+    write_json(out / "history.json", {"epochs": [dataclasses.asdict(epoch) for epoch in history]})
+    write_scores(out / "scores.csv", parts.test, result.test)
+    metrics = {
+        "validation": figures(result.validation),
+        "test": figures(result.test),
+        "parity": provenance.parity.model_dump(),
+        "counts": {name: getattr(parts, name).counts() for name in ("train", "validation", "test")},
+        "seed": settings.seed,
+        "seconds": result.seconds,
+    }
+    write_json(out / "metrics.json", metrics)
+    run = {
+        "command": shlex.join(sys.argv),
+        "settings": dataclasses.asdict(settings),
+        "versions": package_versions(),
+        "git_revision": git_revision(),
+        "data_fingerprint": data.fingerprint(),
+        "counts": data.counts(),
+        "seed": settings.seed,
+        "seconds": result.seconds,
+        "model_sha256": hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest(),
+    }
+    write_json(out / "run.json", run)
