@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from artifact.manifest import Manifest
 from service.errors import IndexedProblem, Problem, ScoringError
 from service.model import Logits, Model
+from service.queue import Outcome
 from service.request import Parameters
-from service.scorer import Outcome
 
 Scores = NDArray[np.floating]
 

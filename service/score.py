@@ -10,8 +10,8 @@ from service.answer import answer_all, answer_item, problem_json
 from service.errors import ScoringError, as_scoring_errors
 from service.lifecycle import Lifecycle
 from service.openapi import JSON, PROBLEM_JSON
+from service.queue import Encoded, Outcome
 from service.request import ScoreItem
-from service.scorer import Encoded, Outcome
 
 
 async def score(request: Request) -> Response:
@@ -71,8 +71,8 @@ async def _read(request: Request, content_length: bytes | None, max_bytes: int) 
 async def _outcomes(service: Lifecycle, items: Sequence[ScoreItem]) -> list[Outcome]:
     """One outcome an item, in order: fetch what is a URL, then score what is there."""
     images = await asyncio.gather(*(_encoded(service, item) for item in items))
-    scored = iter(await service.scorer.score([image for image in images if not isinstance(image, ScoringError)]))
-    return [image if isinstance(image, ScoringError) else next(scored) for image in images]
+    results = iter(await service.scorer.score([image for image in images if not isinstance(image, ScoringError)]))
+    return [image if isinstance(image, ScoringError) else next(results).outcome for image in images]
 
 
 async def _encoded(service: Lifecycle, item: ScoreItem) -> Encoded | ScoringError:

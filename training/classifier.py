@@ -75,33 +75,31 @@ class Classifier:
         """
         rates = default_schedule() if learning_rates is None else check_schedule(learning_rates)
         progress = progress or Silent()
-        keep_large_blocks()
+        accelerator = self._accelerator
+        if accelerator.device.type == "cpu":
+            keep_large_blocks()
         order, flips = (torch.Generator().manual_seed(number) for number in (seed, seed + 1))
         images = PixelImages(train, self.labels, self.pixels, progress)
         watched = PixelImages(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
-        net, optimizer, minibatches = self._accelerator.prepare(
-            self.net,
-            torch.optim.SGD(self.net.parameters(), lr=rates[0], momentum=momentum, weight_decay=weight_decay),
-            shuffled_loader(images, batch_size, order),
-        )
         self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
         self._validation = eval_dataset
+        sgd = torch.optim.SGD(self.net.parameters(), lr=rates[0], momentum=momentum, weight_decay=weight_decay)
+        net, sgd, minibatches = accelerator.prepare(self.net, sgd, shuffled_loader(images, batch_size, order))
+
         progress.begin("training", len(images) * len(rates))
         epochs: list[Epoch] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for dropout
             for number, rate in enumerate(rates, 1):
                 start = time.perf_counter()
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                means = loop.train_one_epoch(
-                    net, minibatches, optimizer, self._accelerator, progress, flips if flip else None
-                )
-                trained = time.perf_counter()
+                loop.set_rate(sgd, rate)
+                means = loop.train_one_epoch(net, minibatches, sgd, accelerator, progress, flips if flip else None)
+                speed = len(images) / (time.perf_counter() - start)
                 accuracy = self._evaluate(watched).accuracy if watched else None
-                speed, seconds = len(images) / (trained - start), time.perf_counter() - start
+                seconds = time.perf_counter() - start
                 epochs.append(Epoch(number, rate, means.loss, means.accuracy, accuracy, speed, seconds))
                 progress.report(f"{epochs[-1]}  {_remaining(epochs, len(rates))}")
+        accelerator.free_memory()
         self.history = History(tuple(epochs))
         return self.history
 
@@ -109,7 +107,9 @@ class Classifier:
         """See `training.evaluation.evaluate`."""
         if not len(dataset):
             raise DatasetError("There are no images to score. Give a data set with some.")
-        return self._evaluate(PixelImages(dataset, self.labels, self.pixels))
+        result = self._evaluate(PixelImages(dataset, self.labels, self.pixels))
+        self._accelerator.free_memory()  # it keeps every loader that it prepared, and with it the images
+        return result
 
     def export(
         self, path: Path | str, validation: Dataset | None = None, metrics: Mapping[str, float] | None = None

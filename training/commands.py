@@ -102,7 +102,7 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted: nothing was exported. Start the command again.", err=True)
+        typer.echo("Interrupted before it was done: start the command again.", err=True)
         raise typer.Exit(130) from None
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""

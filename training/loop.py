@@ -51,6 +51,12 @@ def train_one_epoch(
     return EpochMeans(loss_sum / images, correct / images)
 
 
+def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """From the next step on, for all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
 @torch.inference_mode()
 def evaluate(net: nn.Module, minibatches: Iterable[Minibatch], accelerator: Accelerator) -> Tensor:
     """Logits of every image, float32 [images, classes] on the CPU, in the order of the minibatches."""

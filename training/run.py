@@ -57,6 +57,10 @@ class Parts:
     validation: Dataset
     test: Dataset
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """For each part the number of images of each label."""
+        return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -105,7 +109,7 @@ def split(data: Dataset, settings: RunSettings) -> Parts:
 
 def describe(data: Dataset, parts: Parts) -> list[str]:
     """What was found and how it was split, as lines to print."""
-    counts = {name: getattr(parts, name).counts() for name in ("train", "validation", "test")}
+    counts = parts.counts()
     sizes = ", ".join(f"{sum(part.values())} {name}" for name, part in counts.items())
     each = [
         f"  {label}: " + ", ".join(f"{part[label]} {name}" for name, part in counts.items()) for label in data.labels
@@ -156,7 +160,7 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
         "validation": figures(result.validation),
         "test": figures(result.test),
         "parity": provenance.parity.model_dump(),
-        "counts": {name: getattr(parts, name).counts() for name in ("train", "validation", "test")},
+        "counts": parts.counts(),
         "seed": settings.seed,
         "seconds": result.seconds,
     }

@@ -7,7 +7,8 @@ import pytest
 
 from artifact.pixels import Limits
 from service.errors import ScoringError
-from service.model import Logits, Model, load_model
+from service.model import Logits, Model, Pixels, load_model
+from service.queue import Encoded
 from service.scorer import Scorer
 from tests.images import photo, solid
 from tests.models import probe
@@ -19,7 +20,7 @@ class HeldModel(Model):
     gate: threading.Semaphore
     order: list[float]
 
-    def run(self, pixels: np.ndarray, alone: bool = False) -> Logits:  # type: ignore[type-arg]
+    def run(self, pixels: Pixels, alone: bool = False) -> Logits:
         """Score when let go."""
         self.gate.acquire()
         logits = super().run(pixels, alone)
@@ -62,9 +63,9 @@ async def turns(count: int = 20) -> None:
 async def test_outcomes_come_in_the_order_of_the_images(model: Model) -> None:
     scorer = Scorer(model, 2, 64, Limits())
     levels = list(range(0, 250, 10))
-    outcomes = await scorer.score([grey(level) for level in levels])
+    outcomes = [result.outcome for result in await scorer.score([grey(level) for level in levels])]
     scorer.close()
-    assert [round(float(logits[0]) * 255) for logits in outcomes if not isinstance(logits, ScoringError)] == levels
+    assert [round(float(logits[0]) * 255) for logits in outcomes if isinstance(logits, np.ndarray)] == levels
 
 
 @pytest.mark.anyio
@@ -109,7 +110,8 @@ async def test_images_of_a_request_that_was_given_up_are_not_scored(one_thread: 
 @pytest.mark.anyio
 async def test_each_broken_image_is_its_own_error(model: Model) -> None:
     scorer = Scorer(model, 2, 64, Limits(max_bytes=10_000))
-    outcomes = await scorer.score([grey(9), b"", "====", photo(40, 30)[:200], b"x" * 10_001])
+    images: list[Encoded] = [grey(9), b"", "====", photo(40, 30)[:200], b"x" * 10_001]
+    outcomes = [result.outcome for result in await scorer.score(images)]
     scorer.close()
     kinds = [outcome.kind if isinstance(outcome, ScoringError) else "scored" for outcome in outcomes]
     assert kinds == ["scored", "undecodable-image", "undecodable-image", "undecodable-image", "image-too-large"]
@@ -120,14 +122,14 @@ async def test_an_unforeseen_failure_is_that_images_error_and_the_thread_goes_on
     model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Model):
-        def run(self, pixels: np.ndarray, alone: bool = False) -> Logits:  # type: ignore[type-arg]
+        def run(self, pixels: Pixels, alone: bool = False) -> Logits:
             """Fail for black."""
             if not pixels.any():
                 raise ZeroDivisionError("a fault of ours")
             return super().run(pixels, alone)
 
     scorer = Scorer(Failing(**vars(model)), 1, 64, Limits())
-    black, white = await scorer.score([grey(0), grey(255)])
+    black, white = [result.outcome for result in await scorer.score([grey(0), grey(255)])]
     scorer.close()
     assert isinstance(black, ScoringError)
     assert (black.kind, "ours" in black.detail) == ("internal", False)

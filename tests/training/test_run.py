@@ -146,7 +146,7 @@ def test_ctrl_c_ends_a_run_with_code_130_and_no_model_file(tmp_path: Path) -> No
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "Interrupted: nothing was exported. Start the command again.\n"
+    assert errors == "Interrupted before it was done: start the command again.\n"
     assert list((tmp_path / "out").iterdir()) == []
 
 
