@@ -49,7 +49,7 @@ test-fast: setup  ## the tests that need neither torch nor more than about two s
 	$(BIN)/python -m pytest -m 'not torch and not slow and not heic'
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
-	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra dev -o requirements/dev.txt
+	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt
 	$(LOCK) --extra train -o requirements/train.txt
 	$(LOCK) --extra serve -o requirements/serve.txt
 	$(LOCK) --extra serve-gpu -o requirements/serve-gpu.txt
