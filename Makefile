@@ -46,7 +46,7 @@ test: setup  ## all tests
 	$(BIN)/python -m pytest
 
 test-fast: setup  ## the tests that need neither torch nor more than about two seconds
-	$(BIN)/python -m pytest -m 'not torch and not slow and not heic'
+	$(BIN)/python -m pytest -m 'not torch and not slow and not soak and not heic'
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt

@@ -186,7 +186,7 @@ def print_next_steps() -> None:
         "Go on with:",
         "  make serve",
         "  curl -s http://127.0.0.1:8000/score -H 'Content-Type: application/json' -d \\",
-        f'    "[{{\\"image_in_base64\\": \\"$(base64 -w0 {photo})\\", \\"parameters\\": {{\\"add_softmax\\": true}}}}]"',
+        f'    "{{\\"image_in_base64\\": \\"$(base64 -w0 {photo})\\", \\"parameters\\": {{\\"add_softmax\\": true}}}}"',
         f"  .venv/bin/salver score {photo} --softmax",
     ):
         console.print(line, markup=False, soft_wrap=True)

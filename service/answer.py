@@ -43,10 +43,7 @@ def answer_item(model: Model, outcome: Outcome, parameters: Parameters) -> Score
     """One image's part of the answer."""
     if isinstance(outcome, ScoringError):
         return {"error": outcome.problem()}
-    probabilities = parameters.add_softmax
-    scores: Scores = (
-        softmax(outcome / model.manifest.temperature) if probabilities and not model.ends_in_softmax else outcome
-    )
+    scores: Scores = probabilities(model, outcome) if parameters.add_softmax else outcome
     best = int(scores.argmax())
     answer: Scored = {
         "label": model.manifest.labels[best],
@@ -57,9 +54,14 @@ def answer_item(model: Model, outcome: Outcome, parameters: Parameters) -> Score
         answer["scores"] = scores.tolist()
     else:
         answer["top"] = _top(scores, model.manifest, parameters.top_k)
-    if probabilities and answer["score"] < _threshold(model.manifest, best):
+    if parameters.add_softmax and answer["score"] < threshold(model.manifest, best):
         answer |= {"label": None, "abstained": True}
     return answer
+
+
+def probabilities(model: Model, logits: Logits) -> Scores:
+    """Calibrated probabilities [classes]; the output of a graph that ends in a softmax is left as it is."""
+    return logits if model.ends_in_softmax else softmax(logits / model.manifest.temperature)
 
 
 def softmax(logits: Logits) -> Scores:
@@ -73,7 +75,8 @@ def _top(scores: Scores, manifest: Manifest, count: int) -> list[LabelScore]:
     return [{"label": manifest.labels[i], "score": float(scores[i])} for i in order]
 
 
-def _threshold(manifest: Manifest, index: int) -> float:
+def threshold(manifest: Manifest, index: int) -> float:
+    """The probability under which the model abstains from that label."""
     return (manifest.thresholds or {}).get(manifest.labels[index], 0.0)
 
 

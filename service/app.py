@@ -7,14 +7,22 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from artifact.manifest import PixelSpec
 from service.errors import INTERNAL, ScoringError
+from service.inference_protocol import failure_response, in_protocol
+from service.inference_protocol import router as inference_protocol
 from service.keys import Keys
 from service.lifecycle import Lifecycle
+from service.metrics import router as metrics
+from service.observation import observed
+from service.observe import Observer, Templates
 from service.openapi import PROBLEM_JSON, describe, problems
+from service.reload import router as model_reload
 from service.score import problem_response, score
 from service.settings import Settings
 
@@ -25,12 +33,17 @@ class ModelCard(BaseModel):
     """What is served."""
 
     name: str
+    """The setting MODEL_NAME."""
+    base: str
+    """The network that was fine-tuned."""
     version: str
     """sha256 of the model file."""
     labels: tuple[str, ...]
     pixels: PixelSpec
     precision: str
     provider: str
+    execution: str
+    """How images are run: threads, batches."""
     temperature: float
     thresholds: dict[str, float] | None
     metrics: dict[str, float]
@@ -48,23 +61,33 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        observer.start()
         service.start()
         yield
         await service.close()
+        await observer.close()
 
     app = FastAPI(
         title="Salver",
         description="Scores images with one fine-tuned network.",
         version=version("salver"),
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # service.observe does it
     )
     app.state.service = service
     app.include_router(router)
+    app.include_router(metrics)
+    app.include_router(inference_protocol)
+    app.include_router(model_reload)
     document = describe(app)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(ScoringError, _scoring_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _internal_error)
+    templates = Templates(route.path for route in iter_route_contexts(app.routes) if route.path)
+    # Around Starlette's own outermost middleware, which answers 500.
+    app.middleware_stack = observer = Observer(app.build_middleware_stack(), service.metrics, templates)
     return app
 
 
@@ -85,14 +108,17 @@ router.add_route("/score", score, methods=["POST"])
 async def model_card(request: Request) -> ModelCard:
     """What is served: labels, version, pixel preparation, provider."""
     service = _service(request)
-    model, manifest = service.model, service.model.manifest
+    live = service.live
+    model, manifest = live.model, live.model.manifest
     return ModelCard(
-        name=manifest.base,
+        name=service.settings.model_name,
+        base=manifest.base,
         version=model.version,
         labels=manifest.labels,
         pixels=manifest.pixels,
         precision=manifest.precision,
         provider=model.provider,
+        execution=live.scorer.execution,
         temperature=manifest.temperature,
         thresholds=manifest.thresholds,
         metrics=manifest.provenance.metrics,
@@ -108,22 +134,28 @@ async def healthz() -> Status:
 @router.get("/readyz", responses=problems("not-ready"))
 async def readyz(request: Request) -> Status:
     """Ready: the model has repeated the answer on its test card; 503 before that and while draining."""
-    status = _service(request).status
-    if status != "ready":
-        raise ScoringError("not-ready", f"The service is {status}.")
-    return Status(status=status)
+    _service(request).check_ready()
+    return Status(status="ready")
 
 
-async def _scoring_error(_: Request, error: Exception) -> Response:
+async def _scoring_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ScoringError)
-    return problem_response(error)
+    observed(request).error_kind = error.kind
+    return failure_response(error) if in_protocol(request.scope["path"]) else problem_response(error)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if in_protocol(request.scope["path"]):
+        return failure_response(error)
     problem = {"type": "about:blank", "title": error.detail, "status": error.status_code}
     return JSONResponse(problem, error.status_code, error.headers, PROBLEM_JSON)
 
 
-async def _internal_error(_: Request, __: Exception) -> Response:
-    return problem_response(ScoringError("internal", INTERNAL))
+async def _client_gone(_: Request, __: Exception) -> Response:
+    """Nobody reads it; 499 is nginx's status for this, and stands in the metrics."""
+    return Response(status_code=499)
+
+
+async def _internal_error(request: Request, _: Exception) -> Response:
+    return await _scoring_error(request, ScoringError("internal", INTERNAL))

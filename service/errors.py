@@ -132,3 +132,11 @@ def attempt(
     except Exception:
         log.exception("scoring an image failed")
         return ScoringError("internal", INTERNAL)
+
+
+def outcome(action: Callable[[], Result]) -> Result | Exception:
+    """What it gives or raises, as a value for whoever waits on another thread."""
+    try:
+        return action()
+    except Exception as error:  # noqa: BLE001  # nothing is hidden: it is handed on
+        return error

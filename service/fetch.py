@@ -14,7 +14,7 @@ import asyncio
 import re
 import ssl
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -96,8 +96,10 @@ class Fetcher:
         """Close every connection."""
         await self._pool.aclose()
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str, hold: Callable[[int], None] = lambda _: None) -> bytes:
         """The body, at least one byte, at the end of at most `max_redirects` redirects; its type is not looked at.
+
+        `hold` is told how long the body is so far, before more is read; what it raises ends the fetch.
 
         Raises:
             UrlRefused: the URL or a redirect may not be fetched.
@@ -108,7 +110,7 @@ class Fetcher:
             raise UrlRefused("Image URLs are switched off on this service; send the image itself.")
         try:
             async with asyncio.timeout(self._policy.timeout_seconds):
-                return await self._follow(parse_url(url))
+                return await self._follow(parse_url(url), hold)
         except AddressRefused:
             raise UrlRefused(
                 "Address not allowed: the URL's host is unknown, or its address is neither public nor on the service's "
@@ -117,12 +119,12 @@ class Fetcher:
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise UrlFailed(self._cause(error)) from error
 
-    async def _follow(self, url: httpx.URL) -> bytes:
+    async def _follow(self, url: httpx.URL, hold: Callable[[int], None]) -> bytes:
         for _ in range(self._policy.max_redirects + 1):
             async with self._request(url) as response:
                 headers = httpx.Headers(response.headers)
                 if response.status not in REDIRECTS or "location" not in headers:
-                    return await self._body(response, headers)
+                    return await self._body(response, headers, hold)
             url = parse_url(headers["location"], url)
         raise UrlFailed(f"The URL redirects more than {self._policy.max_redirects} times; give the final URL.")
 
@@ -139,7 +141,9 @@ class Fetcher:
             extensions={"timeout": {"connect": self._policy.timeout_seconds}},
         )
 
-    async def _body(self, response: httpcore.Response, headers: httpx.Headers) -> bytes:
+    async def _body(
+        self, response: httpcore.Response, headers: httpx.Headers, hold: Callable[[int], None]
+    ) -> bytes:
         if not 200 <= response.status < 300:
             raise UrlFailed(f"The URL answered with HTTP status {response.status}.")
         limit = self._policy.max_bytes
@@ -151,6 +155,7 @@ class Fetcher:
             body += piece
             if len(body) > limit:
                 raise too_large
+            hold(len(body))
         if not body:
             raise UrlFailed(f"The URL answered with HTTP status {response.status} and an empty body.")
         return bytes(body)

@@ -1,4 +1,4 @@
-"""What the process is doing: loading, ready, draining; and what it holds while it is ready."""
+"""What the process is doing: loading, ready, failing, draining; and what it holds meanwhile."""
 
 import asyncio
 import logging
@@ -6,28 +6,35 @@ from collections.abc import Callable
 from typing import Literal
 
 from artifact.errors import ModelFileError
-from artifact.pixels import Limits
-from service.cores import available_cores
 from service.errors import ScoringError
 from service.fetch import Fetcher, FetchPolicy
-from service.keys import Keys
-from service.model import Model, load_model
+from service.keys import Keys, read_admin_keys
+from service.live import Live
+from service.memory import Budget, default_budget_bytes
+from service.metrics import Metrics
+from service.rate import RateLimit
+from service.reload import Models
 from service.request import BodyParser
-from service.scorer import Scorer
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")
 
-Status = Literal["loading", "ready", "draining", "failed"]
+Status = Literal["loading", "ready", "failing", "draining", "failed"]
 
 
 class Lifecycle:
     """The parts of a running service; the model arrives in the background, so that /healthz answers from the start."""
 
     def __init__(self, settings: Settings, keys: Keys, on_failure: Callable[[], None]) -> None:
+        """`on_failure` is called when the model cannot be loaded. Raises SettingsError for the admin keys."""
         self.settings = settings
         self.keys = keys
+        self.admin_keys = read_admin_keys(settings)
+        self.metrics = Metrics(self)
+        self.models = Models(settings, self.metrics)
         self.parser = BodyParser(settings.max_items)
+        self.budget = Budget(settings.max_inflight_bytes or default_budget_bytes(settings.max_body_bytes))
+        self.rate_limit = RateLimit(settings.rate_limit_images_per_second, settings.max_items)
         self.fetcher = Fetcher(
             FetchPolicy(
                 mode=settings.url_fetch,
@@ -36,58 +43,56 @@ class Lifecycle:
                 timeout_seconds=settings.url_timeout_seconds,
             )
         )
-        self.status: Status = "loading"
         self._on_failure = on_failure
-        self._model: Model | None = None
-        self._scorer: Scorer | None = None
+        self._draining = False
         self._loading: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to load the model on another thread."""
-        self._loading = asyncio.create_task(self._load())
+        self._loading = asyncio.create_task(self.models.load())
         self._loading.add_done_callback(self._loaded)
 
     async def close(self) -> None:
-        """Give everything back; images that are being scored are finished first."""
-        if self._loading is not None:
-            await asyncio.wait([self._loading])
-        if self._scorer is not None:
-            await asyncio.to_thread(self._scorer.close)
+        """Give everything back; images that are being scored are finished first, a model that is loading is not."""
+        for task in (self._loading, self._polling):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        await self.models.close()
         await self.fetcher.aclose()
 
     def drain(self) -> None:
         """Not ready any more, so that load balancers send no more; what still arrives is served."""
-        self.status = "draining"
+        self._draining = True
 
     @property
-    def model(self) -> Model:
-        """The loaded model. Raises ScoringError `not-ready`."""
-        if self._model is None:
-            raise ScoringError("not-ready", "The model is still loading: try again when /readyz answers 200.")
-        return self._model
+    def status(self) -> Status:
+        """What it is doing now."""
+        if self._draining:
+            return "draining"
+        if self.models.live is not None:
+            return "failing" if self.models.live.health.failing else "ready"
+        return "failed" if self._loading is not None and self._loading.done() else "loading"
+
+    def check_ready(self) -> None:
+        """Whether load balancers may send requests. Raises ScoringError `not-ready`."""
+        if self.status != "ready":
+            raise ScoringError("not-ready", f"The service is {self.status}.")
 
     @property
-    def scorer(self) -> Scorer:
-        """The scorer of that model. Raises ScoringError `not-ready`."""
-        if self._scorer is None:
+    def live(self) -> Live:
+        """The model that is served, and its scorer. Raises ScoringError `not-ready`."""
+        if self.models.live is None:
             raise ScoringError("not-ready", "The model is still loading: try again when /readyz answers 200.")
-        return self._scorer
-
-    async def _load(self) -> None:
-        settings, cores = self.settings, available_cores()
-        model = await asyncio.to_thread(load_model, settings.model, settings.device, cores)
-        self._model = model
-        self._scorer = Scorer(model, cores, settings.max_queue_images, Limits(max_pixels=settings.max_image_pixels))
-        if self.status == "loading":
-            self.status = "ready"
-        if settings.device == "auto":
-            log.info("SALVER_DEVICE=auto took %s", model.provider)
-        log.info("ready: %s, version %s, %d scoring threads", settings.model, model.version[:12], cores)
+        return self.models.live
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
-        error = loading.exception()
-        if error is None:
+        if loading.cancelled():
             return
-        log.error("%s", error, exc_info=None if isinstance(error, ModelFileError) else error)
-        self.status = "failed"
-        self._on_failure()
+        error = loading.exception()
+        if error is not None:
+            log.error("%s", error, exc_info=None if isinstance(error, ModelFileError) else error)
+            self._on_failure()
+        elif self.settings.model_poll_seconds:
+            self._polling = asyncio.create_task(self.models.poll())

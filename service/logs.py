@@ -1,32 +1,115 @@
-"""Log lines on standard error: JSON for machines, text for people. Never an image, never a key."""
+"""Log lines on standard error: JSON for machines, text for people. Never an image, never a key.
+
+A line that standard error does not take at once (a full disk, a reader that hangs or is gone) is dropped and counted:
+scoring goes on.
+"""
 
 import json
 import logging
+import os
+import select
+import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
+from typing_extensions import override
+
 TEXT_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+PIPE_BYTES = 4096  # a pipe that says it is writable takes this many without waiting
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+Fields = dict[str, str | int | float]
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line, in ASCII."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """The record's time (UTC, ISO 8601), level, logger, message and traceback."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        """The record's time (UTC, ISO 8601), level, logger, message, fields and traceback."""
+        line: Fields = {
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_fields(record),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """The message and its fields on one line, whatever stands in them; a traceback below it."""
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        words = [super().formatMessage(record), *(f"{name}={value}" for name, value in _fields(record).items())]
+        return " ".join(words).translate(CONTROL)
+
+
+@lru_cache(maxsize=1)
+def _second(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _fields(record: logging.LogRecord) -> Fields:
+    fields: Fields = getattr(record, "fields", {})
+    return fields
+
+
+class LineHandler(logging.Handler):
+    """Writes lines to a file descriptor without ever waiting for it."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.dropped_lines = 0
+        self._descriptor = descriptor
+        self._cut = False
+        if sys.platform != "win32":
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except (TypeError, ValueError, KeyError):  # a message and arguments that do not fit each other
+            self.handleError(record)
+            return
+        data = ("\n" * self._cut + line + "\n").encode(errors="backslashreplace")
+        taken = self._write(data)
+        if taken < len(data):
+            self.dropped_lines += 1
+        if taken:
+            self._cut = taken < len(data)
+
+    def _write(self, data: bytes) -> int:
+        """How many bytes were taken."""
+        taken = 0
+        try:
+            while taken < len(data) and self._is_writable():
+                taken += os.write(self._descriptor, data[taken : taken + PIPE_BYTES])
+        except OSError:
+            pass
+        return taken
+
+    def _is_writable(self) -> bool:
+        return sys.platform == "win32" or bool(self._poll.poll(0))
 
 
 def configure_logs(form: Literal["json", "text"]) -> None:
     """Send every logger's lines to standard error in that form."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT_FORM))
+    # With standard error closed, number 2 must not go to a socket that is opened later.
+    handler = LineHandler(os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno())
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(TEXT_FORM))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # No line says them, and looking them up costs a tenth of a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it would announce each step of starting and stopping
+
+
+def dropped_lines() -> int:
+    """Log lines that standard error did not take, since the process began."""
+    return sum(handler.dropped_lines for handler in logging.getLogger().handlers if isinstance(handler, LineHandler))

@@ -1,7 +1,9 @@
 """The model file in memory: its bytes, checked and warmed, and the one place where `session.run` is called."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -12,17 +14,16 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from artifact.errors import ImageError, ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from artifact.pixels import decode, to_pixels
+from service.device import CPU, CUDA, TENSORRT, Provider, gpu_providers, preload_gpu_libraries
 from service.errors import ScoringError
 from service.graph import ends_in_softmax
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+log = logging.getLogger("salver.service")
+
+PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_errors.EPFail,
     ort_errors.EngineError,
@@ -35,6 +36,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+# RuntimeError is how onnxruntime says that a device's libraries or its memory cannot be had.
+RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError)
 SILENT = 4  # onnxruntime's log level; what it has to say comes as an exception
 
 
@@ -42,8 +45,8 @@ SILENT = 4  # onnxruntime's log level; what it has to say comes as an exception
 class Model:
     """A loaded, checked and warmed model file.
 
-    Two sessions hold it: one with a single thread, called from as many scoring threads as there are cores, and one
-    that spreads a lone image over all of them.
+    On a CPU two sessions hold it: one with a single thread, called from as many scoring threads as there are cores,
+    and one that spreads a lone image over all of them. On a GPU they are one and the same.
     """
 
     manifest: Manifest
@@ -69,24 +72,42 @@ class Model:
         return np.asarray(logits, dtype=np.float32)
 
 
-def load_model(location: str, device: str, cores: int) -> Model:
-    """Read, check and warm the model file at a path or fsspec URI.
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file as it was read, whole."""
 
-    Raises ModelFileError: the file cannot be read, is not Salver's, does not run, or answers its own test card with
-    other logits than training recorded; also when `device` is `cuda` or `tensorrt` and the session is not on it.
+    location: str
+    data: bytes
+    version: str
+    """sha256 of the data."""
+
+
+def load_model(location: str, device: str, cores: int, engine_cache_dir: Path | None = None) -> Model:
+    """Read, check and warm the model file at a path or fsspec URI; see `read_model` and `open_model` for the errors."""
+    return open_model(read_model(location), device, cores, engine_cache_dir)
+
+
+def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path | None = None) -> Model:
+    """Check and warm a model file.
+
+    Raises ModelFileError: the file is not Salver's, does not run, or answers its own test card with other logits than
+    training recorded; also when `device` is `cuda` or `tensorrt` and the session is not on it.
     """
-    data = _read(location)
+    location, data, version = file.location, file.data, file.version
     try:
-        session = _session(data, device, 1)
-        lone_session = _session(data, device, cores) if cores > 1 else session
+        session = _session(data, [(CPU, {})], 1)
+        manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
+        _check_graph(session, manifest)
+        gpu = gpu_providers(device, manifest, version, engine_cache_dir, ort.get_available_providers())
+        on_gpu = gpu_session(data, device, gpu) if gpu else None
+        lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)
+        session = on_gpu or session
     except ORT_ERRORS as error:
         reason = " ".join(str(error).split())[:400]
         raise ModelFileError(f"{location} cannot be loaded by onnxruntime {ort.__version__}: {reason}") from error
-    manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-    _check_graph(session, manifest)
     model = Model(
         manifest=manifest,
-        version=hashlib.sha256(data).hexdigest(),
+        version=version,
         provider=session.get_providers()[0],
         ends_in_softmax=ends_in_softmax(data, OUTPUT_NAME),
         session=session,
@@ -101,28 +122,49 @@ def load_model(location: str, device: str, cores: int) -> Model:
     return model
 
 
-def _read(location: str) -> bytes:
+def read_model(location: str) -> ModelFile:
+    """The file at a path or fsspec URI. Raises ModelFileError when it cannot be read."""
     try:
         with fsspec.open(location, "rb") as file:
-            return bytes(file.read())
+            data = bytes(file.read())
+            return ModelFile(location, data, hashlib.sha256(data).hexdigest())
     except (OSError, ValueError, ImportError) as error:
         raise ModelFileError(f"The model {location} cannot be read: {error}") from error
 
 
-def _session(data: bytes, device: str, threads: int) -> ort.InferenceSession:
+def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.InferenceSession | None:
+    """A session whose first provider is the one asked for; None, with a warning, when `auto` finds no usable GPU.
+
+    Raises ModelFileError when there is none and `device` is `cuda` or `tensorrt`.
+    """
+    preload_gpu_libraries()
+    wanted, _ = providers[0]
+    try:
+        session = _session(data, providers, 1)
+    except RUN_ERRORS as error:
+        reason = " ".join(str(error).split())[:400]
+    else:
+        if session.get_providers()[0] == wanted:
+            return session
+        reason = f"onnxruntime gave {session.get_providers()[0]} instead"
+    if device != "auto":
+        raise ModelFileError(
+            f"SALVER_DEVICE is {device} but {wanted} cannot be used: {reason}. Use a machine with a GPU and an image "
+            "with its libraries (docs/gpu.md), or set SALVER_DEVICE=auto to accept what is there."
+        )
+    log.warning("SALVER_DEVICE=auto falls back to the CPU: %s cannot be used: %s", wanted, reason)
+    return None
+
+
+def _session(data: bytes, providers: list[Provider], threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = SILENT
     # Spinning threads win nothing here and take the cores from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(data, options, providers=_providers(device))
-
-
-def _providers(device: str) -> list[str]:
-    wanted = list(PROVIDERS) if device == "tensorrt" else ["cpu", "cuda"] if device in ("auto", "cuda") else ["cpu"]
-    available = ort.get_available_providers()
-    return [PROVIDERS[name] for name in reversed(wanted) if PROVIDERS[name] in available]
+    # Without enable_fallback=0 a session whose GPU fails goes on on the CPU, and prints so.
+    return ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
 
 
 def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:
@@ -143,17 +185,27 @@ def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:
 
 
 def _warm_up(model: Model) -> None:
-    golden = model.manifest.golden
+    pixels = card_pixels(model.manifest)[np.newaxis]
+    for alone in (False, True):
+        check_card(model.manifest, model.run(pixels, alone)[0])
+
+
+def card_pixels(manifest: Manifest) -> Pixels:
+    """The test card's pixels [height, width, 3]. Raises ModelFileError."""
     try:
-        pixels = to_pixels(decode(golden.image, model.manifest.pixels), model.manifest.pixels)[np.newaxis]
+        return to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)
     except ImageError as error:
         raise ModelFileError(f"The test card in the model's manifest cannot be decoded: {error}") from error
-    recorded = np.array([golden.logits[label] for label in model.manifest.labels])
-    for alone in (False, True):
-        difference = float(np.abs(model.run(pixels, alone)[0] - recorded).max())
-        if not difference <= golden.tolerance:
-            raise ModelFileError(
-                f"The model answers its own test card with logits up to {difference:.3g} away from what training "
-                f"recorded (tolerance {golden.tolerance:.3g}): the file, its labels or its pixel preparation were "
-                "changed, or this machine computes differently. Export the model again."
-            )
+
+
+def check_card(manifest: Manifest, logits: Logits) -> None:
+    """Raise ModelFileError unless logits [classes] are those that training recorded for the test card."""
+    golden = manifest.golden
+    recorded = np.array([golden.logits[label] for label in manifest.labels])
+    difference = float(np.abs(logits - recorded).max())
+    if not difference <= golden.tolerance:
+        raise ModelFileError(
+            f"The model answers its own test card with logits up to {difference:.3g} away from what training "
+            f"recorded (tolerance {golden.tolerance:.3g}): the file, its labels or its pixel preparation were "
+            "changed, or this machine computes differently. Export the model again."
+        )

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from service.answer import Failed, Scored
 from service.errors import KINDS, Kind, Problem
+from service.infer_request import InferRequest
 from service.request import ScoreItem
 
 JSON = "application/json"
@@ -15,6 +16,8 @@ PROBLEM_JSON = "application/problem+json"
 REFERENCE = "#/components/schemas/{model}"
 
 Schema = dict[str, Any]  # a JSON document
+
+FILE: Schema = {"type": "string", "format": "binary"}
 
 
 def problems(*kinds: Kind) -> dict[int | str, Schema]:
@@ -30,9 +33,10 @@ def describe(app: FastAPI) -> Schema:
     """The whole document."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     adapters: dict[str, TypeAdapter[Any]] = {
-        "items": TypeAdapter(list[ScoreItem]),
+        "items": TypeAdapter(list[ScoreItem] | ScoreItem),
         "answers": TypeAdapter(list[Scored | Failed]),
         "problem": TypeAdapter(Problem),
+        "infer": TypeAdapter(InferRequest),
     }
     schemas, definitions = TypeAdapter.json_schemas(
         [(name, "validation", adapter) for name, adapter in adapters.items()], ref_template=REFERENCE
@@ -44,10 +48,21 @@ def describe(app: FastAPI) -> Schema:
     document["paths"]["/score"] = {
         "post": {
             "summary": "Score images",
-            "description": "A list of images, or one bare object; the answer has the same length and order. "
-            "Status 200 when at least one image was scored, otherwise the first image's own error.",
+            "description": "A list of images or one bare object in JSON, one file, or the files of a form; the answer "
+            "has the same length and order. Status 200 when at least one image was scored, otherwise the first "
+            "image's own error. The body may be compressed with gzip.",
             "security": [{"key": []}, {}],
-            "requestBody": {"required": True, "content": {JSON: {"schema": schemas["items", "validation"]}}},
+            "parameters": _query(definitions["$defs"]["Parameters"]["properties"]),
+            "requestBody": {
+                "required": True,
+                "content": {
+                    JSON: {"schema": schemas["items", "validation"]},
+                    "image/*": {"schema": FILE},
+                    "multipart/form-data": {
+                        "schema": {"type": "object", "additionalProperties": FILE, "minProperties": 1}
+                    },
+                },
+            },
             "responses": {
                 "200": {
                     "description": "One answer or error for each image.",
@@ -59,3 +74,18 @@ def describe(app: FastAPI) -> Schema:
         }
     }
     return document
+
+
+def _query(properties: Schema) -> list[Schema]:
+    """The parameters of an item as those of the query, where nothing can be null."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "description": "For image/* and multipart/form-data; in JSON it stands in the item.",
+            "style": "form",
+            "explode": False,
+            "schema": schema.get("anyOf", [schema])[0],
+        }
+        for name, schema in properties.items()
+    ]

@@ -29,6 +29,7 @@ class Result:
     queue_seconds: float = 0.0
     decode_seconds: float = 0.0
     inference_seconds: float = 0.0
+    fetch_seconds: float = 0.0
 
 
 class Job:

@@ -1,19 +1,23 @@
-"""The body of `POST /score`, parsed once at the edge into frozen values.
+"""What a request asks for, parsed once at the edge into frozen values.
 
 The base64 text of an image is kept as it came; `image_bytes` opens it on a scoring thread, off the event loop.
 """
 
 import binascii
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 import pybase64
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from artifact.errors import ImageTooLarge
 from service.errors import ScoringError
+from service.queue import Encoded
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 JSON_WHITE_SPACE = b" \t\r\n"
 COMMAS_PER_ITEM = 64
+MAX_NESTING = 200  # pydantic's parser has it built in
 _URL_SAFE = str.maketrans("-_", "+/")
 _WHITE_SPACE = " \t\r\n\f\v"
 _NO_WHITE_SPACE = str.maketrans("", "", _WHITE_SPACE)
@@ -34,8 +38,23 @@ class Parameters(_Strict):
     """[height, width] of the 2018 package's client, which shrank images before sending: accepted, without effect."""
 
 
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Where an image is to be fetched from."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image that is to be scored, in whatever form the request was, and how it is to be answered."""
+
+    image: Encoded | Url
+    parameters: Parameters
+
+
 class ScoreItem(_Strict):
-    """One image: exactly one of `image_in_base64` and `image_url`."""
+    """One image in a JSON body: exactly one of `image_in_base64` and `image_url`."""
 
     image_in_base64: str | None = None
     image_url: str | None = None
@@ -47,6 +66,11 @@ class ScoreItem(_Strict):
             raise ValueError("give exactly one of image_in_base64 and image_url")
         return self
 
+    def item(self) -> Item:
+        """The same without the two names."""
+        text = self.image_in_base64
+        return Item(Url(self.image_url or "") if text is None else text, self.parameters)
+
 
 class BodyParser:
     """Reads JSON bodies of at most `max_items` images."""
@@ -57,19 +81,19 @@ class BodyParser:
         self._list: TypeAdapter[list[ScoreItem]] = TypeAdapter(bounded)
         self._item: TypeAdapter[ScoreItem] = TypeAdapter(ScoreItem)
 
-    def parse(self, body: bytes) -> list[ScoreItem]:
+    def parse(self, body: bytes) -> list[Item]:
         """The items in order; a bare object is a list of one.
 
         Raises ScoringError: `malformed-json`, or `invalid-request` naming the item and the field, never its content.
         """
         # Commas bound how many values the body holds: small ones cost a hundred times their text in memory.
-        if body.count(b",") > COMMAS_PER_ITEM * (self._max_items + 1):
+        if _holds_more_commas(body, COMMAS_PER_ITEM * (self._max_items + 1)):
             raise ScoringError("invalid-request", self._too_many())
         body = body.removeprefix(BYTE_ORDER_MARK)
         try:
             if body.lstrip(JSON_WHITE_SPACE).startswith(b"{"):
-                return [self._item.validate_json(body)]
-            return self._list.validate_json(body)
+                return [self._item.validate_json(body).item()]
+            return [item.item() for item in self._list.validate_json(body)]
         except ValidationError as error:
             raise self._refusal(error) from None
 
@@ -77,6 +101,8 @@ class BodyParser:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ", ".join(f"item {part}" if isinstance(part, int) else part[:64] for part in first["loc"])
         match first["type"]:
+            case "json_invalid" if "recursion limit" in first["msg"]:
+                return ScoringError("malformed-json", f"The body is nested deeper than the limit of {MAX_NESTING}.")
             case "json_invalid":
                 return ScoringError("malformed-json", f"{first['msg'][:200]}.")
             case "extra_forbidden":
@@ -94,11 +120,21 @@ class BodyParser:
         return f"The limit is {self._max_items} images in a request: send the list in parts."
 
 
-def image_bytes(text: str) -> bytes:
+def _holds_more_commas(body: bytes, limit: int) -> bool:
+    """Base64 has none, so that `find` runs over it thirty times as fast as `count` would."""
+    at = -1
+    for _ in range(limit + 1):
+        at = body.find(b",", at + 1)
+        if at < 0:
+            return False
+    return True
+
+
+def image_bytes(text: str, max_bytes: int) -> bytes:
     """Open base64 in the forms that clients send, then strictly.
 
     Read are a `data:` prefix, white space, surrounding quotes, Python's `b'…'`, the URL-safe alphabet and missing
-    padding. Raises ScoringError `undecodable-image`.
+    padding. Raises ScoringError `undecodable-image`, or ImageTooLarge before it opens what is over `max_bytes`.
     """
     if any(space in text for space in _WHITE_SPACE):  # `translate` alone would cost ten times this look
         text = text.translate(_NO_WHITE_SPACE)
@@ -110,6 +146,8 @@ def image_bytes(text: str) -> bytes:
     text = text.rstrip("=")
     if not text:
         raise ScoringError("undecodable-image", "The base64 text is empty: send the image's bytes.")
+    if (size := len(text) * 3 // 4) > max_bytes:
+        raise ImageTooLarge(f"The image has {size:,} bytes; the limit is {max_bytes:,} bytes.")
     try:
         return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):

@@ -1,38 +1,51 @@
 """`POST /score`: a request's bytes to an answer's bytes."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 from service.answer import answer_all, answer_item, problem_json
+from service.body import Head, read_body, read_head, read_media, read_pieces
+from service.deadline import Deadline
 from service.errors import ScoringError, as_scoring_errors
+from service.form import Form
 from service.lifecycle import Lifecycle
+from service.live import Live
+from service.memory import Share
+from service.observation import observed
 from service.openapi import JSON, PROBLEM_JSON
-from service.queue import Encoded, Outcome
-from service.request import ScoreItem
+from service.query import check_no_query, parse_query
+from service.queue import Encoded, Result
+from service.request import Item, Url
+
+FETCHES_PER_REQUEST = 8
+Headers = Mapping[bytes, bytes]
 
 
 async def score(request: Request) -> Response:
-    """Answer one request; every error it raises is a ScoringError of the closed set."""
+    """Answer one request; every error it raises is a ScoringError of the closed set, or ClientDisconnect."""
     service: Lifecycle = request.app.state.service
-    headers = dict(request.scope["headers"])
-    service.keys.check(headers.get(b"authorization"))
-    model = service.model
-    seconds = service.settings.request_timeout_seconds
-    try:
-        async with asyncio.timeout(seconds):
-            _check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
-            body = await _read(request, headers.get(b"content-length"), service.settings.max_body_bytes)
-            items = service.parser.parse(body)
-            outcomes = await _outcomes(service, items)
-    except TimeoutError:
-        raise ScoringError("deadline-exceeded", f"No answer within {seconds:g} seconds: send fewer images.") from None
-    failures = [outcome for outcome in outcomes if isinstance(outcome, ScoringError)]
+    observation = observed(request)
+    headers: Headers = dict(request.scope["headers"])
+    caller = service.keys.check(headers.get(b"authorization"))
+    with service.live as live, service.budget.share() as share:  # once: the whole answer is one model's
+        async with Deadline(service.settings.request_timeout_seconds) as deadline:
+            items = await _items(service, read_head(headers), request.scope["query_string"], request.receive, share)
+            service.rate_limit.charge(caller, len(items))
+            observation.received(len(items))
+            deadline.watch(request.receive)
+            results = await _results(service, live, items)
+    model = live.model
+    observation.scored(results, model.manifest.labels)
+    failures = [result.outcome for result in results if isinstance(result.outcome, ScoringError)]
     if len(failures) == len(items):
         return problem_response(failures[0], failures)
-    answers = [answer_item(model, *pair) for pair in zip(outcomes, (i.parameters for i in items), strict=True)]
+    answers = [answer_item(model, r.outcome, i.parameters) for r, i in zip(results, items, strict=True)]
     return Response(answer_all(answers), media_type=JSON, headers={"X-Model-Version": model.version})
 
 
@@ -41,46 +54,50 @@ def problem_response(error: ScoringError, failures: Sequence[ScoringError] = ())
     return Response(problem_json(error, failures), error.status, error.headers, PROBLEM_JSON)
 
 
-def _check_content_type(content_type: str) -> None:
-    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    charsets = [p.removeprefix("charset=").strip('"') for p in parameters if p.startswith("charset=")]
-    if media_type != JSON or any(charset not in ("utf-8", "utf8") for charset in charsets):
-        raise ScoringError(
-            "unsupported-media-type",
-            f"The header Content-Type is {content_type[:100]!r}: send 'Content-Type: application/json' in UTF-8.",
-        )
+async def _items(service: Lifecycle, head: Head, query: bytes, receive: Receive, share: Share) -> list[Item]:
+    """What is asked for, whichever way it came; refused before the body is read where the head tells."""
+    settings, media = service.settings, read_media(head.content_type)
+    if media.form == "json":
+        check_no_query(query)
+        return service.parser.parse(await read_body(receive, head, settings.max_body_bytes, share))
+    parameters = parse_query(query)
+    if media.form == "image":
+        max_bytes = min(settings.max_body_bytes, settings.max_image_bytes)
+        return [Item(await read_body(receive, head, max_bytes, share), parameters)]
+    form = Form(media.boundary, settings.max_items)
+    await read_pieces(receive, head, settings.max_body_bytes, share, form.write)
+    return [Item(file, parameters) for file in form.files()]
 
 
-async def _read(request: Request, content_length: bytes | None, max_bytes: int) -> bytes:
-    """The body, refused as soon as its declared or received length passes the limit."""
-    refusal = ScoringError(
-        "payload-too-large", f"The limit is {max_bytes} bytes in a request: send the list in parts or smaller images."
-    )
-    if content_length is not None and int(content_length) > max_bytes:
-        raise refusal
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise refusal
-        chunks.append(chunk)
-    return b"".join(chunks)
+async def _results(service: Lifecycle, live: Live, items: Sequence[Item]) -> list[Result]:
+    """One result an item, in order."""
+    inline = [item.image for item in items if not isinstance(item.image, Url)]
+    if len(inline) == len(items):
+        return await live.score(inline)
+    gate = asyncio.Semaphore(FETCHES_PER_REQUEST)
+    fetching = (_fetched(service, live, gate, item.image) for item in items if isinstance(item.image, Url))
+    sent, fetched = map(iter, await asyncio.gather(_scored(live, inline), asyncio.gather(*fetching)))
+    return [next(fetched if isinstance(item.image, Url) else sent) for item in items]
 
 
-async def _outcomes(service: Lifecycle, items: Sequence[ScoreItem]) -> list[Outcome]:
-    """One outcome an item, in order: fetch what is a URL, then score what is there."""
-    images = await asyncio.gather(*(_encoded(service, item) for item in items))
-    results = iter(await service.scorer.score([image for image in images if not isinstance(image, ScoringError)]))
-    return [image if isinstance(image, ScoringError) else next(results).outcome for image in images]
+async def _fetched(service: Lifecycle, live: Live, gate: asyncio.Semaphore, url: Url) -> Result:
+    """The result of one URL. Its bytes are held no longer than it takes to score them, and by few at a time."""
+    async with gate:
+        with service.budget.share() as share:
+            began = time.perf_counter()
+            try:
+                with as_scoring_errors():
+                    image = await service.fetcher.fetch(url.text, share.grow_to)
+            except ScoringError as error:
+                return Result(error, fetch_seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            (result,) = await _scored(live, [image])
+            return replace(result, fetch_seconds=seconds)
 
 
-async def _encoded(service: Lifecycle, item: ScoreItem) -> Encoded | ScoringError:
-    if item.image_in_base64 is not None:
-        return item.image_in_base64
-    assert item.image_url is not None
+async def _scored(live: Live, images: Sequence[Encoded]) -> list[Result]:
+    """As `Live.score`, but a full queue is these images' own error."""
     try:
-        with as_scoring_errors():
-            return await service.fetcher.fetch(item.image_url)
+        return await live.score(images)
     except ScoringError as error:
-        return error
+        return [Result(error)] * len(images)

@@ -19,6 +19,11 @@ class Scorer:
     def __init__(self, model: Model, threads: int, max_queue_images: int, limits: Limits) -> None:
         self.model = model
         self.queue = ImageQueue(max_queue_images)
+        self.execution = (
+            f"{threads} threads, one image each; a lone image on {threads} cores"
+            if threads > 1
+            else "one thread, one image at a time"
+        )
         self._limits = limits
         self._threads = [threading.Thread(target=self._work, name=f"scorer-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -56,7 +61,8 @@ def prepare(image: Encoded, model: Model, limits: Limits) -> Pixels:
     if isinstance(image, np.ndarray):
         return image
     spec = model.manifest.pixels
-    return to_pixels(decode(image_bytes(image) if isinstance(image, str) else image, spec, limits), spec)
+    data = image_bytes(image, limits.max_bytes) if isinstance(image, str) else image
+    return to_pixels(decode(data, spec, limits), spec)
 
 
 def finite(logits: Logits) -> Logits:

@@ -26,22 +26,39 @@ class Settings(BaseSettings):
 
     model: str
     """Path or fsspec URI of `model.onnx`."""
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=253)] = "salver"
+    """The name in `GET /model` and in the addresses of the Open Inference Protocol; KServe: the InferenceService's."""
+    model_poll_seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    """How often to look whether the model file changed, and to serve the new one; 0 is never."""
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     """`auto` takes a GPU when there is one and says what it took; `cuda` and `tensorrt` fail without one."""
+    engine_cache_dir: Path | None = None
+    """Where TensorRT's engines are kept; ~/.cache/salver/engines unless named."""
     api_keys: str | None = None
     """Comma-separated keys that callers send as `Authorization: Bearer KEY`."""
     api_keys_file: Path | None = None
-    """A file with one key a line."""
+    """A file with one key a line, read again when it changes."""
+    admin_keys: str | None = None
+    """Comma-separated keys for `POST /model/reload`, which without one is not there."""
+    admin_keys_file: Path | None = None
+    """A file with one such key a line, read again when it changes."""
     allow_anonymous: bool = False
     """True: without a key, listen on other addresses than loopback too."""
     max_items: Positive = 64
     """Most images in one request."""
     max_body_bytes: Positive = 32 * 1024**2
     """Longest request body in bytes."""
+    max_image_bytes: Positive = 20 * 1024**2
+    """Longest image file in bytes, inside a request."""
+    max_inflight_bytes: Positive | None = None
+    """Most bytes that the bodies and fetched images of all requests hold at once; one more is answered 429. Unset: a
+    quarter of the container's memory, at most 256 MiB and at least MAX_BODY_BYTES."""
     max_image_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 50_000_000
     """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970."""
     max_queue_images: Positive = 256
     """Most images that wait or are being scored; one more is answered 429."""
+    rate_limit_images_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Most images that one key may have scored a second; more are answered 429."""
     request_timeout_seconds: Seconds = 30.0
     """Longest time from the request's head to its answer."""
     url_fetch: Literal["public", "allowlist", "off"] = "public"
@@ -68,6 +85,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MAX_QUEUE_IMAGES ({self.max_queue_images}) is less than MAX_ITEMS ({self.max_items}): "
                 "a full list would never be accepted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_holds_a_body(self) -> "Settings":
+        if self.max_inflight_bytes is not None and self.max_inflight_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"MAX_INFLIGHT_BYTES ({self.max_inflight_bytes}) is less than MAX_BODY_BYTES ({self.max_body_bytes}): "
+                "the longest body would never be accepted"
             )
         return self
 

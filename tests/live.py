@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from service.__main__ import Server
 from service.keys import read_keys
+from service.server import Server
 from service.settings import Settings
 
 
@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_service(model: Path, **settings: object) -> Iterator[httpx.Client]:
+def running_service(model: Path | str, until_ready: bool = True, **settings: object) -> Iterator[httpx.Client]:
     """The service in a thread of this process, ready; yields an HTTP client whose base URL it is."""
     values = Settings.model_validate({"model": str(model), "drain_seconds": 0.0, **settings})
     port = free_port()
@@ -34,7 +34,8 @@ def running_service(model: Path, **settings: object) -> Iterator[httpx.Client]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            wait_until_ready(client)
+            if until_ready:
+                wait_until_ready(client)
             yield client
     finally:
         server.should_exit = True

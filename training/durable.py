@@ -10,7 +10,8 @@ from pathlib import Path
 def durable(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path` to write to; it gets the final name when the block ends without an error.
 
-    Content and name are synced to disk. After an error, a full disk among them, what stood under `path` is untouched.
+    Content and name are synced to disk. After an error, a full disk among them, what stood under `path` is untouched;
+    an OSError names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -19,6 +20,8 @@ def durable(path: Path) -> Iterator[Path]:
         _sync(partial)
         partial.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from training.dataset import Dataset
 from training.durable import durable
@@ -32,13 +32,15 @@ def write_checkpoint(path: Path, net: PixelNet) -> None:
     trained, last = on_cpu(net).net, LAST_LAYERS[net.net.base]
     head = {f"{last}.{name}": tensor for name, tensor in trained.head.state_dict().items()}
     with durable(path) as partial:
-        save_file(trained.backbone.state_dict() | head, partial, metadata={"base": trained.base})
+        # Not save_file: a full disk has to be an OSError that names the file.
+        partial.write_bytes(save(trained.backbone.state_dict() | head, metadata={"base": trained.base}))
 
 
 def write_scores(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
     """One row an image: path, truth, predicted label (empty without an answer), then the logit of each label."""
     names = (*evaluation.labels, "")  # the last one for NO_ANSWER
-    with durable(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    # surrogateescape: a file name that is not UTF-8 goes out as the bytes that it is.
+    with durable(path) as partial, partial.open("w", -1, "utf-8", "surrogateescape", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "truth", "predicted", *evaluation.labels])
         for image, predicted, logits in zip(dataset.images, evaluation.predictions, evaluation.logits, strict=True):

@@ -109,13 +109,8 @@ def split(data: Dataset, settings: RunSettings) -> Parts:
 
 def describe(data: Dataset, parts: Parts) -> list[str]:
     """What was found and how it was split, as lines to print."""
-    counts = parts.counts()
-    sizes = ", ".join(f"{sum(part.values())} {name}" for name, part in counts.items())
-    each = [
-        f"  {label}: " + ", ".join(f"{part[label]} {name}" for name, part in counts.items()) for label in data.labels
-    ]
-    ignored = [f"  ignored, not images: {', '.join(map(str, data.ignored))}"] if data.ignored else []
-    return [f"{len(data)} images of {len(data.labels)} labels: {sizes}", *each, *ignored]
+    sizes = ", ".join(f"{sum(counts.values())} {name}" for name, counts in parts.counts().items())
+    return [*data.summary().splitlines(), f"split into {sizes}"]
 
 
 def _check_out(settings: RunSettings) -> None:

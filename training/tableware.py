@@ -73,10 +73,11 @@ def plate(rng: np.random.Generator) -> Solid:
 
 def cutlery(rng: np.random.Generator) -> Solid:
     """One to three pieces side by side."""
+    makers = (_fork, _knife, _spoon)
     count, gap = int(rng.integers(1, 4)), rng.uniform(0.4, 0.55)
     pieces = [
-        piece(rng).placed(rng.normal(0, 0.06), offset=(rng.normal(0, 0.05), gap * (place - (count - 1) / 2)))
-        for place, piece in enumerate(rng.permutation(np.array([_fork, _knife, _spoon], dtype=object))[:count])
+        makers[kind](rng).placed(rng.normal(0, 0.06), offset=(rng.normal(0, 0.05), gap * (place - (count - 1) / 2)))
+        for place, kind in enumerate(rng.permutation(len(makers))[:count])
     ]
     return sum(pieces[1:], start=pieces[0]).placed(rng.uniform(0, 2 * np.pi))
 

@@ -127,7 +127,7 @@ def test_a_model_that_gives_no_numbers_for_its_test_card_is_refused(tmp_path: Pa
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path, device: str) -> None:
     """ON07: judged from the session."""
-    with pytest.raises(ModelFileError, match=f"SALVER_DEVICE is {device} but the session runs on CPU"):
+    with pytest.raises(ModelFileError, match=f"SALVER_DEVICE is {device} but "):
         load_model(str(probe(tmp_path / "model.onnx")), device, 1)
 
 

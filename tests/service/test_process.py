@@ -1,15 +1,22 @@
 """The service as the process that a container runs."""
 
+import asyncio
 import base64
+import json
+import os
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.caller import Caller
 from tests.images import solid
 from tests.live import free_port, service_process, wait_until_ready
 from tests.models import probe
@@ -36,6 +43,170 @@ def test_sigterm_serves_on_while_not_ready_then_exits_0(tmp_path: Path) -> None:
     assert {score for _, score in statuses} == {200}
 
 
+async def send_at(rate: float, send: Callable[[int], Coroutine[None, None, None]], ended: asyncio.Event) -> None:
+    """Requests at a steady rate a second, whether the earlier ones are answered or not, until told to end."""
+    began = time.monotonic()
+    tasks: list[asyncio.Task[None]] = []
+    while not ended.is_set():
+        tasks.append(asyncio.create_task(send(len(tasks))))
+        await asyncio.sleep(began + len(tasks) / rate - time.monotonic())
+    await asyncio.gather(*tasks)
+
+
+async def roll_out(process: subprocess.Popen[str], url: str) -> list[tuple[int, bool, bool]]:
+    """SIGTERM under 50 requests a second, over kept and new connections, until a while after /readyz says no.
+
+    Of each request: the answer's status, whether it was sent after SIGTERM, whether it closes the connection.
+    """
+    answers: list[tuple[int, bool, bool]] = []
+    terminated, ended = asyncio.Event(), asyncio.Event()
+    async with (
+        httpx.AsyncClient(base_url=url) as kept,
+        httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_keepalive_connections=0)) as fresh,
+    ):
+
+        async def send(number: int) -> None:
+            after = terminated.is_set()
+            answer = await (fresh if number % 2 else kept).post("/score", json=BODY)
+            answers.append((answer.status_code, after, answer.headers.get("connection") == "close"))
+
+        sending = asyncio.create_task(send_at(50, send, ended))
+        await asyncio.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        while (await kept.get("/readyz")).status_code == 200:
+            pass
+        terminated.set()
+        await asyncio.sleep(0.7)  # as long as an endpoint's removal may take to reach everyone
+        ended.set()
+        await sending
+    return answers
+
+
+@pytest.mark.parametrize(
+    "times", [pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=[pytest.mark.slow, pytest.mark.soak])]
+)
+def test_sigterm_at_50_requests_a_second_fails_none(tmp_path: Path, times: int) -> None:
+    """K801."""
+    model = probe(tmp_path / "model.onnx")
+    for _ in range(times):
+        port = free_port()
+        with service_process(model, port, SALVER_DRAIN_SECONDS="1.5") as process:
+            ready(port)
+            answers = asyncio.run(roll_out(process, f"http://127.0.0.1:{port}"))
+            assert process.wait(10) == 0
+        assert {status for status, _, _ in answers} == {200}
+        assert len(answers) > 50
+        assert {closes for _, after, closes in answers if after} == {True}
+
+
+def ready(port: int) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        wait_until_ready(client, attempts=500)
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # came in the moment of closing
+        pass
+    return False
+
+
+def test_after_the_drain_a_request_on_a_kept_connection_is_still_answered(tmp_path: Path) -> None:
+    port = free_port()
+    body = json.dumps(BODY).encode()
+    head = f"Content-Length: {len(body)}\r\n"
+    with (
+        service_process(probe(tmp_path / "model.onnx"), port, SALVER_DRAIN_SECONDS="0.2") as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        wait_until_ready(client, attempts=500)
+        with Caller(client) as idle, Caller(client) as slow:
+            idle.send(body, head)
+            assert (idle.status(), idle.header("connection")) == (200, None)
+            slow.send(body[:10], head)
+            process.send_signal(signal.SIGTERM)
+            while not refused(port):
+                pass
+            idle.send(body, head)
+            assert (idle.status(), idle.header("connection")) == (200, "close")
+            assert process.poll() is None
+            slow.socket.sendall(body[10:])
+            assert (slow.status(), slow.header("connection")) == (200, "close")
+        assert process.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_docker_stop_waits_for_a_request_of_5_seconds(tmp_path: Path) -> None:
+    """K801."""
+    port = free_port()
+    body = json.dumps(BODY).encode()
+    with (
+        service_process(probe(tmp_path / "model.onnx"), port, SALVER_DRAIN_SECONDS="0.5") as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        wait_until_ready(client, attempts=500)
+        with Caller(client) as slow:
+            slow.send(body[:10], f"Content-Length: {len(body)}\r\n")
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(5)
+            slow.socket.sendall(body[10:])
+            assert slow.status() == 200
+        assert process.wait(3) == 0
+
+
+def test_sigterm_while_a_store_does_not_answer_ends_it_at_once(tmp_path: Path) -> None:
+    """K802: a named pipe that nobody writes to is never read."""
+    os.mkfifo(tmp_path / "model.onnx")
+    port = free_port()
+    with (
+        service_process(tmp_path / "model.onnx", port) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        with pytest.raises(AssertionError):
+            wait_until_ready(client, attempts=60)
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        assert client.post("/score", json=BODY).status_code == 503
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(3) == 0
+
+
+@pytest.mark.slow
+def test_healthz_answers_within_50_ms_while_the_service_is_saturated(tmp_path: Path) -> None:
+    """K804."""
+    port = free_port()
+    large = {"image_in_base64": base64.b64encode(solid((200, 30, 40), 2400, 1600)).decode()}
+
+    async def saturated(url: str) -> list[float]:
+        ended = asyncio.Event()
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client, httpx.AsyncClient(base_url=url) as prober:
+
+            async def send(items: int) -> None:
+                while not ended.is_set():
+                    assert (await client.post("/score", json=[large] * items)).status_code in (200, 429)
+
+            sending = [asyncio.create_task(send(items)) for items in (1, 1, 1, 1, 32, 32)]
+            await asyncio.sleep(0.5)
+            seconds = []
+            for _ in range(200):
+                began = time.perf_counter()
+                assert (await prober.get("/healthz")).status_code == 200
+                seconds.append(time.perf_counter() - began)
+                await asyncio.sleep(0.02)
+            ended.set()
+            await asyncio.gather(*sending)
+        return seconds
+
+    with service_process(probe(tmp_path / "model.onnx"), port, SALVER_DRAIN_SECONDS="0"):
+        ready(port)
+        seconds = asyncio.run(saturated(f"http://127.0.0.1:{port}"))
+    assert statistics.quantiles(seconds, n=100)[98] < 0.05
+
+
 def test_ctrl_c_ends_it_with_0(tmp_path: Path) -> None:
     port = free_port()
     with (
@@ -55,7 +226,13 @@ def test_ctrl_c_ends_it_with_0(tmp_path: Path) -> None:
         ({"SALVER_MODEL": "MODEL", "SALVER_DEVICE": "cuda"}, [], 1, "SALVER_DEVICE is cuda"),
         ({"SALVER_MODEL": "MODEL", "SALVER_MAX_ITEM": "1"}, [], 2, "did you mean SALVER_MAX_ITEMS"),
         ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": ""}, [], 2, "SALVER_API_KEYS holds no key"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS_FILE": "absent"}, [], 2, "SALVER_API_KEYS_FILE cannot be read"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_ADMIN_KEYS": ","}, [], 2, "SALVER_ADMIN_KEYS holds no key"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_MAX_QUEUE_IMAGES": "5"}, [], 2, "is less than MAX_ITEMS"),
         ({"SALVER_MODEL": "MODEL"}, ["--host", "0.0.0.0"], 2, "SALVER_ALLOW_ANONYMOUS"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": "one"}, ["--host", "nosuch.invalid"], 2, "nosuch.invalid"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": "one"}, ["--host", "192.0.2.1"], 2, "no such address"),
+        ({"SALVER_MODEL": "MODEL"}, ["--port", "99999"], 2, "99999"),
         ({}, [], 2, "SALVER_MODEL"),
     ],
 )
@@ -75,6 +252,16 @@ def test_what_cannot_be_served_ends_the_process_with_one_line(
     assert time.monotonic() - began < 10
     assert "Traceback" not in ended.stderr
     assert len([line for line in ended.stderr.splitlines() if words in line]) == 1
+
+
+def test_a_port_that_is_taken_ends_the_process_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with service_process(probe(tmp_path / "model.onnx"), port) as process:
+            _, log = process.communicate(timeout=10)
+    assert process.returncode == 2
+    (line,) = [json.loads(line) for line in log.splitlines() if "error" in line]
+    assert line["message"].startswith(f"Cannot listen on 127.0.0.1, port {port}: Address already in use")
 
 
 def test_without_a_key_it_says_once_that_everyone_can_score(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.request import Parameters
 from tests.images import encode, photo, picture, solid
 from tests.live import file_server, running_service
 from tests.models import PROBE_LABELS, constant, nan_for_white, probe, write
@@ -229,10 +230,14 @@ def test_many_threads_get_the_scores_of_one(client: httpx.Client) -> None:
 
 def test_the_api_is_described_with_every_error_and_the_page_is_there(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]
-    assert set(described) == {"/score", "/model", "/healthz", "/readyz"}
+    assert set(described) >= {"/score", "/model", "/healthz", "/readyz"}
     assert set(described["/score"]["post"]["responses"]) == {
         "200", "400", "401", "413", "415", "422", "424", "429", "500", "503", "504",
     }  # fmt: skip
+    assert set(described["/score"]["post"]["requestBody"]["content"]) == {
+        "application/json", "image/*", "multipart/form-data",
+    }  # fmt: skip
+    assert {one["name"] for one in described["/score"]["post"]["parameters"]} == set(Parameters.model_fields)
     assert client.get("/docs").status_code == 200
     missing = client.get("/nothing")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
@@ -241,6 +246,7 @@ def test_the_api_is_described_with_every_error_and_the_page_is_there(client: htt
 
 def test_the_model_card_says_what_is_served(client: httpx.Client) -> None:
     card = client.get("/model").json()
+    assert (card["name"], card["base"]) == ("salver", "probe")
     assert tuple(card["labels"]) == PROBE_LABELS
     assert card["provider"] == "CPUExecutionProvider"
     assert card["pixels"]["resize"] == "stretch"

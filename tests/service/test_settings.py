@@ -25,6 +25,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("SALVER_MAX_ITEMS", "many", "SALVER_MAX_ITEMS: "),
         ("SALVER_MAX_ITEMS", "0", "SALVER_MAX_ITEMS: "),
         ("SALVER_DEVICE", "gpu", "SALVER_DEVICE: "),
+        ("SALVER_MODEL_NAME", "cups/2", "SALVER_MODEL_NAME: "),
         ("SALVER_MAX_IMAGE_PIXELS", "200000000", "SALVER_MAX_IMAGE_PIXELS: "),
         ("SALVER_URL_ALLOWLIST", "10.0.0.0/99", "SALVER_URL_ALLOWLIST: "),
         ("SALVER_MAX_QUEUE_IMAGES", "5", "MAX_QUEUE_IMAGES (5) is less than MAX_ITEMS (64)"),

@@ -1,0 +1,63 @@
+"""How long a request may take: so many seconds, or until its caller goes away."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from service.errors import ScoringError
+
+WATCH_AFTER_SECONDS = 0.02  # a watch costs 10 µs, and most callers have their answer by then
+
+
+class Deadline:
+    """Cancels what is awaited inside the block when the time is up or, once `watch` was called, the caller has gone.
+
+    Leaving the block then raises ScoringError `deadline-exceeded`, or ClientDisconnect.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(seconds)
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
+
+    def watch(self, receive: Receive) -> None:
+        """The body is read: what `receive` gives from now on can only be that the caller has gone."""
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin, receive)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for watching in (self._timer, self._watcher):
+            if watching is not None:
+                watching.cancel()
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise (ClientDisconnect() if self._gone else self._refusal()) from None
+
+    def _begin(self, receive: Receive) -> None:
+        self._watcher = asyncio.create_task(self._wait_until_gone(receive))
+
+    async def _wait_until_gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._timeout.expired():
+            self._gone = True
+            self._timeout.reschedule(asyncio.get_running_loop().time())
+
+    def _refusal(self) -> ScoringError:
+        if self._timer is not None:
+            return ScoringError("deadline-exceeded", f"No answer within {self._seconds:g} seconds: send fewer images.")
+        # The rest of the body may never come: without closing, one slow sender would keep the connection for good.
+        return ScoringError(
+            "deadline-exceeded", f"The body did not arrive within {self._seconds:g} seconds.", {"Connection": "close"}
+        )

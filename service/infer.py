@@ -1,0 +1,70 @@
+"""`POST /v2/models/NAME/infer` of the Open Inference Protocol: a request's bytes to an answer's bytes."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.body import read_body, read_head
+from service.deadline import Deadline
+from service.errors import ScoringError
+from service.infer_request import LENGTH_HEADER, InferRequest, parse
+from service.infer_response import respond
+from service.lifecycle import Lifecycle
+from service.memory import Share
+from service.model import Logits, Model
+from service.observation import observed
+from service.openapi import JSON
+from service.queue import Encoded, Result
+
+BINARY = "application/octet-stream"
+
+
+async def answer(service: Lifecycle, request: Request, caller: bytes) -> Response:
+    """Answer one request; every error it raises is a ScoringError of the closed set, or ClientDisconnect."""
+    observation = observed(request)
+    with service.live as live, service.budget.share() as share:  # once: the whole answer is one model's
+        model = live.model
+        async with Deadline(service.settings.request_timeout_seconds) as deadline:
+            asked, images = await _asked(service, request, model, share)
+            service.rate_limit.charge(caller, len(images))
+            observation.received(len(images))
+            deadline.watch(request.receive)
+            results = await live.score(images)
+    observation.scored(results, model.manifest.labels)
+    content, json_length = respond(asked, service.settings.model_name, model, _logits(results))
+    headers = {"X-Model-Version": model.version}
+    if json_length is None:
+        return Response(content, media_type=JSON, headers=headers)
+    return Response(content, media_type=BINARY, headers=headers | {LENGTH_HEADER: str(json_length)})
+
+
+async def _asked(
+    service: Lifecycle, request: Request, model: Model, share: Share
+) -> tuple[InferRequest, Sequence[Encoded]]:
+    """What is asked for, and its images, which are all that is kept of the body."""
+    settings, headers = service.settings, dict(request.scope["headers"])
+    head = read_head(headers)
+    _check_content_type(head.content_type)
+    body = await read_body(request.receive, head, settings.max_body_bytes, share)
+    asked, raw = parse(body, headers.get(LENGTH_HEADER.lower().encode()))
+    return asked, asked.images(raw, model.manifest.pixels, settings.max_items)
+
+
+def _check_content_type(content_type: bytes) -> None:
+    """Triton's client sends none, others the binary one when bytes follow the JSON."""
+    text = content_type.decode("latin-1")
+    if text.partition(";")[0].strip().lower() not in ("", JSON, BINARY):
+        raise ScoringError(
+            "unsupported-media-type", f"The header Content-Type is {text[:100]!r}: send {JSON} or {BINARY}."
+        )
+
+
+def _logits(results: Sequence[Result]) -> list[Logits]:
+    """Every image's logits. The protocol has no error for one image, so that the first one fails the request."""
+    logits: list[Logits] = []
+    for index, result in enumerate(results):
+        if isinstance(result.outcome, ScoringError):
+            raise ScoringError(result.outcome.kind, f"Image {index}: {result.outcome.detail}", result.outcome.headers)
+        logits.append(result.outcome)
+    return logits

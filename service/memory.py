@@ -1,0 +1,71 @@
+"""The memory that request bodies and fetched images may hold at once, over all requests in flight.
+
+A limit on one request bounds nothing when fifty come together: each counts what it holds here, before it holds it.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from service.errors import ScoringError
+
+DEFAULT_BYTES = 256 * 1024**2
+RETRY_AFTER_SECONDS = 1
+
+
+class Budget:
+    """So many bytes for all requests together. For one thread, the event loop's."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.held_bytes = 0
+
+    def share(self) -> "Share":
+        """One request's or one fetched image's part, empty at first."""
+        return Share(self)
+
+
+class Share:
+    """What one holder takes of the budget; a context manager that gives it back."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._bytes = 0
+
+    def grow_to(self, size: int) -> None:
+        """Hold `size` bytes from now on, or what is held already if that is more. Raises ScoringError `overloaded`."""
+        more, budget = size - self._bytes, self._budget
+        if more <= 0:
+            return
+        if budget.held_bytes + more > budget.max_bytes:
+            raise ScoringError(
+                "overloaded",
+                f"Requests in flight hold {budget.held_bytes} bytes and the limit is {budget.max_bytes}: "
+                "try again later.",
+                {"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        budget.held_bytes += more
+        self._bytes = size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.held_bytes -= self._bytes
+        self._bytes = 0
+
+
+def default_budget_bytes(max_body_bytes: int, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """A quarter of the container's memory and at most 256 MiB, but always room for one body of the largest size.
+
+    The other three quarters are for the model, for the images that are being decoded and for the interpreter.
+    """
+    limit = _limit(cgroup / "memory.max") or _limit(cgroup / "memory" / "memory.limit_in_bytes")
+    quarter = DEFAULT_BYTES if limit is None else limit // 4
+    return max(max_body_bytes, min(DEFAULT_BYTES, quarter))
+
+
+def _limit(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # no such cgroup version; "max" means no limit
+        return None

@@ -1,0 +1,129 @@
+"""uvicorn, with an end that loses no request: SIGTERM, serve on, part with the connections, drain, exit 0."""
+
+import errno
+import logging
+import math
+import signal
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+from starlette.types import Message, Receive, Scope, Send
+from typing_extensions import override
+
+from service.app import create_app
+from service.errors import SettingsError
+from service.keys import Keys
+from service.lifecycle import Lifecycle
+from service.settings import Settings
+
+log = logging.getLogger("salver.service")
+
+IDLE_SECONDS = 75  # longer than the idle time of the usual load balancers, so that they close first
+PARTING_SECONDS = 1.0
+WAITING_CONNECTIONS = 2048
+CLOSE = (b"connection", b"close")
+
+
+class Server(uvicorn.Server):
+    """Listens from the moment it is made; `run` serves until it is told to stop."""
+
+    def __init__(self, settings: Settings, keys: Keys, host: str, port: int) -> None:
+        """Raises SettingsError when it cannot listen there, or for the admin keys."""
+        self.failed = False
+        """It ended because the model could not be loaded."""
+        self._drained_at = math.inf
+        self._drain_seconds = settings.drain_seconds
+        self._app = create_app(settings, keys, self._fail)
+        self._sockets = listen(host, port)
+        super().__init__(
+            uvicorn.Config(
+                self._answer,
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                server_header=False,
+                proxy_headers=False,
+                backlog=WAITING_CONNECTIONS,
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=int(settings.request_timeout_seconds) + 1,
+            )
+        )
+
+    @override
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        super().run(sockets or self._sockets)
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ctrl-C, or a second signal, ends at once; SIGTERM drains."""
+        service: Lifecycle = self._app.state.service
+        if sig != signal.SIGTERM or service.status not in ("ready", "failing"):
+            self.should_exit = True
+            return
+        service.drain()
+        log.info("SIGTERM: serving %g seconds more while load balancers take this replica off", self._drain_seconds)
+        self._drained_at = time.monotonic() + self._drain_seconds
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; True ends the serving.
+
+        uvicorn then closes the connections that are idle, and a request on its way to one would be lost. So there is a
+        moment in which nothing new connects and what comes is answered, with Connection: close.
+        """
+        ends = await super().on_tick(counter)
+        overdue_seconds = time.monotonic() - self._drained_at
+        if overdue_seconds < 0:
+            return ends
+        for server in self.servers:
+            server.close()
+        return ends or not self.server_state.connections or overdue_seconds >= PARTING_SECONDS
+
+    @property
+    def _draining(self) -> bool:
+        return self._drained_at < math.inf
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, but from SIGTERM on every answer tells its caller to connect anew, which is elsewhere."""
+
+        async def parting_send(message: Message) -> None:
+            if self._draining and message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], CLOSE]
+            await send(message)
+
+        await self._app(scope, receive, parting_send)
+
+    def _fail(self) -> None:
+        self.failed = True
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets on every address of the host name that this machine has. Raises SettingsError."""
+    if not 0 <= port <= 65_535:  # getaddrinfo would take the remainder
+        raise _refusal(host, port, "a port lies between 0 and 65535")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        listeners = [_listener(family, address) for family, _, _, _, address in found]
+    except OSError as error:
+        raise _refusal(host, port, str(error.strerror)) from error
+    if not any(listeners):
+        raise _refusal(host, port, "this machine has no such address")
+    return [listener for listener in listeners if listener is not None]
+
+
+def _listener(family: int, address: tuple[object, ...]) -> socket.socket | None:
+    """None for an address that is not there: "localhost" names IPv6's in containers without IPv6, too."""
+    try:
+        return socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS)
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None
+        raise
+
+
+def _refusal(host: str, port: int, reason: str) -> SettingsError:
+    return SettingsError(f"Cannot listen on {host}, port {port}: {reason}. Choose others with --host and --port.")
