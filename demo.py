@@ -29,7 +29,7 @@ from client.result import Score, ScoreError
 from client.scoring import ScoringClient
 
 DATA, RUN = Path("runs/sample"), Path("runs/demo")
-SHOWN_IMAGES, URL_IMAGES = 8, 8
+SHOWN_IMAGES, URL_IMAGES = 8, 5
 START_SECONDS = 30
 
 console = Console(highlight=False)
