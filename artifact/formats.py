@@ -130,4 +130,7 @@ def identify(data: bytes) -> str:
 
 def open_header(data: bytes, kind: str) -> ImageFile.ImageFile:
     """Parse the header only; no pixel is decoded. Raises what Pillow's plugin raises, or UnsupportedImage."""
-    return _READERS[kind](_Stream(data))
+    image = _READERS[kind](_Stream(data))
+    # In one piece instead of 64 KiB ones: between two pieces the decoder waits for Python's lock again.
+    image.decodermaxblock = max(image.decodermaxblock, len(data))
+    return image

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import sys
 
+from service.allocator import bound_arenas
 from service.errors import SettingsError
 from service.keys import Keys, read_keys
 from service.logs import configure_logs
@@ -24,6 +25,7 @@ def run(host: str, port: int) -> int:
 
     What is wrong with a setting is said in one line on standard error.
     """
+    bound_arenas()
     try:
         settings = read_settings()
     except SettingsError as error:

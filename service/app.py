@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from artifact.manifest import PixelSpec
 from service.errors import INTERNAL, ScoringError
+from service.front import SCORE_PATH, ErrorHandlers, Front
 from service.inference_protocol import failure_response, in_protocol
 from service.inference_protocol import router as inference_protocol
 from service.keys import Keys
@@ -23,7 +24,7 @@ from service.observation import observed
 from service.observe import Observer, Templates
 from service.openapi import PROBLEM_JSON, describe, problems
 from service.reload import router as model_reload
-from service.score import problem_response, score
+from service.score import problem_response
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")
@@ -81,13 +82,12 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
     app.include_router(model_reload)
     document = describe(app)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
-    app.add_exception_handler(ScoringError, _scoring_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _client_gone)
-    app.add_exception_handler(Exception, _internal_error)
-    templates = Templates(route.path for route in iter_route_contexts(app.routes) if route.path)
+    for kind, handler in ERROR_HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    templates = Templates([SCORE_PATH, *(route.path for route in iter_route_contexts(app.routes) if route.path)])
     # Around Starlette's own outermost middleware, which answers 500.
-    app.middleware_stack = observer = Observer(app.build_middleware_stack(), service.metrics, templates)
+    front = Front(app.build_middleware_stack(), app.state, ERROR_HANDLERS)
+    app.middleware_stack = observer = Observer(front, service.metrics, templates)
     return app
 
 
@@ -101,7 +101,6 @@ def _needs_key(request: Request) -> None:
 
 
 router = APIRouter()
-router.add_route("/score", score, methods=["POST"])
 
 
 @router.get("/model", responses=problems("unauthorised", "not-ready"), dependencies=[Depends(_needs_key)])
@@ -159,3 +158,11 @@ async def _client_gone(_: Request, __: Exception) -> Response:
 
 async def _internal_error(request: Request, _: Exception) -> Response:
     return await _scoring_error(request, ScoringError("internal", INTERNAL))
+
+
+ERROR_HANDLERS: ErrorHandlers = {
+    ScoringError: _scoring_error,
+    HTTPException: _http_error,
+    ClientDisconnect: _client_gone,
+    Exception: _internal_error,
+}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from artifact.errors import ModelFileError
+from service.allocator import return_memory
 from service.errors import ScoringError
 from service.fetch import Fetcher, FetchPolicy
 from service.keys import Keys, read_admin_keys
@@ -19,6 +20,7 @@ from service.settings import Settings
 
 log = logging.getLogger("salver.service")
 
+TRIM_SECONDS = 10.0
 Status = Literal["loading", "ready", "failing", "draining", "failed"]
 
 
@@ -47,15 +49,17 @@ class Lifecycle:
         self._draining = False
         self._loading: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
+        self._trimming: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to load the model on another thread."""
         self._loading = asyncio.create_task(self.models.load())
         self._loading.add_done_callback(self._loaded)
+        self._trimming = asyncio.create_task(_return_memory_now_and_then())
 
     async def close(self) -> None:
         """Give everything back; images that are being scored are finished first, a model that is loading is not."""
-        for task in (self._loading, self._polling):
+        for task in (self._loading, self._polling, self._trimming):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -96,3 +100,9 @@ class Lifecycle:
             self._on_failure()
         elif self.settings.model_poll_seconds:
             self._polling = asyncio.create_task(self.models.poll())
+
+
+async def _return_memory_now_and_then() -> None:
+    while True:
+        await asyncio.sleep(TRIM_SECONDS)
+        await asyncio.to_thread(return_memory)

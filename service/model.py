@@ -164,7 +164,9 @@ def _session(data: bytes, providers: list[Provider], threads: int) -> ort.Infere
     # Spinning threads win nothing here and take the cores from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without enable_fallback=0 a session whose GPU fails goes on on the CPU, and prints so.
-    return ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
+    session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
+    session._model_bytes = None  # kept for that fallback only: as much memory as the file is long
+    return session
 
 
 def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:

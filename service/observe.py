@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import random
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -97,7 +97,7 @@ class Observer:
         if self._tracing is not None and route not in PROBES:
             span = self._tracing.begin(method, parent)
             return Observation(self._metrics, method, route, f"{span.get_span_context().trace_id:032x}", span)
-        return Observation(self._metrics, method, route, os.urandom(16).hex() if parent is None else parent.trace_id)
+        return Observation(self._metrics, method, route, new_trace_id() if parent is None else parent.trace_id)
 
     def _end(self, observation: Observation) -> None:
         seconds = time.perf_counter() - observation.began
@@ -107,6 +107,11 @@ class Observer:
             _log(observation, seconds)
         if self._tracing is not None and observation.span is not None:
             self._tracing.end(observation.span, observation)
+
+
+def new_trace_id() -> str:
+    """32 hexadecimal digits, as W3C Trace Context has them; an id, so no secret randomness is spent on it."""
+    return f"{random.getrandbits(128) or 1:032x}"
 
 
 def _headers(observation: Observation) -> Iterator[tuple[bytes, bytes]]:
