@@ -5,11 +5,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 MODEL ?= runs/demo/model.onnx
+BENCH_RUN := runs/bench
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast lock clean
+.PHONY: help setup demo serve check test test-fast bench lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +48,17 @@ test: setup  ## all tests
 
 test-fast: setup  ## the tests that need neither torch nor more than about two seconds
 	$(BIN)/python -m pytest -m 'not torch and not slow and not soak and not heic'
+
+bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
+	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx
+
+$(BENCH_RUN)/model.onnx: | setup
+	$(BIN)/salver sample $(BENCH_RUN)-sample
+	$(BIN)/salver train $(BENCH_RUN)-sample --base resnet18 --weights none --epochs 1 --out $(BENCH_RUN) --overwrite
+
+# Random weights answer at chance, so any loss of accuracy will do: only the speed counts here.
+$(BENCH_RUN)/model.int8.onnx: $(BENCH_RUN)/model.onnx
+	$(BIN)/salver export $(BENCH_RUN) --precision int8 --max-accuracy-loss 1
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt

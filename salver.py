@@ -18,6 +18,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "sample": Command("training.commands", "train", "Render the tableware sample: bowl, cup, cutlery, plate."),
     "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
+    "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
 }

@@ -17,6 +17,12 @@ REFERENCE = "#/components/schemas/{model}"
 
 Schema = dict[str, Any]  # a JSON document
 
+TEXT: Schema = {"type": "string"}
+HEADERS = {
+    "X-Model-Version": "sha256 of the model file that answered.",
+    "X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`.",
+    "Server-Timing": "Longest fetch, queueing, decoding and inference among the images, and the whole, in ms.",
+}
 FILE: Schema = {"type": "string", "format": "binary"}
 
 
@@ -66,7 +72,7 @@ def describe(app: FastAPI) -> Schema:
             "responses": {
                 "200": {
                     "description": "One answer or error for each image.",
-                    "headers": {"X-Model-Version": {"schema": {"type": "string"}}},
+                    "headers": {name: {"description": text, "schema": TEXT} for name, text in HEADERS.items()},
                     "content": {JSON: {"schema": schemas["answers", "validation"]}},
                 },
                 **{str(status): answer for status, answer in problems(*KINDS).items()},

@@ -93,6 +93,28 @@ def train(
         print_summary(result, console)
 
 
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    precision: Annotated[Literal["int8"], typer.Option(help="Of weights and activations.")] = "int8",
+    out: Annotated[Path | None, typer.Option(help="File to write; RUN/model.int8.onnx unless named.")] = None,
+    max_accuracy_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Refuse to lose more validation accuracy than this.")
+    ] = 0.01,
+) -> None:
+    """Export another precision of a finished run, through the same gate."""
+    with _errors_as_messages():
+        from rich.console import Console
+
+        from training.precision import export_int8
+        from training.progress import Shown
+        from training.summary import print_comparison
+
+        console = Console()
+        with Shown(console) as progress:
+            comparison = export_int8(run, out or run / f"model.{precision}.onnx", max_accuracy_loss, progress)
+        print_comparison(comparison, console)
+
+
 @contextmanager
 def _errors_as_messages() -> Iterator[None]:
     """Exit code 1 and a message for what a person can mend, 130 for Ctrl-C; a fault of ours keeps its traceback."""

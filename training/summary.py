@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.evaluation import Evaluation
+from training.precision import Comparison
 from training.run import RunResult
 
 
@@ -19,6 +20,20 @@ def print_summary(result: RunResult, console: Console) -> None:
         *_remarks(result.test),
         f"{result.seconds:.0f} s; the model file, its figures and its scores are in {result.out}",
         f"next: salver serve {result.out / 'model.onnx'}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """What the int8 file loses and wins."""
+    before, after = comparison.before, comparison.after
+    lines = [
+        f"validation accuracy, {len(after.truths)} images: float {before.accuracy:.4f}, int8 {after.accuracy:.4f} "
+        f"overall; {before.class_averaged_accuracy:.4f}, {after.class_averaged_accuracy:.4f} class-averaged",
+        f"{comparison.changed} images have another best label",
+        f"one image on one thread of this machine: {comparison.speed_ratio:.1f} times as fast as float",
+        f"next: salver serve {comparison.path}",
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -81,6 +81,7 @@ def test_the_file_holds_one_graph_with_a_free_batch_axis_and_its_manifest(export
 
 
 def test_batches_of_1_2_and_7_give_each_image_the_same_logits_as_torch(exported: Exported) -> None:
+    """ON01."""
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
     pixels = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
     alone = np.concatenate([session.run(None, {"pixels": pixels[index : index + 1]})[0] for index in range(7)])

@@ -55,6 +55,7 @@ def test_an_image_of_a_label_that_the_classifier_lacks_is_named(tmp_path: Path) 
     ("count", "batch_size", "sizes"), [(65, 64, [65]), (3, 64, [3]), (1, 64, [1]), (9, 4, [4, 5]), (8, 4, [4, 4])]
 )
 def test_a_remainder_of_one_joins_the_minibatch_before_it(count: int, batch_size: int, sizes: list[int]) -> None:
+    """DS10."""
     assert minibatch_sizes(count, batch_size) == sizes
 
 

@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from typer.testing import CliRunner
+
+from artifact.manifest import Manifest
+from artifact.pixels import decode, to_pixels
+from salver import build
+from tests.training.photos import photo_folder
+from tests.training.test_run import settings
+from training.errors import DatasetError, ExportRefused, SettingError
+from training.precision import export_int8
+from training.progress import Silent
+from training.run import train_run
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("precision")
+    photo_folder(folder / "photos", {"cup": 10, "plate": 10})
+    train_run(replace(settings(folder / "photos", folder / "run"), val_size=0.3), Silent())
+    return folder / "run"
+
+
+def manifest_of(path: Path) -> Manifest:
+    return Manifest.from_metadata({entry.key: entry.value for entry in onnx.load(path).metadata_props})
+
+
+def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, tmp_path: Path) -> None:
+    comparison = export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent())
+    before, after = manifest_of(run_folder / "model.onnx"), manifest_of(comparison.path)
+    assert (after.precision, after.labels, after.pixels) == ("int8", before.labels, before.pixels)
+    session = onnxruntime.InferenceSession(comparison.path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 64, 64, 3]
+    card = to_pixels(decode(after.golden.image, after.pixels), after.pixels)
+    (logits,) = session.run(None, {"pixels": np.stack([card, card, card])})
+    recorded = [after.golden.logits[label] for label in after.labels]
+    np.testing.assert_allclose(logits, [recorded] * 3, atol=1e-5)
+    assert (tmp_path / "int8.onnx").stat().st_size < (run_folder / "model.onnx").stat().st_size / 3
+
+
+def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportRefused, match="--max-accuracy-loss"):
+        export_int8(run_folder, tmp_path / "int8.onnx", -2.0, Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_photos_that_changed_since_the_run_are_refused(run_folder: Path, tmp_path: Path) -> None:
+    extra = run_folder.parent / "photos" / "cup" / "extra.jpg"
+    extra.write_bytes((run_folder.parent / "photos" / "plate" / "000.jpg").read_bytes())
+    try:
+        with pytest.raises(DatasetError, match="not those of the run"):
+            export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent())
+    finally:
+        extra.unlink()
+
+
+def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="not the folder of a finished run"):
+        export_int8(tmp_path, tmp_path / "int8.onnx", 1.0, Silent())
+
+
+def test_the_command_prints_what_is_lost_and_won(run_folder: Path) -> None:
+    ended = CliRunner().invoke(build("export"), ["export", str(run_folder), "--max-accuracy-loss", "1"])
+    assert ended.exit_code == 0, ended.output
+    assert "images have another best label" in ended.output
+    assert "times as fast as float" in ended.output
+    assert (run_folder / "model.int8.onnx").exists()

@@ -1,0 +1,191 @@
+"""Another precision of a finished run: an int8 file beside the float one, through the same gate."""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from pydantic import TypeAdapter, ValidationError
+
+from artifact.errors import ModelFileError
+from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Golden, Manifest
+from artifact.pixels import decode, to_pixels
+from training.dataset import Dataset
+from training.durable import durable
+from training.errors import DatasetError, ExportRefused, SettingError
+from training.evaluation import Evaluation
+from training.gate import check_file, measure_parity, open_session, run
+from training.images import PixelImages
+from training.progress import Progress
+from training.run import Parts, RunSettings, split
+
+CALIBRATION_IMAGES = 128
+"""Training images from which the ranges of the activations are taken."""
+GOLDEN_TOLERANCE = 0.02
+"""Of the largest logit, or of 1: int8 kernels round differently from one kind of processor to another."""
+SPEED_IMAGES, SPEED_ROUNDS = 12, 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The int8 file beside the float one, on the validation images."""
+
+    path: Path
+    before: Evaluation
+    after: Evaluation
+    changed: int
+    """Images whose best label is another one."""
+    speed_ratio: float
+    """Images a second of int8 over float, one image and one thread at a time, on this machine."""
+
+
+def export_int8(run_folder: Path, out: Path, max_accuracy_loss: float, progress: Progress) -> Comparison:
+    """Quantise RUN/model.onnx statically: int8 weights per channel, uint8 activations, calibrated on training images.
+
+    Raises SettingError and DatasetError when the run or its photos are not there any more, and ExportRefused when
+    validation accuracy falls by more than `max_accuracy_loss` or the gate finds a fault; `out` is then not written.
+    """
+    source = run_folder / "model.onnx"
+    manifest, parts = read_run(run_folder)
+    validation = PixelImages(parts.validation, manifest.labels, manifest.pixels)
+    before = _evaluate(source.read_bytes(), validation, manifest.labels)
+    progress.report(f"calibrating on {min(len(parts.train), CALIBRATION_IMAGES)} training images …")
+    calibration = PixelImages(_first(parts.train), manifest.labels, manifest.pixels)
+    graph = quantise(source, calibration)
+    after = _evaluate(graph.SerializeToString(), validation, manifest.labels)
+    if before.accuracy - after.accuracy > max_accuracy_loss:
+        raise ExportRefused(
+            f"As int8 the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}: more than "
+            f"{max_accuracy_loss:g} is lost. Raise --max-accuracy-loss, or stay with the float file."
+        )
+    quantised = _manifest(manifest, graph, validation, before, after)
+    onnx.helper.set_model_props(graph, quantised.to_metadata())
+    with durable(out) as partial:
+        partial.write_bytes(graph.SerializeToString())
+        check_file(partial, quantised, parts.validation, after)
+    changed = int((before.predictions != after.predictions).sum())
+    return Comparison(out, before, after, changed, _speed_ratio(source, out, validation))
+
+
+def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
+    """The manifest of a run's model file and the parts of its photos, split as they were."""
+    try:
+        content = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+        settings = TypeAdapter(RunSettings).validate_python(content["settings"])
+        model = onnx.load(run_folder / "model.onnx", load_external_data=False)
+        manifest = Manifest.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+    except (OSError, ValueError, KeyError, ValidationError, ModelFileError) as error:
+        raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
+    data = Dataset.from_dir(settings.data)
+    if data.fingerprint() != content["data_fingerprint"]:
+        raise DatasetError(
+            f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "
+            "Train again."
+        )
+    return manifest, split(data, settings)
+
+
+def quantise(source: Path, calibration: PixelImages) -> onnx.ModelProto:
+    """The graph of `source` as int8; input, output, and opset stay as they are."""
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        prepared, target = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(target),
+            _Calibration(calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            # Three times as fast as either alone would be on processors with VNNI instructions.
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        graph = onnx.load(target)
+    graph.ir_version = onnx.load(source, load_external_data=False).ir_version
+    return graph
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """One training image at a time."""
+
+    def __init__(self, images: PixelImages) -> None:
+        self._batches = iter([images.__getitems__([index]).pixels.numpy() for index in range(len(images))])
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        pixels = next(self._batches, None)
+        return None if pixels is None else {INPUT_NAME: pixels}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice, which it gives through the root logger."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _first(train: Dataset) -> Dataset:
+    """At most `CALIBRATION_IMAGES`, evenly over the labels' order."""
+    step = max(1, len(train) // CALIBRATION_IMAGES)
+    return Dataset(train.images[::step][:CALIBRATION_IMAGES], train.labels, ())
+
+
+def _evaluate(model: bytes, images: PixelImages, labels: Sequence[str]) -> Evaluation:
+    return Evaluation(tuple(labels), run(open_session(model), images, 1), images.targets.numpy())
+
+
+def _manifest(
+    manifest: Manifest, graph: onnx.ModelProto, validation: PixelImages, before: Evaluation, after: Evaluation
+) -> Manifest:
+    """The float file's, with the int8 file's own answer on the test card and its own parity between batch sizes."""
+    data = graph.SerializeToString()
+    card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)[np.newaxis]
+    logits = open_session(data).run([OUTPUT_NAME], {INPUT_NAME: card})[0][0].tolist()
+    golden = Golden.model_construct(
+        image=manifest.golden.image,
+        logits=dict(zip(manifest.labels, logits, strict=True)),
+        tolerance=GOLDEN_TOLERANCE * max(1.0, *map(abs, logits)),
+    )
+    metrics = manifest.provenance.metrics | {
+        "validation_accuracy": after.accuracy,
+        "validation_class_averaged_accuracy": after.class_averaged_accuracy,
+        "validation_accuracy_fp32": before.accuracy,
+    }
+    parity = measure_parity(data, validation, after.logits)
+    provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
+    return manifest.model_copy(update={"precision": "int8", "golden": golden, "provenance": provenance})
+
+
+def _speed_ratio(source: Path, target: Path, images: PixelImages) -> float:
+    """Medians of turns, so that a busy moment of the machine falls on both."""
+    batches = [images.__getitems__([index]).pixels.numpy() for index in range(min(len(images), SPEED_IMAGES))]
+    sessions = [_single_threaded(path) for path in (source, target)]
+    rounds = [[_seconds(session, batches) for session in sessions] for _ in range(SPEED_ROUNDS)]
+    slow, fast = zip(*rounds, strict=True)
+    return float(median(slow) / median(fast))
+
+
+def _single_threaded(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _seconds(session: onnxruntime.InferenceSession, batches: Sequence[NDArray[np.uint8]]) -> float:
+    start = time.perf_counter()
+    for pixels in batches:
+        session.run([OUTPUT_NAME], {INPUT_NAME: pixels})
+    return time.perf_counter() - start
