@@ -1,11 +1,11 @@
 """Logits and errors to the JSON that `POST /score` answers."""
 
-import json
 from collections.abc import Sequence
 from typing import NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from artifact.manifest import Manifest
@@ -82,7 +82,7 @@ def threshold(manifest: Manifest, index: int) -> float:
 
 def answer_all(items: Sequence[Scored | Failed]) -> bytes:
     """The JSON list of a request in which at least one image was scored."""
-    return json.dumps(items, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return to_json(items)
 
 
 def problem_json(error: ScoringError, failures: Sequence[ScoringError] = ()) -> bytes:
@@ -90,7 +90,7 @@ def problem_json(error: ScoringError, failures: Sequence[ScoringError] = ()) -> 
     problem: Problem = {**error.problem(), "status": error.status}
     if failures:
         problem["errors"] = [_indexed(index, failure) for index, failure in enumerate(failures)]
-    return json.dumps(problem, ensure_ascii=False).encode()
+    return to_json(problem)
 
 
 def _indexed(index: int, failure: ScoringError) -> IndexedProblem:
