@@ -141,9 +141,7 @@ class Fetcher:
             extensions={"timeout": {"connect": self._policy.timeout_seconds}},
         )
 
-    async def _body(
-        self, response: httpcore.Response, headers: httpx.Headers, hold: Callable[[int], None]
-    ) -> bytes:
+    async def _body(self, response: httpcore.Response, headers: httpx.Headers, hold: Callable[[int], None]) -> bytes:
         if not 200 <= response.status < 300:
             raise UrlFailed(f"The URL answered with HTTP status {response.status}.")
         limit = self._policy.max_bytes
