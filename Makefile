@@ -46,8 +46,8 @@ check: setup  ## lint, format, types, and which room may import which
 test: setup  ## all tests
 	$(BIN)/python -m pytest
 
-test-fast: setup  ## the tests that need neither torch nor more than about two seconds
-	$(BIN)/python -m pytest -m 'not torch and not slow and not soak and not heic'
+test-fast: setup  ## the tests outside training that start no service; under 10 s
+	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak'
 
 bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
 	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx
