@@ -9,14 +9,15 @@ import gzip
 import logging
 import socket
 import ssl
-import subprocess
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from service.fetch import Fetcher, FetchError, FetchPolicy, UrlFailed, UrlRefused, UrlTooLarge
 
@@ -443,37 +444,36 @@ async def test_proxies_and_credentials_of_the_environment_are_ignored(
     assert not any(field in request.lower() for request in site.requests for field in ("cookie", "authorization"))
 
 
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a key and two self-signed certificates for photos.example, one of them expired."""
+    """A folder with an authority that nobody knows, and two certificates of it for photos.example, one expired."""
     folder = tmp_path_factory.mktemp("certificates")
-    key, valid, expired = (str(folder / name) for name in ("key.pem", "valid.pem", "expired.pem"))
-    openssl(
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
-        *("-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example", "-keyout", key, "-out", valid),
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    now = datetime.now(UTC)
+    valid = authority.issue_cert("photos.example")
+    expired = authority.issue_cert(
+        "photos.example", not_before=now - timedelta(days=2), not_after=now - timedelta(days=1)
     )
-    openssl("x509", "-in", valid, "-signkey", key, "-days", "-1", "-out", expired)
+    valid.private_key_and_cert_chain_pem.write_to_path(folder / "valid.pem")
+    expired.private_key_and_cert_chain_pem.write_to_path(folder / "expired.pem")
     return folder
 
 
 def server_tls(certificates: Path, name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / name, certificates / "key.pem")
+    context.load_cert_chain(certificates / name)
     return context
 
 
-def trusting(certificates: Path, name: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(certificates / name))
+def trusting(certificates: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificates / "authority.pem"))
 
 
 async def test_over_tls_the_name_goes_into_sni_and_the_certificate_check(certificates: Path) -> None:
     async with (
         serving(tls=server_tls(certificates, "valid.pem")) as site,
-        fetcher(OUTSIDE, answers=[INSIDE, OUTSIDE], tls=trusting(certificates, "valid.pem")) as fetch,
+        fetcher(OUTSIDE, answers=[INSIDE, OUTSIDE], tls=trusting(certificates)) as fetch,
     ):
         assert await fetch.fetch(f"https://photos.example:{site.port}/") == b"pixels"
         assert "certificate" in str(await error_of(fetch, f"https://other.example:{site.port}/"))
@@ -481,7 +481,9 @@ async def test_over_tls_the_name_goes_into_sni_and_the_certificate_check(certifi
     assert len(site.requests) == 1
 
 
-async def test_a_self_signed_certificate_is_refused_and_not_tried_again_unverified(certificates: Path) -> None:
+async def test_a_certificate_that_nobody_vouches_for_is_refused_and_not_tried_again_unverified(
+    certificates: Path,
+) -> None:
     """UR11."""
     policy = FetchPolicy(max_bytes=LIMIT_BYTES, timeout_seconds=5, allowlist=(OUTSIDE,))
     async with serving(tls=server_tls(certificates, "valid.pem")) as site, Fetcher(policy) as fetch:
@@ -495,7 +497,7 @@ async def test_an_expired_certificate_is_refused(certificates: Path) -> None:
     """UR11."""
     async with (
         serving(tls=server_tls(certificates, "expired.pem")) as site,
-        fetcher(OUTSIDE, answers=[OUTSIDE], tls=trusting(certificates, "expired.pem")) as fetch,
+        fetcher(OUTSIDE, answers=[OUTSIDE], tls=trusting(certificates)) as fetch,
     ):
         error = await error_of(fetch, f"https://photos.example:{site.port}/")
     assert "certificate" in str(error)
