@@ -47,7 +47,8 @@ async def run_load(
             sent += 1
             began = time.perf_counter()
             writer.write(requests[turn % len(requests)])
-            failures += await _status(reader) != 200
+            status = await _status(reader)  # not inside the sum, whose left side is read before the wait
+            failures += status != 200
             latencies.append(time.perf_counter() - began)
             turn += 1
         writer.close()
