@@ -12,8 +12,9 @@ from artifact.pixels import decode, to_pixels
 from salver import build
 from tests.training.photos import photo_folder
 from tests.training.test_run import settings
+from training.dataset import Dataset, LabelledImage
 from training.errors import DatasetError, ExportRefused, SettingError
-from training.precision import export_int8
+from training.precision import CALIBRATION_IMAGES, calibration_part, export_int8
 from training.progress import Silent
 from training.run import train_run
 
@@ -42,7 +43,48 @@ def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
     (logits,) = session.run(None, {"pixels": np.stack([card, card, card])})
     recorded = [after.golden.logits[label] for label in after.labels]
     np.testing.assert_allclose(logits, [recorded] * 3, atol=1e-5)
+    float_graph, graph = onnx.load(run_folder / "model.onnx"), onnx.load(comparison.path)
+    assert (graph.opset_import, graph.ir_version) == (float_graph.opset_import, float_graph.ir_version)
     assert (tmp_path / "int8.onnx").stat().st_size < (run_folder / "model.onnx").stat().st_size / 3
+
+
+def test_the_last_layer_stays_in_float_so_that_near_labels_do_not_tie(run_folder: Path, tmp_path: Path) -> None:
+    graph = onnx.load(export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path).graph
+    (last,) = (node for node in graph.node if "logits" in node.output)
+    assert last.op_type == "Gemm"
+
+
+def test_the_test_card_passes_where_the_steps_are_computed_in_float(run_folder: Path, tmp_path: Path) -> None:
+    path = export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path
+    manifest, options = manifest_of(path), onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)
+    recorded = [manifest.golden.logits[label] for label in manifest.labels]
+    np.testing.assert_allclose(
+        session.run(None, {"pixels": card[None]})[0][0], recorded, atol=manifest.golden.tolerance
+    )
+
+
+def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(run_folder: Path, tmp_path: Path) -> None:
+    before = manifest_of(run_folder / "model.onnx").provenance.metrics
+    after = manifest_of(export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path).provenance.metrics
+    assert "test_accuracy" not in after
+    assert after["test_accuracy_fp32"] == before["test_accuracy"]
+
+
+def test_calibration_takes_images_of_every_label(tmp_path: Path) -> None:
+    images = tuple(LabelledImage(tmp_path / f"{index}.jpg", "cup" if index < 140 else "plate") for index in range(200))
+    part = calibration_part(Dataset(images, ("cup", "plate")))
+    assert len(part) == CALIBRATION_IMAGES
+    assert part.counts()["plate"] == 38
+
+
+def test_the_float_file_is_not_written_over(run_folder: Path) -> None:
+    before = (run_folder / "model.onnx").read_bytes()
+    with pytest.raises(SettingError, match="--out"):
+        export_int8(run_folder, run_folder / "model.onnx", 1.0, Silent())
+    assert (run_folder / "model.onnx").read_bytes() == before
 
 
 def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
