@@ -54,11 +54,11 @@ def service_process(model: Path, port: int, **environment: str) -> Iterator[subp
             process.terminate()
 
 
-def wait_until_ready(client: httpx.Client, attempts: int = 200) -> None:
-    """Ask /readyz until it says yes, for `attempts` times 20 ms."""
+def wait_until_ready(client: httpx.Client, attempts: int = 500, path: str = "/readyz") -> None:
+    """Ask `path` until it says yes, for `attempts` times 20 ms."""
     for _ in range(attempts):
         try:
-            if client.get("/readyz").is_success:
+            if client.get(path).is_success:
                 return
         except httpx.ConnectError:
             pass
