@@ -12,9 +12,8 @@ from artifact.pixels import decode, to_pixels
 from salver import build
 from tests.training.photos import photo_folder
 from tests.training.test_run import settings
-from training.dataset import Dataset, LabelledImage
 from training.errors import DatasetError, ExportRefused, SettingError
-from training.precision import CALIBRATION_IMAGES, calibration_part, export_int8
+from training.precision import export_int8
 from training.progress import Silent
 from training.run import train_run
 
@@ -71,13 +70,6 @@ def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(ru
     after = manifest_of(export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path).provenance.metrics
     assert "test_accuracy" not in after
     assert after["test_accuracy_fp32"] == before["test_accuracy"]
-
-
-def test_calibration_takes_images_of_every_label(tmp_path: Path) -> None:
-    images = tuple(LabelledImage(tmp_path / f"{index}.jpg", "cup" if index < 140 else "plate") for index in range(200))
-    part = calibration_part(Dataset(images, ("cup", "plate")))
-    assert len(part) == CALIBRATION_IMAGES
-    assert part.counts()["plate"] == 38
 
 
 def test_the_float_file_is_not_written_over(run_folder: Path) -> None:
