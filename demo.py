@@ -112,7 +112,7 @@ def score_and_compare(url: str, key: str) -> None:
     trained = read_scores()
     tolerance = json.loads((RUN / "metrics.json").read_text())["parity"]["tolerance"]
     paths = [image.path for image in trained]
-    with ScoringClient(url, key) as client, file_server() as files:
+    with ScoringClient(url, key) as client, file_server(DATA) as files:
         logits = scored(client.score(paths))
         shown = scored(client.score(paths[:: len(paths) // SHOWN_IMAGES], softmax=True))
         urls = [f"{files}/{path.relative_to(DATA).as_posix()}" for path in paths[:URL_IMAGES]]
@@ -159,14 +159,14 @@ def print_answers(trained: Sequence[Trained], answers: Sequence[Score]) -> None:
 
 
 @contextmanager
-def file_server() -> Iterator[str]:
-    """The sample's files over HTTP on loopback; yields the server's URL."""
+def file_server(folder: Path) -> Iterator[str]:
+    """An HTTP server of the files in a folder, on loopback; yields its URL."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(DATA))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -131,14 +131,14 @@ def photos(size: tuple[int, int], count: int = POOL) -> list[bytes]:
     """JPEGs with a photo's mixture of smooth parts, edges and grain; quality 85."""
     pool = []
     for seed in range(count):
-        random = np.random.default_rng(seed)
-        colours = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
+        generator = np.random.default_rng(seed)
+        colours = Image.fromarray(generator.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
             size, Image.Resampling.BICUBIC
         )
-        edges = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize(
+        edges = Image.fromarray(generator.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize(
             size, Image.Resampling.NEAREST
         )
-        grain = random.integers(-12, 13, (size[1], size[0], 1), dtype=np.int16)
+        grain = generator.integers(-12, 13, (size[1], size[0], 1), dtype=np.int16)
         mixed = np.asarray(Image.blend(colours, edges, 0.25), dtype=np.int16) + grain
         file = io.BytesIO()
         Image.fromarray(mixed.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)

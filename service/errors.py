@@ -100,6 +100,11 @@ class ScoringError(Exception):
         return {"type": f"urn:salver:{self.kind}", "title": KINDS[self.kind].title, "detail": self.detail}
 
 
+def overloaded(detail: str, retry_after_seconds: int = 1) -> ScoringError:
+    """The error that asks the caller to come back later, and says when."""
+    return ScoringError("overloaded", detail, {"Retry-After": str(retry_after_seconds)})
+
+
 @contextmanager
 def as_scoring_errors() -> Iterator[None]:
     """Turn what decoding and fetching raise into the closed set."""

@@ -6,7 +6,7 @@ onnxruntime has parsed the same bytes before, so they are well formed here.
 
 from collections.abc import Iterator
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES = 0, 1, 2  # of the wire types; what else there is has 4 bytes
 MODEL_GRAPH = 7  # onnx.proto: ModelProto.graph
 GRAPH_NODE = 1  # GraphProto.node
 NODE_OUTPUT, NODE_OP_TYPE = 2, 4  # NodeProto.output, NodeProto.op_type

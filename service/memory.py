@@ -6,10 +6,9 @@ A limit on one request bounds nothing when fifty come together: each counts what
 from pathlib import Path
 from typing import Self
 
-from service.errors import ScoringError
+from service.errors import overloaded
 
 DEFAULT_BYTES = 256 * 1024**2
-RETRY_AFTER_SECONDS = 1
 
 
 class Budget:
@@ -37,11 +36,9 @@ class Share:
         if more <= 0:
             return
         if budget.held_bytes + more > budget.max_bytes:
-            raise ScoringError(
-                "overloaded",
+            raise overloaded(
                 f"Requests in flight hold {budget.held_bytes} bytes and the limit is {budget.max_bytes}: "
-                "try again later.",
-                {"Retry-After": str(RETRY_AFTER_SECONDS)},
+                "try again later."
             )
         budget.held_bytes += more
         self._bytes = size

@@ -10,10 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.errors import ScoringError
+from service.errors import ScoringError, overloaded
 from service.model import Logits, Pixels
-
-RETRY_AFTER_SECONDS = 1
 
 Encoded = str | bytes | Pixels
 """An image as it came: base64 text, file bytes, or ready uint8 pixels [height, width, 3]."""
@@ -125,10 +123,8 @@ class ImageQueue:
     def _enqueue(self, job: Job) -> None:
         with self._changed:
             if self._closed or self._images + len(job.images) > self._max_images:
-                raise ScoringError(
-                    "overloaded",
-                    f"{self._images} images are waiting and the limit is {self._max_images}: try again later.",
-                    {"Retry-After": str(RETRY_AFTER_SECONDS)},
+                raise overloaded(
+                    f"{self._images} images are waiting and the limit is {self._max_images}: try again later."
                 )
             self._images += len(job.images)
             self._jobs.append(job)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.errors import ScoringError
+from service.errors import overloaded
 
 
 @dataclass(slots=True)
@@ -37,9 +37,7 @@ class RateLimit:
         bucket.seconds = now
         if bucket.images < images:
             seconds = math.ceil((images - bucket.images) / self._rate)
-            raise ScoringError(
-                "overloaded",
-                f"This key may have {self._rate:g} images a second scored: try again in {seconds} seconds.",
-                {"Retry-After": str(seconds)},
+            raise overloaded(
+                f"This key may have {self._rate:g} images a second scored: try again in {seconds} seconds.", seconds
             )
         bucket.images -= images

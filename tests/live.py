@@ -6,8 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -64,21 +62,3 @@ def wait_until_ready(client: httpx.Client, attempts: int = 500, path: str = "/re
             pass
         threading.Event().wait(0.02)
     raise AssertionError(f"{client.base_url} did not become ready")
-
-
-@contextmanager
-def file_server(folder: Path) -> Iterator[str]:
-    """An HTTP server of the files in a folder; yields its URL."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()

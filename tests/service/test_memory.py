@@ -12,11 +12,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from demo import file_server
 from service.errors import ScoringError
 from service.memory import DEFAULT_BYTES, Budget, default_budget_bytes
 from service.settings import Settings
 from tests.images import encode, picture, solid
-from tests.live import file_server, free_port, running_service, service_process, wait_until_ready
+from tests.live import free_port, running_service, service_process, wait_until_ready
 from tests.models import probe
 
 MIB = 1024**2

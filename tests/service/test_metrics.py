@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from demo import file_server
 from service.app import create_app
 from service.keys import Keys
 from service.lifecycle import Lifecycle
@@ -18,7 +19,7 @@ from service.metrics import Metrics
 from service.queue import Result
 from service.settings import Settings
 from tests.images import photo, solid
-from tests.live import file_server, running_service
+from tests.live import running_service
 from tests.models import PROBE_LABELS, nan_for_white, probe
 
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}

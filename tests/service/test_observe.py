@@ -10,12 +10,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from demo import file_server
 from service.keys import Keys
 from service.lifecycle import Lifecycle
 from service.observe import Observer, Templates
 from service.settings import Settings
 from tests.images import solid
-from tests.live import file_server, running_service
+from tests.live import running_service
 from tests.models import probe
 
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}

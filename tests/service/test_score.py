@@ -8,9 +8,10 @@ import httpx
 import numpy as np
 import pytest
 
+from demo import file_server
 from service.request import Parameters
 from tests.images import encode, photo, picture, solid
-from tests.live import file_server, running_service
+from tests.live import running_service
 from tests.models import PROBE_LABELS, constant, nan_for_white, probe, write
 
 RED, GREEN, BLUE = solid((200, 30, 40)), solid((20, 180, 60)), solid((30, 40, 220))

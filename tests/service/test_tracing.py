@@ -13,9 +13,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from demo import file_server
 from service.tracing import start_tracing
 from tests.images import solid
-from tests.live import file_server, free_port, running_service
+from tests.live import free_port, running_service
 from tests.models import nan_for_white, probe
 
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
