@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -28,6 +29,8 @@ from service.score import problem_response
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")
+
+NOTHING_HERE = "Nothing answers this method at this path: GET /docs lists what there is."
 
 
 class ModelCard(BaseModel):
@@ -85,9 +88,9 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
     for kind, handler in ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     templates = Templates([SCORE_PATH, *(route.path for route in iter_route_contexts(app.routes) if route.path)])
+    app.add_middleware(Front, handlers=ERROR_HANDLERS)
     # Around Starlette's own outermost middleware, which answers 500.
-    front = Front(app.build_middleware_stack(), app.state, ERROR_HANDLERS)
-    app.middleware_stack = observer = Observer(front, service.metrics, templates)
+    app.middleware_stack = observer = Observer(app.build_middleware_stack(), service, templates)
     return app
 
 
@@ -147,7 +150,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if in_protocol(request.scope["path"]):
         return failure_response(error)
-    problem = {"type": "about:blank", "title": error.detail, "status": error.status_code}
+    title = HTTPStatus(error.status_code).phrase  # and Starlette's own detail is no more than that
+    detail = NOTHING_HERE if error.detail == title else error.detail
+    problem = {"type": "about:blank", "title": title, "detail": detail, "status": error.status_code}
     return JSONResponse(problem, error.status_code, error.headers, PROBLEM_JSON)
 
 

@@ -1,25 +1,39 @@
-"""The way of `/score` past FastAPI's layers, which cost as much as all of ours; Starlette's remain."""
+"""`/score` ahead of FastAPI's and Starlette's routing, which cost as much as all of ours."""
 
-from starlette.applications import Starlette
-from starlette.datastructures import State
-from starlette.routing import Route
-from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
+from collections.abc import Awaitable, Callable, Mapping
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.errors import ScoringError
 from service.score import score
 
 SCORE_PATH = "/score"
 
-ErrorHandlers = dict[int | type[Exception], ExceptionHandler]
+ErrorHandlers = Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]
 
 
 class Front:
-    """Sends `/score` to an application of its own, with the same state and error handlers, and all else to `others`."""
+    """Middleware that answers `/score`, with the application's own error handlers; all else goes on to `app`."""
 
-    def __init__(self, others: ASGIApp, state: State, handlers: ErrorHandlers) -> None:
-        self._others = others
-        self._score = Starlette(routes=[Route(SCORE_PATH, score, methods=["POST"])], exception_handlers=handlers)
-        self._score.state = state
+    def __init__(self, app: ASGIApp, handlers: ErrorHandlers) -> None:
+        self._app = app
+        self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        score_it = scope["type"] == "http" and scope["path"] == SCORE_PATH
-        await (self._score if score_it else self._others)(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] != SCORE_PATH:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        response = await self._answer(request)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            if request.method != "POST":
+                raise HTTPException(405, headers={"Allow": "POST"})
+            return await score(request)
+        except (ScoringError, HTTPException, ClientDisconnect) as error:
+            return await self._handlers[type(error)](request, error)

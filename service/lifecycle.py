@@ -46,7 +46,7 @@ class Lifecycle:
             )
         )
         self._on_failure = on_failure
-        self._draining = False
+        self.draining = False
         self._loading: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
         self._trimming: asyncio.Task[None] | None = None
@@ -68,12 +68,12 @@ class Lifecycle:
 
     def drain(self) -> None:
         """Not ready any more, so that load balancers send no more; what still arrives is served."""
-        self._draining = True
+        self.draining = True
 
     @property
     def status(self) -> Status:
         """What it is doing now."""
-        if self._draining:
+        if self.draining:
             return "draining"
         if self.models.live is not None:
             return "failing" if self.models.live.health.failing else "ready"

@@ -27,9 +27,9 @@ class JsonFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        """The record's time (UTC, ISO 8601), level, logger, message, fields and traceback."""
+        """The record's time, level, logger, message, fields and traceback."""
         line: Fields = {
-            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
+            "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -44,9 +44,18 @@ class TextFormatter(logging.Formatter):
     """The message and its fields on one line, whatever stands in them; a traceback below it."""
 
     @override
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return _time(record)
+
+    @override
     def formatMessage(self, record: logging.LogRecord) -> str:
         words = [super().formatMessage(record), *(f"{name}={value}" for name, value in _fields(record).items())]
         return " ".join(words).translate(CONTROL)
+
+
+def _time(record: logging.LogRecord) -> str:
+    """In UTC, as ISO 8601 has it."""
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00"
 
 
 @lru_cache(maxsize=1)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.metrics import Metrics
 from service.observation import SCOPE_KEY, Observation
 from service.tracing import Tracing, parse_traceparent, start_tracing
 
 if TYPE_CHECKING:
+    from service.lifecycle import Lifecycle
     from service.logs import Fields
 
 log = logging.getLogger("salver.access")
@@ -46,9 +46,10 @@ class Templates:
 class Observer:
     """The middleware; outermost, so that it sees every answer."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, templates: Templates) -> None:
+    def __init__(self, app: ASGIApp, service: Lifecycle, templates: Templates) -> None:
         self._app = app
-        self._metrics = metrics
+        self._service = service
+        self._metrics = service.metrics
         self._templates = templates
         self._tracing: Tracing | None = None
 
@@ -80,7 +81,7 @@ class Observer:
                 observation.response_bytes += len(message.get("body", b""))
             elif message["type"] == "http.response.start":
                 observation.status = observation.status or message["status"]
-                message["headers"] = [*message["headers"], *_headers(observation)]
+                message["headers"] = [*message["headers"], *self._headers(observation)]
             await send(message)
 
         self._metrics.requests_in_flight += 1
@@ -99,6 +100,13 @@ class Observer:
             return Observation(self._metrics, method, route, f"{span.get_span_context().trace_id:032x}", span)
         return Observation(self._metrics, method, route, new_trace_id() if parent is None else parent.trace_id)
 
+    def _headers(self, observation: Observation) -> Iterator[tuple[bytes, bytes]]:
+        yield b"x-request-id", observation.trace_id.encode()
+        if observation.images:
+            yield b"server-timing", observation.server_timing().encode()
+        if self._service.draining:
+            yield b"connection", b"close"  # the caller is to connect anew, which is elsewhere
+
     def _end(self, observation: Observation) -> None:
         seconds = time.perf_counter() - observation.began
         observation.status = observation.status or CLIENT_GONE
@@ -112,12 +120,6 @@ class Observer:
 def new_trace_id() -> str:
     """32 hexadecimal digits, as W3C Trace Context has them; an id, so no secret randomness is spent on it."""
     return f"{random.getrandbits(128) or 1:032x}"
-
-
-def _headers(observation: Observation) -> Iterator[tuple[bytes, bytes]]:
-    yield b"x-request-id", observation.trace_id.encode()
-    if observation.images:
-        yield b"server-timing", observation.server_timing().encode()
 
 
 def _log(observation: Observation, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The OpenAPI description: FastAPI's own, and `POST /score` by hand because it parses its body itself."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,21 +19,37 @@ REFERENCE = "#/components/schemas/{model}"
 Schema = dict[str, Any]  # a JSON document
 
 TEXT: Schema = {"type": "string"}
-HEADERS = {
+REQUEST_ID = {"X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`."}
+SCORE_HEADERS = REQUEST_ID | {
     "X-Model-Version": "sha256 of the model file that answered.",
-    "X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`.",
     "Server-Timing": "Longest fetch, queueing, decoding and inference among the images, and the whole, in ms.",
+}
+PROBLEM_HEADERS = {
+    401: {"WWW-Authenticate": "`Bearer`: how to send a key."},
+    429: {"Retry-After": "Seconds to wait before the next try."},
 }
 FILE: Schema = {"type": "string", "format": "binary"}
 
 
 def problems(*kinds: Kind) -> dict[int | str, Schema]:
     """The error answers of a route: one entry a status, naming the kinds that have it."""
-    lines: dict[int | str, list[str]] = {}
+    lines: dict[int, list[str]] = {}
     for kind in kinds:
         lines.setdefault(KINDS[kind].status, []).append(f"`urn:salver:{kind}`: {KINDS[kind].title}.")
-    content = {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
-    return {status: {"description": " ".join(text), "content": content} for status, text in lines.items()}
+    return {status: problem_answer(status, " ".join(text)) for status, text in lines.items()}
+
+
+def problem_answer(status: int, description: str) -> Schema:
+    """One error answer of a route."""
+    return {
+        "description": description,
+        "headers": _headers(REQUEST_ID | PROBLEM_HEADERS.get(status, {})),
+        "content": {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(model="Problem")}}},
+    }
+
+
+def _headers(texts: Mapping[str, str]) -> Schema:
+    return {name: {"description": text, "schema": TEXT} for name, text in texts.items()}
 
 
 def describe(app: FastAPI) -> Schema:
@@ -72,7 +89,7 @@ def describe(app: FastAPI) -> Schema:
             "responses": {
                 "200": {
                     "description": "One answer or error for each image.",
-                    "headers": {name: {"description": text, "schema": TEXT} for name, text in HEADERS.items()},
+                    "headers": _headers(SCORE_HEADERS),
                     "content": {JSON: {"schema": schemas["answers", "validation"]}},
                 },
                 **{str(status): answer for status, answer in problems(*KINDS).items()},

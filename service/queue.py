@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from service.errors import ScoringError, overloaded
 from service.model import Logits, Pixels
@@ -65,7 +66,10 @@ class ImageQueue:
         self._jobs: deque[Job] = deque()
         self._images = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        """At least one for each image that can be taken, so that a thread sleeps until there may be one. A condition
+        would wake it through two locks, and each wake costs more than all else that is done here."""
 
     @property
     def images(self) -> int:
@@ -93,22 +97,19 @@ class ImageQueue:
 
     def take(self) -> Ticket | None:
         """Wait for the next image of the request whose turn it is; None when the queue was closed."""
-        with self._changed:
-            while not self._jobs and not self._closed:
-                self._changed.wait()
-            if not self._jobs:
-                return None
-            job = self._jobs.popleft()
-            index = job.begun
-            job.begun += 1
-            if job.begun < len(job.images):
-                self._jobs.append(job)
-            return Ticket(job, index, self._images == 1, time.perf_counter() - job.arrived)
+        while True:
+            self._tokens.get()
+            with self._lock:
+                if self._jobs:
+                    return self._next()
+                if self._closed:
+                    self._tokens.put(None)  # for the next thread
+                    return None
 
     def put(self, ticket: Ticket, result: Result) -> None:
         """Hand in a ticket's result."""
         job = ticket.job
-        with self._changed:
+        with self._lock:
             self._images -= 1
             job.results[ticket.index] = result
             if len(job.results) == len(job.images) and not job.abandoned:
@@ -116,22 +117,31 @@ class ImageQueue:
 
     def close(self) -> None:
         """Take no more images; `take` gives None once those that are here are taken."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._tokens.put(None)
 
     def _enqueue(self, job: Job) -> None:
-        with self._changed:
+        with self._lock:
             if self._closed or self._images + len(job.images) > self._max_images:
                 raise overloaded(
                     f"{self._images} images are waiting and the limit is {self._max_images}: try again later."
                 )
             self._images += len(job.images)
             self._jobs.append(job)
-            self._changed.notify(len(job.images))
+        for _ in job.images:
+            self._tokens.put(None)
+
+    def _next(self) -> Ticket:
+        job = self._jobs.popleft()
+        index = job.begun
+        job.begun += 1
+        if job.begun < len(job.images):
+            self._jobs.append(job)
+        return Ticket(job, index, self._images == 1, time.perf_counter() - job.arrived)
 
     def _abandon(self, job: Job) -> None:
-        with self._changed:
+        with self._lock:
             job.abandoned = True
             if job in self._jobs:
                 self._jobs.remove(job)

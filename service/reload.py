@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, Never, TypeVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -23,7 +22,7 @@ from service.errors import outcome
 from service.live import Live
 from service.metrics import Metrics
 from service.model import ModelFile, open_model, read_model
-from service.openapi import PROBLEM_JSON, problems
+from service.openapi import problem_answer, problems
 from service.settings import Settings
 from service.watch import Watch, signature
 
@@ -48,15 +47,14 @@ class Reloaded(BaseModel):
 
 @router.post(
     "/model/reload",
-    response_model=Reloaded,
     responses=problems("unauthorised", "not-ready")
     | {
-        404: {"description": "No admin key is configured.", "content": {PROBLEM_JSON: {}}},
-        409: {"description": "The new file cannot be served; the old one is.", "content": {PROBLEM_JSON: {}}},
+        404: problem_answer(404, "No admin key is configured."),
+        409: problem_answer(409, "The new file cannot be served; the old one is."),
     },
     openapi_extra={"security": [{"key": []}]},
 )
-async def reload(request: Request) -> Reloaded | Response:
+async def reload(request: Request) -> Reloaded:
     """Read the model file again and, if it is another one and proves good, serve it. Needs an admin key."""
     service: Lifecycle = request.app.state.service
     if not service.admin_keys:
@@ -65,8 +63,7 @@ async def reload(request: Request) -> Reloaded | Response:
     before = service.live.model.version
     result = await service.models.change()
     if isinstance(result, ModelFileError):
-        problem = {"type": "about:blank", "title": "Conflict", "status": 409, "detail": str(result)}
-        return JSONResponse(problem, 409, media_type=PROBLEM_JSON)
+        raise HTTPException(409, str(result))
     if isinstance(result, Exception):
         raise result
     return Reloaded(outcome=result, version=service.live.model.version, version_before=before)

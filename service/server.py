@@ -9,7 +9,6 @@ import time
 from types import FrameType
 
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from service.app import create_app
@@ -23,7 +22,6 @@ log = logging.getLogger("salver.service")
 IDLE_SECONDS = 75  # longer than the idle time of the usual load balancers, so that they close first
 PARTING_SECONDS = 1.0
 WAITING_CONNECTIONS = 2048
-CLOSE = (b"connection", b"close")
 
 
 class Server(uvicorn.Server):
@@ -39,8 +37,7 @@ class Server(uvicorn.Server):
         self._sockets = listen(host, port)
         super().__init__(
             uvicorn.Config(
-                self._answer,
-                interface="asgi3",
+                self._app,
                 log_config=None,
                 access_log=False,
                 lifespan="on",
@@ -81,20 +78,6 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         return ends or not self.server_state.connections or overdue_seconds >= PARTING_SECONDS
-
-    @property
-    def _draining(self) -> bool:
-        return self._drained_at < math.inf
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application, but from SIGTERM on every answer tells its caller to connect anew, which is elsewhere."""
-
-        async def parting_send(message: Message) -> None:
-            if self._draining and message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], CLOSE]
-            await send(message)
-
-        await self._app(scope, receive, parting_send)
 
     def _fail(self) -> None:
         self.failed = True

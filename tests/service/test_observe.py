@@ -136,7 +136,7 @@ async def test_an_unforeseen_failure_is_measured_and_goes_on_to_the_server(model
     service = Lifecycle(Settings.model_validate({"model": str(model)}), Keys([]), lambda: None)
     app = Starlette()
     app.add_route("/fails", fail)
-    observer = Observer(app, service.metrics, Templates(["/fails"]))
+    observer = Observer(app, service, Templates(["/fails"]))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(observer, raise_app_exceptions=False)) as client:
         answer = await client.get("http://service/fails")
     with pytest.raises(ZeroDivisionError):

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from pydantic import TypeAdapter
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -17,10 +18,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from service.errors import Problem
 from tests.images import solid
 from tests.live import running_service
 from tests.models import probe
 
+HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After"}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 pytestmark = pytest.mark.slow
@@ -29,6 +32,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with running_service(probe(tmp_path_factory.mktemp("model") / "model.onnx"), url_fetch="off") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """With a key and a small limit."""
+    model = probe(tmp_path_factory.mktemp("model") / "model.onnx")
+    with running_service(model, api_keys="one", max_body_bytes=100_000) as client:
         yield client
 
 
@@ -56,12 +67,47 @@ def test_no_request_gets_a_500_or_an_answer_that_is_not_described(client: httpx.
         send()
 
 
-def test_every_error_answer_of_the_scoring_routes_is_a_problem(client: httpx.Client) -> None:
+def test_every_error_answer_is_described_as_a_problem_and_those_of_v2_in_its_own_form(client: httpx.Client) -> None:
+    seen = set()
     for path, methods in client.get("/openapi.json").json()["paths"].items():
+        form = ("application/json", "Failure") if path.startswith("/v2") else ("application/problem+json", "Problem")
         for operation in methods.values():
             errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
-            for answer in errors.values() if not path.startswith("/v2") else ():
-                assert list(answer["content"]) == ["application/problem+json"], path
+            seen |= set(errors)
+            for status, answer in errors.items():
+                assert answer["content"] == {form[0]: {"schema": {"$ref": f"#/components/schemas/{form[1]}"}}}, path
+                if status in HEADERS and form[1] == "Problem":
+                    assert HEADERS[status] in answer["headers"], path
+    assert seen >= {"400", "401", "404", "409", "413", "415", "422", "424", "429", "500", "503", "504", "4XX", "5XX"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content_type", "body", "status"),
+    [
+        ("POST", "/score", "application/json", b"{", 400),
+        ("GET", "/model", None, b"", 401),
+        ("GET", "/nowhere", None, b"", 404),
+        ("POST", "/model/reload", None, b"", 404),
+        ("GET", "/score", None, b"", 405),
+        ("DELETE", "/model", None, b"", 405),
+        ("POST", "/score", "application/json", b" " * 100_001, 413),
+        ("POST", "/score", "text/plain", b"x", 415),
+        ("POST", "/score", "application/json", b"[]", 422),
+        ("POST", "/score", "image/png", b"x", 422),
+        ("POST", "/score", "application/json", b'[{"image_url": "http://127.0.0.1:1/"}]', 422),
+    ],
+)
+def test_an_error_that_is_sent_has_the_described_form(
+    locked: httpx.Client, method: str, path: str, content_type: str | None, body: bytes, status: int
+) -> None:
+    headers = {} if status == 401 else {"Authorization": "Bearer one"}
+    headers |= {"Content-Type": content_type} if content_type else {}
+    answer = locked.request(method, path, content=body, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem = TypeAdapter(Problem).validate_json(answer.content, strict=True, extra="forbid")
+    assert problem["status"] == status
+    assert problem["detail"].endswith(".")
+    assert {"x-request-id", HEADERS.get(str(status), "x-request-id").lower()} <= set(answer.headers)
 
 
 def test_a_described_request_is_answered_with_the_described_headers(client: httpx.Client) -> None:

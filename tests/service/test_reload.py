@@ -121,6 +121,7 @@ def test_a_broken_file_changes_nothing_and_is_told_once(
             answer = reload(client)
             assert answer.status_code == 409
             assert answer.headers["content-type"] == "application/problem+json"
+            assert (answer.json()["status"], answer.json()["title"]) == (409, "Conflict")
             assert words in answer.json()["detail"]
             assert score(client) == served
     assert client.get("/readyz").status_code == 200
