@@ -1,27 +1,37 @@
-"""A net, its labels and its pixels: fine-tune it, evaluate it, export it."""
+"""A net, its labels and its pixels: fine-tune it or fit its last layer, evaluate it, export it, keep it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from artifact.manifest import Manifest, PixelSpec
-from training import loop
 from training.allocator import keep_large_blocks
+from training.calibration import fit_temperature
+from training.checkpoint import Checkpoint
 from training.dataset import Dataset
-from training.device import Device, make_accelerator
-from training.errors import DatasetError, SettingError
+from training.device import Device, MixedPrecision, check_shared_memory, make_accelerator
+from training.errors import DatasetError, Interrupted, SettingError
 from training.evaluation import Evaluation
 from training.export import TrainedOn, export
+from training.features import FeatureCache, choose_resize, extract
+from training.fit import Fit
 from training.history import Epoch, History
-from training.images import PixelImages, ordered_loader, shuffled_loader
+from training.images import PixelImages
+from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, svm
+from training.loop import infer, train_one_epoch
 from training.nets import MIN_IMAGE_SIDE, PixelNet, build_net
 from training.progress import Progress, Silent
-from training.schedule import check_schedule, default_schedule
+from training.recipe import ClassWeights, Recipe, default_recipe, label_weights
+from training.saved import Saved, read_saved, write_saved
+from training.schedule import Schedule, Stepwise
 
 Resize = Literal["crop", "pad", "stretch"]
+Head = Literal["softmax", "svm"]
 MAX_IMAGE_SIDE = 3584
 """Pixels; with `crop` the shorter side is then 4096, the most that a manifest takes."""
 
@@ -30,7 +40,9 @@ class Classifier:
     """`base` with a fresh last layer for `labels`; the same `seed` gives the same net.
 
     `image_size` is in pixels, a side or (height, width), from 64 up. `weights` is "imagenet", "offline", "none" or the
-    path of a state_dict. Raises SettingError and WeightsError.
+    path of a state_dict. `resize` "auto" takes crop or stretch, whichever serves a linear classifier of the training
+    images' features better. `compiled` lets torch compile the net, which pays in long runs on a GPU. Raises
+    SettingError and WeightsError.
     """
 
     def __init__(
@@ -40,17 +52,24 @@ class Classifier:
         image_size: int | tuple[int, int] = 224,
         weights: str = "imagenet",
         seed: int = 0,
-        resize: Resize = "crop",
+        resize: Resize | Literal["auto"] = "auto",
         device: Device = "auto",
+        mixed_precision: MixedPrecision = "auto",
+        compiled: bool = False,
+        cache: FeatureCache | None = None,
     ) -> None:
         self.labels = tuple(labels)
-        self.pixels = pixel_spec(image_size, resize)
-        self.history: History | None = None
-        self._accelerator = make_accelerator(device)
+        self.pixels = pixel_spec(image_size, "crop" if resize == "auto" else resize)
+        self.head: Head = "softmax"
+        self.history = History(())
+        self._accelerator = make_accelerator(device, mixed_precision)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = PixelNet(build_net(base, len(self.labels), weights))
         self.net = net.to(self._accelerator.device).to(memory_format=torch.channels_last)
+        self._chooses_resize = resize == "auto" and net.net.weights != "none"
+        self._compiled = compiled
+        self._cache = cache or FeatureCache()
         self._trained_on: TrainedOn | None = None
         self._validation: Dataset | None = None
 
@@ -58,66 +77,84 @@ class Classifier:
         self,
         train: Dataset,
         eval_dataset: Dataset | None = None,
-        learning_rates: Sequence[float] | None = None,
+        schedule: Schedule | Sequence[float] | None = None,
+        batch_size: int | None = None,
         *,
-        batch_size: int = 32,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        flip: bool = True,
+        recipe: Recipe | None = None,
+        class_weights: ClassWeights = "none",
         seed: int = 0,
+        checkpoint: Path | str | None = None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
     ) -> History:
-        """Fine-tune all layers by stochastic gradient descent, one epoch for each of `learning_rates`.
+        """Fine-tune all layers by `recipe`, in which `schedule` (a rate for each epoch) and `batch_size` go first.
 
-        `flip` mirrors half of the training images left to right. The same seed on the same machine gives the same
-        weights. Raises DatasetError before the first epoch when an image cannot be read, and SettingError for
-        settings that cannot work.
+        The default recipe depends on whether the weights are pretrained; docs/training.md has what it was measured
+        to give. The same seed on the same machine gives the same weights. With `checkpoint`, a file, everything is
+        kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there.
+
+        Raises DatasetError before the first epoch when an image cannot be read, SettingError for settings that cannot
+        work, Interrupted when it was asked to stop.
         """
-        rates = default_schedule() if learning_rates is None else check_schedule(learning_rates)
+        recipe = _recipe(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
         progress = progress or Silent()
-        accelerator = self._accelerator
-        if accelerator.device.type == "cpu":
-            keep_large_blocks()
-        order, flips = (torch.Generator().manual_seed(number) for number in (seed, seed + 1))
+        self._begin(train, eval_dataset, seed, progress)
         images = PixelImages(train, self.labels, self.pixels, progress)
         watched = PixelImages(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
-        self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
-        self._validation = eval_dataset
-        sgd = torch.optim.SGD(self.net.parameters(), lr=rates[0], momentum=momentum, weight_decay=weight_decay)
-        net, sgd, minibatches = accelerator.prepare(self.net, sgd, shuffled_loader(images, batch_size, order))
-
-        progress.begin("training", len(images) * len(rates))
-        epochs: list[Epoch] = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # for dropout
-            for number, rate in enumerate(rates, 1):
-                start = time.perf_counter()
-                loop.set_rate(sgd, rate)
-                means = loop.train_one_epoch(net, minibatches, sgd, accelerator, progress, flips if flip else None)
-                speed = len(images) / (time.perf_counter() - start)
-                accuracy = self._evaluate(watched).accuracy if watched else None
-                seconds = time.perf_counter() - start
-                epochs.append(Epoch(number, rate, means.loss, means.accuracy, accuracy, speed, seconds))
-                progress.report(f"{epochs[-1]}  {_remaining(epochs, len(rates))}")
-        accelerator.free_memory()
-        self.history = History(tuple(epochs))
+        if recipe.head_first:
+            self._fit_last_layer(logistic_regression(self._estimator_weights(train, class_weights)), train, progress)
+        weights = label_weights(class_weights, train.counts())
+        factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
+        fit = Fit(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
+        fit.asked_to_stop = asked_to_stop
+        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), self._identity(recipe, seed, weights))
+        if kept is not None and kept.load(fit):
+            progress.report(f"going on after epoch {fit.position.epoch}, step {fit.position.step} of the next one")
+        self._run(fit, images, watched, kept, progress)
+        self.head, self.history = "softmax", History(tuple(fit.position.epochs))
         return self.history
+
+    def fit_head(
+        self,
+        train: Dataset,
+        eval_dataset: Dataset | None = None,
+        estimator: Estimator | None = None,
+        *,
+        c: float = SVM_C,
+        class_weights: ClassWeights = "none",
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fit the last layer alone, on the features of the net as it is: a linear support vector machine with `c` and
+        `class_weights`, or any linear `estimator` of scikit-learn's form, which brings its own.
+
+        Raises DatasetError when an image cannot be read and SettingError when the estimator has no coefficients.
+        """
+        progress = progress or Silent()
+        self._begin(train, eval_dataset, seed, progress)
+        estimator = estimator or svm(c, self._estimator_weights(train, class_weights))
+        self._fit_last_layer(estimator, train, progress)
+        self.head = "softmax" if isinstance(estimator, LogisticRegression) else "svm"
+        self.history = History(())
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
         """See `training.evaluation.evaluate`."""
         if not len(dataset):
             raise DatasetError("There are no images to score. Give a data set with some.")
-        result = self._evaluate(PixelImages(dataset, self.labels, self.pixels))
-        self._accelerator.free_memory()  # it keeps every loader that it prepared, and with it the images
-        return result
+        return self._evaluate(PixelImages(dataset, self.labels, self.pixels))
 
     def export(
-        self, path: Path | str, validation: Dataset | None = None, metrics: Mapping[str, float] | None = None
+        self,
+        path: Path | str,
+        validation: Dataset | None = None,
+        metrics: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, float] | None = None,
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
-        `validation` is the data set that `fit` watched when it is None; `metrics` are further figures for the
-        provenance. Raises SettingError before a fit or without images, ExportRefused when the file differs.
+        `validation` is the data set that `fit` watched when it is None; the temperature is fitted on it. `metrics` are
+        further figures for the provenance, `thresholds` probabilities below which a label is not given. Raises
+        SettingError before a fit or without images, ExportRefused when the file differs.
         """
         validation = validation or self._validation
         if self._trained_on is None or validation is None:
@@ -128,13 +165,114 @@ class Classifier:
             "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
         }
         return export(
-            self.net, self.pixels, Path(path), self._trained_on, validation, reported, figures | dict(metrics or {})
+            self.net,
+            self.pixels,
+            Path(path),
+            self._trained_on,
+            validation,
+            reported,
+            figures | dict(metrics or {}),
+            head=self.head,
+            temperature=fit_temperature(reported.logits, reported.truths),
+            thresholds=dict(thresholds) if thresholds else None,
         )
 
+    @property
+    def is_main_process(self) -> bool:
+        """Of several processes that train together one writes files and speaks."""
+        return bool(self._accelerator.is_main_process)
+
+    def save(self, path: Path | str) -> None:
+        """Keep it in one safetensors file with its labels and pixels, for `load`. Raises OSError."""
+        net = self.net.net
+        write_saved(
+            Path(path),
+            self.net,
+            Saved(net.base, net.weights, self.labels, self.pixels, self.head, self._trained_on, self.history),
+        )
+
+    @classmethod
+    def load(cls, path: Path | str, device: Device = "auto") -> Self:
+        """What `save` kept, to evaluate, export or train on. Raises SettingError when the file is not that."""
+        saved, state = read_saved(Path(path))
+        size = saved.pixels.height, saved.pixels.width
+        loaded = cls(saved.base, saved.labels, size, "none", resize=saved.pixels.resize, device=device)
+        loaded.net.load_state_dict(state)
+        loaded.net.net.weights, loaded.pixels, loaded.head = saved.weights, saved.pixels, saved.head
+        loaded._trained_on, loaded.history = saved.trained_on, saved.history
+        return loaded
+
+    def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
+        check_shared_memory(self._accelerator)
+        if self._accelerator.device.type == "cpu":
+            keep_large_blocks()
+        if self._chooses_resize:
+            size = self.pixels.height, self.pixels.width
+            specs = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
+            self.pixels = choose_resize(self.net, train, specs, self._accelerator, self._cache, progress, seed)
+        self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
+        self._validation = eval_dataset
+
+    def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
+        features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)
+        targets = torch.tensor([self.labels.index(image.label) for image in train.images])
+        layer = fit_linear(estimator, features, targets, len(self.labels))
+        with torch.no_grad():
+            self.net.net.head.weight.copy_(layer.weight)
+            self.net.net.head.bias.copy_(layer.bias)
+
+    def _run(
+        self, fit: Fit, images: PixelImages, watched: PixelImages | None, kept: Checkpoint | None, progress: Progress
+    ) -> None:
+        """The epochs that are left, then the average."""
+        accelerator, total = self._accelerator, fit.recipe.schedule.epochs
+        net, fit.optimizer = accelerator.prepare(self.net, fit.optimizer)
+        if self._compiled:
+            net = torch.compile(net)
+        progress.begin("training", len(images) * (total - fit.position.epoch))
+        progress.advance(fit.position.images)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                while fit.position.epoch < total:
+                    train_one_epoch(net, fit, images, accelerator, progress)
+                    start = time.perf_counter()
+                    accuracy = self._evaluate(watched).accuracy if watched else None
+                    epoch = fit.end_epoch(accuracy, time.perf_counter() - start)
+                    progress.report(f"{epoch}  {_remaining(fit.position.epochs, total)}")
+                    self._keep(kept, fit)
+            except Interrupted:
+                self._keep(kept, fit)
+                raise
+            finally:
+                self.net = accelerator.unwrap_model(net, keep_fp32_wrapper=False, keep_torch_compile=False)
+                accelerator.free_memory()
+        fit.average()
+
+    def _keep(self, kept: Checkpoint | None, fit: Fit) -> None:
+        if kept is not None and self.is_main_process:
+            kept.save(fit)
+        self._accelerator.wait_for_everyone()
+
     def _evaluate(self, images: PixelImages) -> Evaluation:
-        minibatches = self._accelerator.prepare(ordered_loader(images))
-        logits = loop.evaluate(self.net, minibatches, self._accelerator)
+        logits = infer(self.net.eval(), images, self._accelerator, Silent())
         return Evaluation(self.labels, logits.numpy(), images.targets.numpy())
+
+    def _identity(self, recipe: Recipe, seed: int, weights: Mapping[str, float] | None) -> dict[str, str]:
+        assert self._trained_on is not None
+        net = self.net.net
+        return {
+            "net": f"{net.base}, {net.weights}",
+            "labels": repr(self.labels),
+            "pixels": self.pixels.model_dump_json(),
+            "recipe": repr(asdict(recipe)),
+            "seed": str(seed),
+            "class weights": repr(weights),
+            "photos": self._trained_on.data_fingerprint,
+        }
+
+    def _estimator_weights(self, train: Dataset, class_weights: ClassWeights) -> dict[int, float] | None:
+        weights = label_weights(class_weights, train.counts())
+        return None if weights is None else {index: weights[label] for index, label in enumerate(self.labels)}
 
 
 def pixel_spec(image_size: int | tuple[int, int], resize: Resize = "crop") -> PixelSpec:
@@ -149,6 +287,13 @@ def pixel_spec(image_size: int | tuple[int, int], resize: Resize = "crop") -> Pi
         )
     shorter_side = round(max(height, width) * 256 / 224) if resize == "crop" else None
     return PixelSpec(height=height, width=width, resize=resize, shorter_side=shorter_side)
+
+
+def _recipe(recipe: Recipe, schedule: Schedule | Sequence[float] | None, batch_size: int | None) -> Recipe:
+    if schedule is not None:
+        steps = schedule if isinstance(schedule, Schedule) else Stepwise(tuple(schedule))
+        recipe = replace(recipe, schedule=steps)
+    return recipe if batch_size is None else replace(recipe, batch_size=batch_size)
 
 
 def _remaining(epochs: Sequence[Epoch], total: int) -> str:

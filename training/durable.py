@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTIALS = ".*.partial"
+"""The temporary names, as a pattern."""
+
 
 @contextmanager
 def durable(path: Path) -> Iterator[Path]:

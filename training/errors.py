@@ -3,6 +3,7 @@
 TrainingError
 ├── SettingError      a base, image size, schedule or other setting of the run that cannot work
 ├── DatasetError      the folder of photos, or a split of it, cannot be used
+├── Interrupted       the run was asked to stop; what it has done is kept
 ├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
 └── ExportRefused     the gate found that the model file differs from the trained net
 """
@@ -18,6 +19,13 @@ class SettingError(TrainingError):
 
 class DatasetError(TrainingError):
     """The folder of photos, or a split of it, cannot be used."""
+
+
+class Interrupted(TrainingError):
+    """The run was asked to stop and did, between two steps; what it has done is kept where there is a checkpoint."""
+
+    signal: int = 2
+    """The number of the signal that asked: SIGINT unless it is said."""
 
 
 class WeightsError(TrainingError):

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import torch
@@ -41,6 +42,10 @@ def export(
     validation: Dataset,
     reported: Evaluation,
     metrics: Mapping[str, float],
+    *,
+    head: Literal["softmax", "svm"] = "softmax",
+    temperature: float = 1.0,
+    thresholds: dict[str, float] | None = None,
 ) -> Manifest:
     """Write `path` with the manifest, which is returned. `reported` is the evaluation of `validation` by torch.
 
@@ -52,6 +57,9 @@ def export(
     manifest = Manifest(
         labels=reported.labels,
         pixels=spec,
+        temperature=temperature,
+        thresholds=thresholds,
+        head=head,
         base=net.net.base,
         weights=net.net.weights,
         golden=make_golden(trained, spec, reported.labels),

@@ -102,7 +102,7 @@ def tolerance(logits: NDArray[np.float32]) -> float:
 
 def _batches(images: PixelImages, batch_size: int, count: int) -> Iterator[NDArray[np.uint8]]:
     for start in range(0, count, batch_size):
-        yield images.__getitems__(range(start, min(start + batch_size, count))).pixels.numpy()
+        yield images.read(range(start, min(start + batch_size, count))).pixels.numpy()
 
 
 def _score(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

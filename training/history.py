@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """`loss` and `train_accuracy` are running means over the epoch, with augmentation and dropout in force."""
+    """`loss` and `train_accuracy` are running means over the epoch, with augmentation and dropout in force;
+    `learning_rate` is the last layer's in the middle of it.
+    """
 
     epoch: int
     learning_rate: float
@@ -14,6 +16,8 @@ class Epoch:
     eval_accuracy: float | None
     images_per_second: float
     """Training images over the seconds spent on them, without the evaluation."""
+    waiting_share: float
+    """Share of those seconds in which the net waited for images."""
     seconds: float
 
     def __str__(self) -> str:

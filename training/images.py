@@ -1,26 +1,31 @@
 """A data set's images as uint8 minibatches: decoded once into memory when they fit, else anew for each minibatch."""
 
+import hashlib
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
 from artifact.errors import ImageError
 from artifact.manifest import PixelSpec
 from artifact.pixels import decode, to_pixels
 from training.dataset import Dataset, LabelledImage
-from training.errors import DatasetError, SettingError
+from training.errors import DatasetError
 from training.progress import Progress, Silent
 
-MEMORY_BUDGET_BYTES = 2 * 2**30
-"""Decoded images up to this size stay in memory: 14,000 of 224 x 224."""
+MEMORY_BUDGET_BYTES = 256 * 2**20
+"""Decoded images up to this size stay in memory: 1,700 of 224 x 224. Decoding more of them again in each epoch costs a
+few hundredths of the time that the net takes for them, and memory stays flat whatever the size of the set."""
+MINIBATCHES_AHEAD = 2
+DECODED_TOGETHER = 256
+
+Decoded = NDArray[np.uint8] | DatasetError
 
 
 class Minibatch(NamedTuple):
@@ -30,11 +35,11 @@ class Minibatch(NamedTuple):
     targets: Tensor
 
 
-class PixelImages(TorchDataset[Minibatch]):
+class PixelImages:
     """The images of `dataset` as `artifact.pixels` gives them for `spec`, with targets in the order of `labels`.
 
-    Every image is decoded here once, so an unreadable one is found before the first epoch: DatasetError then lists
-    each with its reason. DatasetError also for an image whose label is not in `labels`.
+    With `decode_now` every image is decoded here once, so an unreadable one is found before the first epoch:
+    DatasetError then lists each with its reason. DatasetError also for an image whose label is not in `labels`.
     """
 
     def __init__(
@@ -44,84 +49,86 @@ class PixelImages(TorchDataset[Minibatch]):
         spec: PixelSpec,
         progress: Progress | None = None,
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
+        decode_now: bool = True,
     ) -> None:
         self._images = dataset.images
         self.spec = spec
         self.targets = torch.tensor([_index(image, labels) for image in dataset.images], dtype=torch.int64)
         shape = (len(dataset), spec.height, spec.width, 3)
-        fits = math.prod(shape) <= memory_budget_bytes
+        fits = decode_now and math.prod(shape) <= memory_budget_bytes
         self._pixels = torch.empty(shape, dtype=torch.uint8) if fits else None
-        self._decode_all(progress or Silent())
+        if decode_now:
+            self._decode_all(progress or Silent())
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitems__(self, indices: Sequence[int]) -> Minibatch:
-        """One minibatch; torch's DataLoader calls this instead of fetching images one by one."""
+    def read(self, indices: Sequence[int]) -> Minibatch:
+        """These images, in this order."""
+        (minibatch,) = self.minibatches([indices])
+        return minibatch
+
+    def minibatches(self, parts: Iterable[Sequence[int]]) -> Iterator[Minibatch]:
+        """The images of each part in turn. Those that are not in memory are decoded ahead, on other threads.
+
+        Threads, not loader processes: Pillow lets go of the interpreter while it decodes, and nothing is copied
+        through /dev/shm.
+        """
         if self._pixels is not None:
-            return Minibatch(self._pixels[indices], self.targets[indices])
-        arrays = [_pixels(result) for result in _decoded((self._images[index] for index in indices), self.spec)]
+            yield from (Minibatch(self._pixels[indices], self.targets[indices]) for indices in parts)
+            return
+        with _decoders() as pool:
+            ahead: deque[tuple[Sequence[int], list[Future[Decoded]]]] = deque()
+            for indices in parts:
+                ahead.append((indices, [pool.submit(_decode, self._images[index], self.spec) for index in indices]))
+                if len(ahead) > MINIBATCHES_AHEAD:
+                    yield self._gathered(*ahead.popleft())
+            while ahead:
+                yield self._gathered(*ahead.popleft())
+
+    def _gathered(self, indices: Sequence[int], decoding: list[Future[Decoded]]) -> Minibatch:
+        arrays = [_pixels(future.result()) for future in decoding]
         return Minibatch(torch.from_numpy(np.stack(arrays)), self.targets[indices])
 
     def _decode_all(self, progress: Progress) -> None:
         progress.begin("decoding", len(self))
         refused: list[str] = []
-        for index, result in enumerate(_decoded(self._images, self.spec)):
-            if isinstance(result, DatasetError):
-                refused.append(str(result))
-            elif self._pixels is not None:
-                self._pixels[index] = torch.from_numpy(result)
-            progress.advance(1)
+        with _decoders() as pool:
+            for start in range(0, len(self), DECODED_TOGETHER):
+                images = self._images[start : start + DECODED_TOGETHER]
+                for index, result in enumerate(pool.map(_decode, images, [self.spec] * len(images)), start):
+                    if isinstance(result, DatasetError):
+                        refused.append(str(result))
+                    elif self._pixels is not None:
+                        self._pixels[index] = torch.from_numpy(result)
+                    progress.advance(1)
         if refused:
             raise DatasetError(
                 f"{len(refused)} of {len(self)} images cannot be read. Mend or remove them:\n  " + "\n  ".join(refused)
             )
 
 
-class ShuffledMinibatches(Sampler[list[int]]):
-    """Indices of minibatches in a new random order each epoch.
+def minibatch_sizes(count: int, batch_size: int, processes: int = 1) -> list[int]:
+    """Full minibatches and the rest; a rest of one, or of less than one for each process, joins the one before it.
 
-    A last minibatch of one image joins the one before it: batch normalisation cannot train on a single vector.
+    Batch normalisation cannot train on a single vector, and a process without an image would hold up the others.
     """
-
-    def __init__(self, count: int, batch_size: int, generator: torch.Generator) -> None:
-        if batch_size < 2:
-            raise SettingError(f"The minibatch size is {batch_size}: batch normalisation needs at least 2 images.")
-        self._sizes = minibatch_sizes(count, batch_size)
-        self._generator = generator
-        self.batch_size = batch_size  # Accelerate reads these two when it shares the minibatches out to processes.
-        self.drop_last = False
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(sum(self._sizes), generator=self._generator)
-        for part in torch.split(order, self._sizes):
-            yield part.tolist()
-
-
-def minibatch_sizes(count: int, batch_size: int) -> list[int]:
-    """Full minibatches and the rest; a rest of one is merged into the minibatch before it."""
     full, rest = divmod(count, batch_size)
-    if rest == 1 and full:
-        return [batch_size] * (full - 1) + [batch_size + 1]
+    if 0 < rest < max(2, processes) and full:
+        return [batch_size] * (full - 1) + [batch_size + rest]
     return [batch_size] * full + [rest] * (rest > 0)
 
 
-def shuffled_loader(images: PixelImages, batch_size: int, generator: torch.Generator) -> DataLoader[Minibatch]:
-    """For training. No loader workers: on a CPU they take the cores from the compute, and the images are in memory."""
-    sampler = ShuffledMinibatches(len(images), batch_size, generator)
-    return DataLoader(images, batch_sampler=sampler, collate_fn=_as_it_is)
+def shuffled(count: int, batch_size: int, seed: int, epoch: int, processes: int = 1) -> list[list[int]]:
+    """The indices of an epoch's minibatches: every image once, in an order that `seed` and `epoch` decide."""
+    order = torch.randperm(count, generator=generator(seed, epoch))
+    return [part.tolist() for part in torch.split(order, minibatch_sizes(count, batch_size, processes))]
 
 
-def ordered_loader(images: PixelImages, batch_size: int = 32) -> DataLoader[Minibatch]:
-    """For evaluation: every image once, in the order of the data set."""
-    return DataLoader(images, batch_size=batch_size, collate_fn=_as_it_is)
-
-
-def _as_it_is(minibatch: object) -> object:
-    return minibatch
+def generator(*numbers: int) -> torch.Generator:
+    """Random numbers that depend on these numbers alone, so that a run goes on anywhere as if it had not stopped."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def _index(image: LabelledImage, labels: Sequence[str]) -> int:
@@ -133,13 +140,11 @@ def _index(image: LabelledImage, labels: Sequence[str]) -> int:
         ) from error
 
 
-def _decoded(images: Iterable[LabelledImage], spec: PixelSpec) -> Iterator[NDArray[np.uint8] | DatasetError]:
-    """In order, on as many threads as torch computes with; Pillow lets go of the interpreter while it decodes."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        yield from pool.map(lambda image: _decode(image, spec), images)
+def _decoders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(torch.get_num_threads())
 
 
-def _decode(image: LabelledImage, spec: PixelSpec) -> NDArray[np.uint8] | DatasetError:
+def _decode(image: LabelledImage, spec: PixelSpec) -> Decoded:
     try:
         return to_pixels(decode(image.read(), spec), spec)
     except ImageError as error:
@@ -148,7 +153,7 @@ def _decode(image: LabelledImage, spec: PixelSpec) -> NDArray[np.uint8] | Datase
         return error
 
 
-def _pixels(result: NDArray[np.uint8] | DatasetError) -> NDArray[np.uint8]:
+def _pixels(result: Decoded) -> NDArray[np.uint8]:
     if isinstance(result, DatasetError):
         raise result
     return result

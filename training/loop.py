@@ -1,7 +1,10 @@
-"""The training loop: one epoch, and the logits of a data set. Both read from top to bottom."""
+"""The training loop: one epoch, and a net's answers on a data set. Both read from top to bottom.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+With several processes each takes its share of every minibatch. What the loop computes is then the same as with one.
+"""
+
+import time
+from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
@@ -9,65 +12,84 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from training.errors import SettingError
-from training.images import Minibatch
+from training.fit import Fit
+from training.images import PixelImages, generator, shuffled
 from training.progress import Progress
 
-
-@dataclass(frozen=True)
-class EpochMeans:
-    """Means over the images of an epoch, as they were when each minibatch was seen."""
-
-    loss: float
-    accuracy: float
+EVALUATION_BATCH = 32
 
 
 def train_one_epoch(
-    net: nn.Module,
-    minibatches: Iterable[Minibatch],
-    optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    progress: Progress,
-    flips: torch.Generator | None = None,
-) -> EpochMeans:
-    """Every minibatch once. With `flips`, half of the images are mirrored left to right.
+    net: nn.Module, fit: Fit, images: PixelImages, accelerator: Accelerator, progress: Progress
+) -> None:
+    """The rest of the epoch that `fit.position` stands in; `net` is `fit.net`, as Accelerate prepared it.
 
-    Raises SettingError as soon as the loss is not finite.
+    Raises Interrupted, between two steps, when that was asked for, and SettingError once the loss is not finite.
     """
-    net.train()
-    images, loss_sum, correct = 0, 0.0, 0
-    for pixels, targets in minibatches:
-        logits = net(pixels if flips is None else flip_half(pixels, flips))
-        loss = cross_entropy(logits, targets)
-        optimizer.zero_grad()
+    recipe, position = fit.recipe, fit.position
+    processes, own = accelerator.num_processes, accelerator.process_index
+    parts = shuffled(len(images), recipe.batch_size, fit.seed, position.epoch, processes)
+    set_training(net, recipe.frozen_batch_norm)
+    weights, device = fit.class_weights, accelerator.device
+    minibatches = images.minibatches([part[own::processes] for part in parts[position.step :]])
+    for part in parts[position.step :]:
+        began = time.perf_counter()
+        pixels, targets = (tensor.to(device, non_blocking=True) for tensor in next(minibatches))
+        waited = time.perf_counter() - began
+        fit.set_rate(position.epoch + (position.step + 0.5) / len(parts))
+        torch.manual_seed(generator(fit.seed, position.epoch, position.step, own).initial_seed())  # for dropout
+        if recipe.flip:
+            mirrored = torch.rand(len(part), generator=generator(fit.seed, position.epoch, position.step)) < 0.5
+            pixels = flip(pixels, mirrored[own::processes])
+        logits = net(pixels)
+        loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
+        # The mean over the whole minibatch; Accelerate takes the mean over the processes.
+        divisor = len(part) if weights is None else weights[images.targets[part].to(device)].sum()
+        loss = loss_sum * processes / divisor
+        fit.optimizer.zero_grad()
         accelerator.backward(loss)
-        optimizer.step()
+        fit.optimizer.step()
 
-        images += len(targets)
-        loss_sum += loss.item() * len(targets)
-        correct += int((logits.argmax(1) == targets).sum())
-        if not torch.isfinite(loss):
+        seen = torch.stack([loss_sum.detach() * len(part) / divisor, (logits.argmax(1) == targets).sum()])
+        loss_of_all, correct = accelerator.reduce(seen).tolist()
+        position.add(len(part), loss_of_all, correct, time.perf_counter() - began, waited)
+        if not position.loss_sum < float("inf"):
             raise SettingError("The loss is no longer finite: the net has diverged. Train with lower learning rates.")
-        progress.advance(len(targets), f"loss {loss_sum / images:.4f}  accuracy {correct / images:.3f}")
-    return EpochMeans(loss_sum / images, correct / images)
+        progress.advance(len(part), str(position))
+        fit.stop_when_asked(accelerator)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """From the next step on, for all parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
+    """Training mode; batch normalisation goes on with the statistics it has when they are frozen."""
+    net.train()
+    if frozen_batch_norm:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
 
 @torch.inference_mode()
-def evaluate(net: nn.Module, minibatches: Iterable[Minibatch], accelerator: Accelerator) -> Tensor:
-    """Logits of every image, float32 [images, classes] on the CPU, in the order of the minibatches."""
-    net.eval()
+def infer(
+    function: Callable[[Tensor], Tensor], images: PixelImages, accelerator: Accelerator, progress: Progress
+) -> Tensor:
+    """`function` of every image's pixels, float32 [images, width] on the CPU, in their order.
+
+    Each process computes a share, and all of them get the whole.
+    """
+    processes, own = accelerator.num_processes, accelerator.process_index
+    rows = -(-len(images) // processes)
+    mine = [(row * processes + own) % len(images) for row in range(rows)]  # the last share may hold some twice
+    parts = [mine[start : start + EVALUATION_BATCH] for start in range(0, rows, EVALUATION_BATCH)]
+    answers = []
     # A GPU's TF32 convolutions keep 10 bits of mantissa: too few to agree with the model file to 4 digits.
     with torch.backends.cudnn.flags(allow_tf32=False):
-        logits = [accelerator.gather_for_metrics(net(pixels)) for pixels, _ in minibatches]
-    return torch.cat(logits).float().cpu()
+        for pixels, _ in images.minibatches(parts):
+            answers.append(function(pixels.to(accelerator.device)).float())
+            progress.advance(len(pixels) * processes)
+    whole: Tensor = accelerator.gather(torch.cat(answers)).cpu()
+    return whole.view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
 
 
-def flip_half(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """uint8 [batch, height, width, 3], each image mirrored left to right with probability one half."""
-    mirrored = torch.rand(len(pixels), generator=generator) < 0.5
+def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
+    """uint8 [batch, height, width, 3]: the images where `mirrored` [batch] is true, left to right."""
     return torch.where(mirrored.to(pixels.device).view(-1, 1, 1, 1), pixels.flip(2), pixels)

@@ -143,7 +143,7 @@ def _golden(manifest: Manifest, model: bytes) -> Golden:
 
 def _speed_ratio(source: Path, target: Path, images: PixelImages) -> float:
     """Medians of turns, so that a busy moment of the machine falls on both."""
-    batches = [images.__getitems__([index]).pixels.numpy() for index in range(min(len(images), SPEED_IMAGES))]
+    batches = [images.read([index]).pixels.numpy() for index in range(min(len(images), SPEED_IMAGES))]
     single = onnxruntime.SessionOptions()
     single.intra_op_num_threads = 1
     sessions = [_open(path.read_bytes(), single) for path in (source, target)]

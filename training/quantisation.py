@@ -60,7 +60,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
     """One training image at a time."""
 
     def __init__(self, images: PixelImages) -> None:
-        self._batches = iter([images.__getitems__([index]).pixels.numpy() for index in range(len(images))])
+        self._batches = iter([images.read([index]).pixels.numpy() for index in range(len(images))])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         pixels = next(self._batches, None)

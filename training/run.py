@@ -2,29 +2,39 @@
 
 RUN/model.onnx                       what the service needs, and all that it needs
 RUN/checkpoint/weights.safetensors   the trained net in torchvision's names: another run's --weights
+RUN/checkpoint/state.safetensors     while it trains: what --resume goes on from
 RUN/history.json                     the epochs
 RUN/metrics.json                     accuracies and confusion matrices of validation and test, parity figures
 RUN/scores.csv                       logits of every test image, as torch gave them
 RUN/run.json                         settings, versions, data, seed, times; written last
 """
 
-import dataclasses
 import hashlib
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from artifact.manifest import Manifest
-from training.classifier import Classifier, Resize
+from training.classifier import Classifier, Head, Resize
 from training.dataset import Dataset
-from training.device import Device
-from training.errors import SettingError
+from training.device import Device, MixedPrecision
+from training.durable import PARTIALS
+from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
+from training.interrupt import Interruption
+from training.linear import SVM_C
 from training.progress import Progress
 from training.provenance import git_revision, package_versions
+from training.recipe import ClassWeights, Recipe, default_recipe
 from training.record import figures, write_checkpoint, write_json, write_scores
+
+MODEL, RECORD = "model.onnx", "run.json"
+CHECKPOINT = Path("checkpoint", "state.safetensors")
+OWN = frozenset([MODEL, RECORD, CHECKPOINT.parent.name, "history.json", "metrics.json", "scores.csv"])
 
 
 @dataclass(frozen=True)
@@ -36,17 +46,22 @@ class RunSettings:
     base: str
     weights: str
     image_size: tuple[int, int]
-    resize: Resize
-    learning_rates: tuple[float, ...]
-    batch_size: int
-    momentum: float
-    weight_decay: float
-    flip: bool
-    seed: int
-    test_size: float
-    val_size: float
-    device: Device
+    resize: Resize | Literal["auto"] = "auto"
+    head: Head = "softmax"
+    svm_c: float = SVM_C
+    recipe: Recipe | None = None
+    """None takes the default for the weights."""
+    class_weights: ClassWeights = "none"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    test_size: float = 0.33
+    val_size: float = 0.1
+    device: Device = "auto"
+    mixed_precision: MixedPrecision = "auto"
+    compiled: bool = False
+    tensorboard: Path | None = None
     overwrite: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,16 +82,19 @@ class RunResult:
     """What there is to say at the end."""
 
     out: Path
+    classifier: Classifier
     manifest: Manifest
     validation: Evaluation
     test: Evaluation
     seconds: float
 
 
-def train_run(settings: RunSettings, progress: Progress) -> RunResult:
+def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
     """Train, evaluate, export and write the run folder. Raises TrainingError, and OSError for a file it cannot write.
 
-    With `overwrite`, each file of an earlier run stands until this run's own takes its place at the end.
+    With `overwrite`, each file of an earlier run stands until this run's own takes its place at the end. With
+    `resume`, the run goes on from its checkpoint. Of several processes that train together, one exports, writes and
+    gives the result; the others give None.
     """
     start = time.perf_counter()
     _check_out(settings)
@@ -86,11 +104,13 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult:
         progress.report(line)
     classifier = _fit(settings, parts, progress)
     validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
+    if not classifier.is_main_process:
+        return None
     progress.report("exporting, and comparing the file with the net …")
     metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
-    manifest = classifier.export(settings.out / "model.onnx", parts.validation, metrics)
-    result = RunResult(settings.out, manifest, validation, test, time.perf_counter() - start)
-    _write(result, settings, data, parts, classifier)
+    manifest = classifier.export(settings.out / MODEL, parts.validation, metrics, settings.thresholds)
+    result = RunResult(settings.out, classifier, manifest, validation, test, time.perf_counter() - start)
+    _write(result, settings, data, parts)
     return result
 
 
@@ -114,11 +134,22 @@ def describe(data: Dataset, parts: Parts) -> list[str]:
 
 
 def _check_out(settings: RunSettings) -> None:
-    if settings.out.exists() and not settings.out.is_dir():
-        raise SettingError(f"The run folder {settings.out} is a file. Name another folder with --out.")
-    settings.out.mkdir(parents=True, exist_ok=True)
-    if any(settings.out.iterdir()) and not settings.overwrite:
-        raise SettingError(f"The run folder {settings.out} is not empty. Name another, or add --overwrite.")
+    out = settings.out
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
+    if (out / RECORD).exists() and settings.resume:
+        raise SettingError(f"The run in {out} is finished, so there is nothing to resume: its model is {out / MODEL}.")
+    out.mkdir(parents=True, exist_ok=True)
+    if settings.resume:
+        for partial in out.rglob(PARTIALS):  # of a process that was killed while it wrote
+            partial.unlink()
+    if not settings.overwrite and any(path.name not in (OWN if settings.resume else ()) for path in out.iterdir()):
+        raise SettingError(
+            f"The run folder {out} is not empty. Name another, add --overwrite, or go on with a run that was "
+            "interrupted with --resume."
+        )
+    if settings.overwrite and not settings.resume:
+        (out / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
@@ -130,31 +161,47 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
         seed=settings.seed,
         resize=settings.resize,
         device=settings.device,
+        mixed_precision=settings.mixed_precision,
+        compiled=settings.compiled,
     )
-    classifier.fit(
-        parts.train,
-        parts.validation,
-        settings.learning_rates,
-        batch_size=settings.batch_size,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        flip=settings.flip,
-        seed=settings.seed,
-        progress=progress,
-    )
+    if settings.head == "svm":
+        classifier.fit_head(
+            parts.train,
+            parts.validation,
+            c=settings.svm_c,
+            class_weights=settings.class_weights,
+            seed=settings.seed,
+            progress=progress,
+        )
+        return classifier
+    with Interruption() as interruption:
+        try:
+            classifier.fit(
+                parts.train,
+                parts.validation,
+                recipe=settings.recipe,
+                class_weights=settings.class_weights,
+                seed=settings.seed,
+                checkpoint=settings.out / CHECKPOINT,
+                asked_to_stop=interruption.asked,
+                progress=progress,
+            )
+        except Interrupted as error:
+            error.signal = interruption.signal or error.signal
+            raise
     return classifier
 
 
-def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts, classifier: Classifier) -> None:
-    out, provenance = result.out, result.manifest.provenance
-    history = [] if classifier.history is None else classifier.history.epochs
-    write_checkpoint(out / "checkpoint" / "weights.safetensors", classifier.net)
-    write_json(out / "history.json", {"epochs": [dataclasses.asdict(epoch) for epoch in history]})
+def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts) -> None:
+    out, manifest, net = result.out, result.manifest, result.classifier.net
+    write_checkpoint(out / "checkpoint" / "weights.safetensors", net)
+    write_json(out / "history.json", {"epochs": [asdict(epoch) for epoch in result.classifier.history.epochs]})
     write_scores(out / "scores.csv", parts.test, result.test)
     metrics = {
         "validation": figures(result.validation),
         "test": figures(result.test),
-        "parity": provenance.parity.model_dump(),
+        "parity": manifest.provenance.parity.model_dump(),
+        "temperature": manifest.temperature,
         "counts": parts.counts(),
         "seed": settings.seed,
         "seconds": result.seconds,
@@ -162,13 +209,16 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
     write_json(out / "metrics.json", metrics)
     run = {
         "command": shlex.join(sys.argv),
-        "settings": dataclasses.asdict(settings),
+        "settings": asdict(settings),
+        "recipe": asdict(settings.recipe or default_recipe(net.net.weights)),
+        "resize": manifest.pixels.resize,
         "versions": package_versions(),
         "git_revision": git_revision(),
         "data_fingerprint": data.fingerprint(),
         "counts": data.counts(),
         "seed": settings.seed,
         "seconds": result.seconds,
-        "model_sha256": hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest(),
+        "model_sha256": hashlib.sha256((out / MODEL).read_bytes()).hexdigest(),
     }
-    write_json(out / "run.json", run)
+    write_json(out / RECORD, run)
+    (out / CHECKPOINT).unlink(missing_ok=True)

@@ -1,33 +1,56 @@
-"""Learning rates, one per epoch."""
+"""Learning rates: one an epoch as a list says, or a warm-up and half a cosine."""
 
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from training.errors import SettingError
 
-DEFAULT_EPOCHS = 10
-DEFAULT_PEAK_RATE = 0.01
+
+@dataclass(frozen=True)
+class Stepwise:
+    """One rate an epoch."""
+
+    rates: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_rates(self.rates)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.rates)
+
+    def rate(self, at: float) -> float:
+        """The learning rate at a point of time in epochs, from 0 up to `epochs`."""
+        return self.rates[min(int(at), self.epochs - 1)]
 
 
-def default_schedule(epochs: int = DEFAULT_EPOCHS, peak: float = DEFAULT_PEAK_RATE) -> tuple[float, ...]:
-    """Half the peak, then a half cosine from the peak down towards 0 (Loshchilov and Hutter, 2017)."""
-    if epochs < 1:
-        raise SettingError(f"{epochs} epochs were asked for; train for 1 or more.")
-    falling = [peak * (1 + math.cos(math.pi * step / (epochs - 1))) / 2 for step in range(epochs - 1)]
-    return (peak / 2, *falling)
+@dataclass(frozen=True)
+class Cosine:
+    """Up to `peak` in a straight line, then down to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
+
+    peak: float
+    epochs: int
+    warmup_epochs: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_rates([self.peak])
+        if self.epochs < 1:
+            raise SettingError(f"{self.epochs} epochs were asked for; train for 1 or more.")
+
+    def rate(self, at: float) -> float:
+        """The learning rate at a point of time in epochs, from 0 up to `epochs`."""
+        if at < self.warmup_epochs:
+            return self.peak * at / self.warmup_epochs
+        done = (at - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return self.peak * (1 + math.cos(math.pi * done)) / 2
 
 
-def schedule_from(epochs: int | None, text: str | None) -> tuple[float, ...]:
-    """From the options --epochs and --learning-rates, of which at most one may be given."""
-    if text is None:
-        return default_schedule(epochs or DEFAULT_EPOCHS)
-    if epochs is not None:
-        raise SettingError("Give --epochs or --learning-rates, not both: the rates already say how many epochs.")
-    return parse_schedule(text)
+Schedule = Stepwise | Cosine
 
 
-def parse_schedule(text: str) -> tuple[float, ...]:
+def parse_rates(text: str) -> tuple[float, ...]:
     """ "0.01*8,0.001*2" is eight epochs at 0.01, then two at 0.001. Raises SettingError for anything else."""
     rates: list[float] = []
     for part in text.split(","):
@@ -36,10 +59,10 @@ def parse_schedule(text: str) -> tuple[float, ...]:
             rates += [float(match[1])] * int(match[2] or 1) if match else [math.nan]
         except ValueError:
             rates += [math.nan]
-    return check_schedule(rates, text)
+    return check_rates(rates, text)
 
 
-def check_schedule(rates: Sequence[float], text: str | None = None) -> tuple[float, ...]:
+def check_rates(rates: Sequence[float], text: str | None = None) -> tuple[float, ...]:
     """The rates as they are. Raises SettingError when there is none, or one is not a positive finite number."""
     if not rates or not all(math.isfinite(rate) and rate > 0 for rate in rates):
         raise SettingError(

@@ -94,7 +94,7 @@ def classifier(folder: Path) -> Classifier:
     write_sample(folder / "sample", count=6)
     train, validation = Dataset.from_dir(folder / "sample").split(0.66)
     classifier = Classifier("mobilenet_v2", train.labels, weights="offline")
-    classifier.fit(train, validation, [0.01, 0.01], batch_size=8)
+    classifier.fit(train, validation, [0.001, 0.001], batch_size=8)
     classifier.export(folder / "model.onnx")
     return classifier
 

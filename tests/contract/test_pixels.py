@@ -35,6 +35,6 @@ def test_on12_images_of_odd_sizes_have_the_same_pixels_in_training_and_in_the_se
     images = PixelImages(dataset, dataset.labels, spec)
     assert len(images) == 20
     for index, image in enumerate(dataset.images):
-        trained = images.__getitems__([index]).pixels[0].numpy()
+        trained = images.read([index]).pixels[0].numpy()
         served = prepare(image.path.read_bytes(), model, Limits())
         np.testing.assert_array_equal(served, trained, err_msg=str(SIZES[int(image.path.stem)]))

@@ -1,20 +1,27 @@
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from artifact.manifest import PixelSpec
 from tests.training.photos import photo_folder
 from training.classifier import Classifier, Resize, pixel_spec
 from training.dataset import Dataset
 from training.errors import SettingError
+from training.features import FeatureCache
+from training.images import PixelImages
+from training.nets import build_net
+from training.recipe import GENTLE
 
 pytestmark = pytest.mark.torch
 
 
 def fitted(train: Dataset, seed: int = 0, epochs: int = 1, batch_size: int = 64) -> Classifier:
     classifier = Classifier("mobilenet_v2", train.labels, image_size=64, weights="none", seed=seed, device="cpu")
-    classifier.fit(train, learning_rates=[0.01] * epochs, batch_size=batch_size, seed=seed)
+    classifier.fit(train, schedule=[0.01] * epochs, batch_size=batch_size, seed=seed)
     return classifier
 
 
@@ -46,7 +53,7 @@ def test_an_image_size_out_of_range_is_refused(image_size: int | tuple[int, int]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [65, 3])
-def test_65_images_and_3_images_both_train_in_minibatches_of_64(tmp_path: Path, count: int) -> None:
+def test_ds10_65_images_and_3_images_both_train_in_minibatches_of_64(tmp_path: Path, count: int) -> None:
     classifier = fitted(photo_folder(tmp_path, {"cup": count - 1, "bowl": 1}))
     assert torch.isfinite(weights(classifier)).all()
 
@@ -68,6 +75,98 @@ def test_fitting_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None
     torch.manual_seed(5)
     fitted(train)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that count as pretrained."""
+    torch.manual_seed(3)
+    net = build_net("mobilenet_v2", 2, "none")
+    path = tmp_path_factory.mktemp("weights") / "weights.pt"
+    torch.save(net.backbone.state_dict(), path)
+    return path
+
+
+def pretrained(backbone: Path, labels: tuple[str, ...], cache: Path, resize: Resize = "crop") -> Classifier:
+    return Classifier(
+        "mobilenet_v2",
+        labels,
+        image_size=64,
+        weights=str(backbone),
+        resize=resize,
+        device="cpu",
+        cache=FeatureCache(cache / "features.sqlite"),
+    )
+
+
+@pytest.mark.slow
+def test_pretrained_weights_are_fine_tuned_gently(tmp_path: Path, backbone: Path) -> None:
+    train = photo_folder(tmp_path, {"cup": 6, "bowl": 6})
+    classifier = pretrained(backbone, train.labels, tmp_path)
+    statistics = classifier.net.state_dict()["net.backbone.features.0.1.running_mean"].clone()
+    history = classifier.fit(train, train, seed=1)
+    assert len(history.epochs) == GENTLE.schedule.epochs
+    assert history.epochs[0].eval_accuracy is not None
+    assert torch.equal(statistics, classifier.net.state_dict()["net.backbone.features.0.1.running_mean"])
+    assert classifier.head == "softmax"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [("bowl", "cup"), ("bowl", "cup", "plate")])
+def test_an_svm_is_exported_through_the_gate_as_a_linear_layer(
+    tmp_path: Path, backbone: Path, labels: tuple[str, ...]
+) -> None:
+    train = photo_folder(tmp_path / "photos", dict.fromkeys(labels, 5))
+    classifier = pretrained(backbone, train.labels, tmp_path)
+    before = classifier.net.net.backbone.state_dict()
+    classifier.fit_head(train, train)
+    manifest = classifier.export(tmp_path / "model.onnx", thresholds={"cup": 0.9})
+    assert (manifest.head, manifest.thresholds) == ("svm", {"cup": 0.9})
+    assert manifest.temperature > 0
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = PixelImages(train, train.labels, classifier.pixels).read(range(len(train)))
+    (margins,) = session.run(None, {"pixels": images.pixels.numpy()})
+    assert margins.shape == (len(train), len(labels))
+    if len(labels) == 2:
+        np.testing.assert_allclose(margins[:, 0], -margins[:, 1], atol=1e-4)
+    assert (margins.argmax(1) == images.targets.numpy()).mean() > 0.9
+    after = classifier.net.net.backbone.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.slow
+def test_any_linear_estimator_can_be_the_last_layer(tmp_path: Path, backbone: Path) -> None:
+    train = photo_folder(tmp_path, {"cup": 4, "bowl": 4})
+    classifier = pretrained(backbone, train.labels, tmp_path)
+    heads = []
+    for estimator in (RidgeClassifier(), LogisticRegression(C=10.0)):
+        classifier.fit_head(train, estimator=estimator)
+        heads.append(classifier.head)
+    assert heads == ["svm", "softmax"]
+    assert classifier.evaluate(train).accuracy == 1
+
+
+@pytest.mark.slow
+def test_what_was_saved_answers_as_before_and_can_be_exported(tmp_path: Path, backbone: Path) -> None:
+    train = photo_folder(tmp_path / "photos", {"cup": 4, "bowl": 4})
+    classifier = pretrained(backbone, train.labels, tmp_path, "stretch")
+    classifier.fit(train, train, schedule=[0.001])
+    classifier.save(tmp_path / "cups.safetensors")
+    loaded = Classifier.load(tmp_path / "cups.safetensors", device="cpu")
+    assert (loaded.labels, loaded.pixels, loaded.head) == (classifier.labels, classifier.pixels, "softmax")
+    assert loaded.history == classifier.history
+    np.testing.assert_array_equal(loaded.evaluate(train).logits, classifier.evaluate(train).logits)
+    exported, again = (one.export(tmp_path / "model.onnx", train) for one in (classifier, loaded))
+    assert again.weights == exported.weights
+    assert again.golden == exported.golden
+
+
+@pytest.mark.parametrize("content", [b"", b"not a classifier" * 10, None])
+def test_a_file_that_is_no_classifier_is_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "cups.safetensors").write_bytes(content)
+    with pytest.raises(SettingError, match=r"cups\.safetensors cannot be loaded"):
+        Classifier.load(tmp_path / "cups.safetensors")
 
 
 def test_exporting_before_a_fit_is_refused(tmp_path: Path) -> None:

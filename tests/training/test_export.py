@@ -61,7 +61,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     data = photo_folder(folder / "photos", {"cup": 6, "bowl": 6, "plate": 6})
     train, validation = data.split(train_size=0.5)
     classifier = Classifier("resnet18", data.labels, image_size=64, weights="none", device="cpu")
-    classifier.fit(train, validation, [0.01], batch_size=4)
+    classifier.fit(train, validation, [0.001], batch_size=4)
     path = folder / "model.onnx"
     manifest = classifier.export(path, metrics={"test_accuracy": 0.5})
     return Exported(classifier, validation, evaluate(classifier, validation), path, manifest)

@@ -7,8 +7,8 @@ import torch
 from artifact.manifest import PixelSpec
 from artifact.pixels import decode, to_pixels
 from tests.training.photos import photo_folder
-from training.errors import DatasetError, SettingError
-from training.images import PixelImages, ShuffledMinibatches, minibatch_sizes, ordered_loader, shuffled_loader
+from training.errors import DatasetError
+from training.images import PixelImages, minibatch_sizes, shuffled
 
 pytestmark = pytest.mark.torch
 
@@ -21,7 +21,7 @@ def test_minibatches_hold_the_pixels_of_the_artifact_room_in_memory_or_not(
 ) -> None:
     dataset = photo_folder(tmp_path, {"cup": 3, "bowl": 2})
     images = PixelImages(dataset, dataset.labels, SPEC, memory_budget_bytes=memory_budget_bytes)
-    minibatches = list(ordered_loader(images, batch_size=2))
+    minibatches = list(images.minibatches([[0, 1], [2, 3], [4]]))
     assert [len(targets) for _, targets in minibatches] == [2, 2, 1]
     pixels = torch.cat([minibatch.pixels for minibatch in minibatches]).numpy()
     expected = [to_pixels(decode(image.path.read_bytes(), SPEC), SPEC) for image in dataset.images]
@@ -51,33 +51,38 @@ def test_an_image_of_a_label_that_the_classifier_lacks_is_named(tmp_path: Path) 
         PixelImages(dataset, ("cup", "plate"), SPEC)
 
 
+def test_an_image_that_goes_bad_during_training_is_named(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path, {"cup": 3, "bowl": 3})
+    images = PixelImages(dataset, dataset.labels, SPEC, memory_budget_bytes=0)
+    (tmp_path / "cup" / "001.jpg").write_bytes(b"no more")
+    with pytest.raises(DatasetError, match=r"cup/001\.jpg"):
+        list(images.minibatches([range(6)]))
+
+
 @pytest.mark.parametrize(
-    ("count", "batch_size", "sizes"), [(65, 64, [65]), (3, 64, [3]), (1, 64, [1]), (9, 4, [4, 5]), (8, 4, [4, 4])]
+    ("count", "batch_size", "processes", "sizes"),
+    [
+        (65, 64, 1, [65]),
+        (3, 64, 1, [3]),
+        (1, 64, 1, [1]),
+        (9, 4, 1, [4, 5]),
+        (8, 4, 1, [4, 4]),
+        (18, 16, 2, [16, 2]),
+        (19, 16, 4, [19]),
+    ],
 )
-def test_a_remainder_of_one_joins_the_minibatch_before_it(count: int, batch_size: int, sizes: list[int]) -> None:
-    """DS10."""
-    assert minibatch_sizes(count, batch_size) == sizes
+def test_ds10_a_remainder_too_small_to_train_on_joins_the_minibatch_before_it(
+    count: int, batch_size: int, processes: int, sizes: list[int]
+) -> None:
+    assert minibatch_sizes(count, batch_size, processes) == sizes
 
 
 def test_an_epoch_has_every_image_once_and_the_next_one_another_order() -> None:
-    order = ShuffledMinibatches(65, 16, torch.Generator().manual_seed(0))
-    first, second = ([index for minibatch in order for index in minibatch] for _ in range(2))
+    first, second = ([index for part in shuffled(65, 16, seed=0, epoch=epoch) for index in part] for epoch in range(2))
     assert sorted(first) == sorted(second) == list(range(65))
     assert first != second
-    assert len(order) == 4
 
 
-def test_the_seed_decides_the_order(tmp_path: Path) -> None:
-    dataset = photo_folder(tmp_path, {"cup": 6, "bowl": 6})
-    images = PixelImages(dataset, dataset.labels, SPEC)
-    orders = [
-        torch.cat([pixels for pixels, _ in shuffled_loader(images, 4, torch.Generator().manual_seed(seed))])
-        for seed in (1, 1, 2)
-    ]
-    assert torch.equal(orders[0], orders[1])
-    assert not torch.equal(orders[0], orders[2])
-
-
-def test_a_minibatch_of_one_is_refused() -> None:
-    with pytest.raises(SettingError, match="at least 2 images"):
-        ShuffledMinibatches(10, 1, torch.Generator())
+def test_seed_and_epoch_decide_the_order() -> None:
+    assert shuffled(12, 4, seed=1, epoch=3) == shuffled(12, 4, seed=1, epoch=3)
+    assert shuffled(12, 4, seed=1, epoch=3) != shuffled(12, 4, seed=2, epoch=3)

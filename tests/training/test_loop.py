@@ -1,106 +1,131 @@
-from pathlib import Path
-
 import pytest
 import torch
-from torch import nn
 
 from tests.training.photos import photo_folder
-from training.classifier import Classifier
+from training.classifier import pixel_spec
 from training.device import make_accelerator
-from training.errors import SettingError
-from training.images import Minibatch
-from training.loop import evaluate, flip_half, train_one_epoch
+from training.errors import Interrupted, SettingError
+from training.fit import Fit
+from training.images import PixelImages
+from training.loop import flip, infer, train_one_epoch
+from training.nets import PixelNet, build_net
 from training.progress import Silent
-from training.schedule import check_schedule, default_schedule, parse_schedule, schedule_from
+from training.recipe import Recipe
+from training.schedule import Stepwise
 
 pytestmark = pytest.mark.torch
 
-
-class MeanColour(nn.Module):
-    """A linear classifier of an image's mean colour, with dropout, so that the mode shows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(3, 3)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(self.dropout(pixels.float().mean(dim=(1, 2)) / 255))
-        return logits
+RECIPE = Recipe(Stepwise((1e-3,) * 3), batch_size=4)
 
 
-def colours() -> list[Minibatch]:
-    """Two minibatches of plain red, green and blue images."""
-    pixels = (torch.eye(3, dtype=torch.uint8) * 255).view(3, 1, 1, 3).expand(3, 4, 4, 3)
-    return [Minibatch(pixels, torch.arange(3)), Minibatch(pixels.flip(0), torch.arange(3).flip(0))]
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> PixelImages:
+    dataset = photo_folder(tmp_path_factory.mktemp("photos"), {"cup": 5, "bowl": 4})
+    return PixelImages(dataset, dataset.labels, pixel_spec(64))
 
 
-def test_an_epoch_lowers_the_loss_of_the_next_one() -> None:
+def fit(recipe: Recipe = RECIPE, base: str = "resnet18") -> Fit:
     torch.manual_seed(0)
-    net = MeanColour()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
-    accelerator = make_accelerator("cpu")
-    means = [train_one_epoch(net, colours(), optimizer, accelerator, Silent()) for _ in range(60)]
-    assert means[-1].loss < 0.5 * means[0].loss
-    assert evaluate(net, colours(), accelerator).argmax(1).tolist() == [0, 1, 2, 2, 1, 0]
+    return Fit(PixelNet(build_net(base, 2, "none")), recipe, seed=0)
 
 
-def test_evaluation_keeps_the_order_and_uses_no_dropout() -> None:
-    net = MeanColour().train()
-    logits = [evaluate(net, colours(), make_accelerator("cpu")) for _ in range(2)]
-    assert torch.equal(logits[0], logits[1])
-    assert torch.equal(logits[0][:3], logits[0][3:].flip(0))
-    assert logits[0].shape == (6, 3)
+def epoch(fit: Fit, images: PixelImages) -> None:
+    train_one_epoch(fit.net, fit, images, make_accelerator("cpu"), Silent())
 
 
-def test_a_net_that_diverges_is_stopped_with_advice() -> None:
-    net = MeanColour()
-    nn.init.constant_(net.head.weight, torch.inf)
+def test_an_epoch_sees_every_image_and_the_next_one_has_a_lower_loss(images: PixelImages) -> None:
+    fitting = fit()
+    ended = []
+    for _ in range(3):
+        epoch(fitting, images)
+        assert (fitting.position.images, fitting.position.step) == (9, 2)
+        ended.append(fitting.end_epoch(None, 0.0))
+    assert ended[-1].loss < ended[0].loss
+    assert [one.epoch for one in ended] == [1, 2, 3]
+    assert 0 <= ended[0].train_accuracy <= 1
+    assert ended[0].images_per_second > 0
+    assert 0 <= ended[0].waiting_share < 1
+
+
+def test_answers_come_in_the_order_of_the_images_and_without_dropout(images: PixelImages) -> None:
+    net = fit(base="mobilenet_v2").net.eval()
+    whole = infer(net, images, make_accelerator("cpu"), Silent())
+    assert whole.shape == (9, 2)
+    with torch.inference_mode():
+        torch.testing.assert_close(whole[7:8], net(images.read([7]).pixels), atol=1e-5, rtol=0)
+    assert torch.equal(whole, infer(net, images, make_accelerator("cpu"), Silent()))
+
+
+def test_a_net_that_diverges_is_stopped_with_advice(images: PixelImages) -> None:
+    fitting = fit()
+    torch.nn.init.constant_(fitting.net.net.head.weight, torch.inf)
     with pytest.raises(SettingError, match="lower learning rates"):
-        train_one_epoch(net, colours(), torch.optim.SGD(net.parameters()), make_accelerator("cpu"), Silent())
+        epoch(fitting, images)
 
 
-def test_about_half_of_the_images_are_mirrored_left_to_right_and_the_others_left_alone() -> None:
-    pixels = torch.arange(2 * 3 * 3, dtype=torch.uint8).view(1, 2, 3, 3).expand(1000, 2, 3, 3)
-    flipped = flip_half(pixels, torch.Generator().manual_seed(0))
-    same = (flipped == pixels).flatten(1).all(1)
-    mirrored = (flipped == pixels.flip(2)).flatten(1).all(1)
-    assert torch.equal(same, ~mirrored)
-    assert 450 < int(mirrored.sum()) < 550
+def test_a_wish_to_stop_is_granted_after_the_step(images: PixelImages) -> None:
+    fitting = fit()
+    fitting.asked_to_stop = lambda: True
+    with pytest.raises(Interrupted, match="epoch 0, step 1"):
+        epoch(fitting, images)
+    assert fitting.position.step == 1
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(images: PixelImages) -> None:
+    for frozen in (True, False):
+        fitting = fit(Recipe(Stepwise((0.01,)), batch_size=4, frozen_batch_norm=frozen))
+        before = {name: tensor.clone() for name, tensor in fitting.net.state_dict().items()}
+        epoch(fitting, images)
+        after = fitting.net.state_dict()
+        assert torch.equal(before["net.backbone.bn1.running_mean"], after["net.backbone.bn1.running_mean"]) is frozen
+        assert not torch.equal(before["net.backbone.bn1.weight"], after["net.backbone.bn1.weight"])
+
+
+def test_the_backbone_learns_at_its_own_rate() -> None:
+    fitting = fit(Recipe(Stepwise((0.5, 0.1)), backbone_rate=0.1, batch_size=4))
+    fitting.set_rate(1.5)
+    assert [group["lr"] for group in fitting.optimizer.param_groups] == pytest.approx([0.01, 0.1])
+
+
+def test_a_class_weight_counts_like_so_many_copies_of_the_image(images: PixelImages) -> None:
+    """By the gradient of one step from the same net: SGD's change of weights is that, times the rate."""
+
+    def step(weights: torch.Tensor | None) -> torch.Tensor:
+        recipe = Recipe(Stepwise((0.1,)), optimizer="sgd", batch_size=9, weight_decay=0, flip=False)
+        fitting = fit(recipe, "alexnet")
+        fitting.class_weights = weights
+        before = fitting.net.net.head.bias.detach().clone()
+        epoch(fitting, images)
+        return (fitting.net.net.head.bias.detach() - before) / 0.1
+
+    plain, weighted = step(None), step(torch.tensor([1.0, 1e6]))
+    cups = float((images.targets == 1).float().mean())
+    assert plain[1] == pytest.approx(cups - 0.5, abs=0.1)  # an untrained net gives each label about one half
+    assert weighted[1] == pytest.approx(1 - 0.5, abs=0.1)
+
+
+def test_mirrored_images_are_turned_left_to_right_and_the_others_left_alone() -> None:
+    pixels = torch.arange(2 * 3 * 3, dtype=torch.uint8).view(1, 2, 3, 3).expand(3, 2, 3, 3)
+    flipped = flip(pixels, torch.tensor([True, False, True]))
     assert flipped.dtype == torch.uint8
+    assert torch.equal(flipped[1], pixels[1])
+    assert torch.equal(flipped[0], pixels[0].flip(1))
+    assert torch.equal(flipped[2], pixels[0].flip(1))
 
 
-def test_a_schedule_is_read_epoch_by_epoch() -> None:
-    assert parse_schedule("0.01*3, 1e-3*2,0.5") == (0.01, 0.01, 0.01, 0.001, 0.001, 0.5)
+def test_the_average_lies_between_start_and_end(images: PixelImages) -> None:
+    fitting = fit(Recipe(Stepwise((0.01,)), batch_size=4, frozen_batch_norm=True, average=0.25))
+    start = fitting.net.net.head.weight.detach().clone()
+    epoch(fitting, images)
+    end = fitting.net.net.head.weight.detach().clone()
+    fitting.average()
+    torch.testing.assert_close(fitting.net.net.head.weight.detach(), 0.25 * start + 0.75 * end)
 
 
-@pytest.mark.parametrize("text", ["", "fast", "0.01*", "0.01**2", "-0.1", "0", "nan", "0.01*0", "1e999"])
-def test_what_is_not_a_schedule_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(SettingError, match=r"0\.01\*8,0\.001\*2"):
-        parse_schedule(text)
-
-
-def test_epochs_and_rates_together_are_refused() -> None:
-    with pytest.raises(SettingError, match="not both"):
-        schedule_from(3, "0.01*3")
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 7])
-def test_the_default_schedule_has_a_usable_rate_for_each_epoch(epochs: int) -> None:
-    assert len(check_schedule(default_schedule(epochs))) == epochs
-    assert schedule_from(epochs, None) == default_schedule(epochs)
-
-
-@pytest.mark.slow
-def test_each_epoch_uses_its_own_rate_and_is_recorded(tmp_path: Path) -> None:
-    dataset = photo_folder(tmp_path, {"cup": 3, "bowl": 3})
-    classifier = Classifier("resnet18", dataset.labels, image_size=64, weights="none", device="cpu")
-    history = classifier.fit(dataset, dataset, [0.01, 0.002], batch_size=4)
-    assert [(epoch.epoch, epoch.learning_rate) for epoch in history.epochs] == [(1, 0.01), (2, 0.002)]
-    for epoch in history.epochs:
-        assert epoch.loss > 0
-        assert epoch.eval_accuracy is not None
-        assert min(epoch.train_accuracy, epoch.eval_accuracy) >= 0
-        assert max(epoch.train_accuracy, epoch.eval_accuracy) <= 1
-        assert epoch.images_per_second > 0
-    assert classifier.history == history
+def test_the_history_holds_the_rate_in_the_middle_of_each_epoch(images: PixelImages) -> None:
+    fitting = fit(Recipe(Stepwise((0.01, 0.002)), batch_size=4))
+    epoch(fitting, images)
+    fitting.end_epoch(0.5, 0.1)
+    epoch(fitting, images)
+    fitting.end_epoch(0.5, 0.1)
+    assert [one.learning_rate for one in fitting.position.epochs] == [0.01, 0.002]
