@@ -30,7 +30,8 @@ def build(called: str | None) -> typer.Typer:
     app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_nothing)
     for name, command in COMMANDS.items():
         if name == called:
-            app.command(name)(getattr(importlib.import_module(command.module), name))
+            module = importlib.import_module(command.module)
+            app.command(name, epilog=getattr(module, "EPILOGS", {}).get(name))(getattr(module, name))
         else:
             app.command(name, help=command.help)(_nothing)
     return app

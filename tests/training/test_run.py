@@ -69,6 +69,7 @@ def test_a_run_leaves_its_files_and_no_others(run: Path) -> None:
         "model.onnx",
         "checkpoint/weights.safetensors",
         "history.json",
+        "history.png",
         "metrics.json",
         "scores.csv",
         "run.json",
