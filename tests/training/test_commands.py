@@ -52,7 +52,7 @@ def test_the_examples_of_the_help_run(example: str, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", shlex.split(example))
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
-    small = ["--weights", "none", "--base", "mobilenet_v2", "--image-size", "64", "--val-size", "0.2"]
+    small = ["--weights", "none", "--base", "resnet18", "--image-size", "64", "--val-size", "0.2"]
     small += [] if "--head" in example else ["--learning-rates", "0.01"]
     result = CliRunner().invoke(build("train"), [*shlex.split(example)[1:], *small])
     assert result.exit_code == 0, result.output
