@@ -179,7 +179,7 @@ def train(
             overwrite=overwrite,
             resume=resume,
         )
-        if int(os.environ.get("RANK", "0")):  # torchrun's: the first process speaks for all
+        if not _speaks():
             train_run(settings, Silent())
             return
         console = Console()
@@ -250,15 +250,25 @@ def _errors_as_messages(again: str = "Start the command again.") -> Iterator[Non
     try:
         yield
     except (KeyboardInterrupt, Terminated, Interrupted) as error:
-        typer.echo(f"{str(error) or 'Interrupted.'} {again}", err=True)
+        _say(f"{str(error) or 'Interrupted.'} {again}")
         raise typer.Exit(128 + getattr(error, "signal", signal.SIGINT)) from None
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        typer.echo(f"{error.strerror or error}{place}", err=True)
+        _say(f"{error.strerror or error}{place}")
         raise typer.Exit(1) from error
     except (TrainingError, ForeignFolder) as error:
-        typer.echo(str(error), err=True)
+        _say(str(error))
         raise typer.Exit(1) from error
+
+
+def _say(text: str) -> None:
+    if _speaks():
+        typer.echo(text, err=True)
+
+
+def _speaks() -> bool:
+    """Of several processes, which meet the same fault, the first speaks for all; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Terminated(BaseException):

@@ -5,6 +5,7 @@ With several processes each takes its share of every minibatch. What the loop co
 
 import time
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +16,7 @@ from training.errors import SettingError
 from training.fit import Fit
 from training.images import PixelImages, generator, shuffled
 from training.progress import Progress
+from training.views import random_boxes, shown
 
 EVALUATION_BATCH = 32
 
@@ -38,9 +40,9 @@ def train_one_epoch(
         waited = time.perf_counter() - began
         fit.set_rate(position.epoch + (position.step + 0.5) / len(parts))
         torch.manual_seed(generator(fit.seed, position.epoch, position.step, own).initial_seed())  # for dropout
-        if recipe.flip:
-            mirrored = torch.rand(len(part), generator=generator(fit.seed, position.epoch, position.step)) < 0.5
-            pixels = flip(pixels, mirrored[own::processes])
+        if recipe.flip or recipe.zoom:
+            boxes = random_boxes(len(part), recipe, generator(fit.seed, position.epoch, position.step))
+            pixels = shown(pixels, boxes[own::processes])
         logits = net(pixels)
         loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
         # The mean over the whole minibatch; Accelerate takes the mean over the processes.
@@ -70,13 +72,17 @@ def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
 
 @torch.inference_mode()
 def infer(
-    function: Callable[[Tensor], Tensor], images: PixelImages, accelerator: Accelerator, progress: Progress
+    function: Callable[[Tensor], Tensor],
+    images: PixelImages,
+    accelerator: Accelerator,
+    progress: Progress,
+    alone: bool = False,
 ) -> Tensor:
     """`function` of every image's pixels, float32 [images, width] on the CPU, in their order.
 
-    Each process computes a share, and all of them get the whole.
+    Each process computes a share, and all of them get the whole; or, `alone`, the one that asks computes all.
     """
-    processes, own = accelerator.num_processes, accelerator.process_index
+    processes, own = (1, 0) if alone else (accelerator.num_processes, accelerator.process_index)
     rows = -(-len(images) // processes)
     mine = [(row * processes + own) % len(images) for row in range(rows)]  # the last share may hold some twice
     parts = [mine[start : start + EVALUATION_BATCH] for start in range(0, rows, EVALUATION_BATCH)]
@@ -86,10 +92,5 @@ def infer(
         for pixels, _ in images.minibatches(parts):
             answers.append(function(pixels.to(accelerator.device)).float())
             progress.advance(len(pixels) * processes)
-    whole: Tensor = accelerator.gather(torch.cat(answers)).cpu()
-    return whole.view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
-
-
-def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
-    """uint8 [batch, height, width, 3]: the images where `mirrored` [batch] is true, left to right."""
-    return torch.where(mirrored.to(pixels.device).view(-1, 1, 1, 1), pixels.flip(2), pixels)
+    whole = torch.cat(answers) if alone else cast(Tensor, accelerator.gather(torch.cat(answers)))
+    return whole.cpu().view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
