@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast bench lock clean
+.PHONY: help setup demo serve check test test-fast bench bench-train lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ test-fast: setup  ## the tests outside training that start no service; under 10 
 
 bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
 	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx
+
+bench-train: setup  ## measure training against the net's own arithmetic (about 10 minutes)
+	$(BIN)/python -m training.bench
 
 $(BENCH_RUN)/model.onnx: | setup
 	$(BIN)/salver sample $(BENCH_RUN)-sample

@@ -16,7 +16,6 @@ from training.errors import SettingError
 from training.fit import Fit
 from training.images import PixelImages, generator, shuffled
 from training.progress import Progress
-from training.views import random_boxes, shown
 
 EVALUATION_BATCH = 32
 
@@ -40,9 +39,9 @@ def train_one_epoch(
         waited = time.perf_counter() - began
         fit.set_rate(position.epoch + (position.step + 0.5) / len(parts))
         torch.manual_seed(generator(fit.seed, position.epoch, position.step, own).initial_seed())  # for dropout
-        if recipe.flip or recipe.zoom:
-            boxes = random_boxes(len(part), recipe, generator(fit.seed, position.epoch, position.step))
-            pixels = shown(pixels, boxes[own::processes])
+        if recipe.flip:
+            mirrored = torch.rand(len(part), generator=generator(fit.seed, position.epoch, position.step)) < 0.5
+            pixels = flip(pixels, mirrored[own::processes])
         logits = net(pixels)
         loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
         # The mean over the whole minibatch; Accelerate takes the mean over the processes.
@@ -94,3 +93,8 @@ def infer(
             progress.advance(len(pixels) * processes)
     whole = torch.cat(answers) if alone else cast(Tensor, accelerator.gather(torch.cat(answers)))
     return whole.cpu().view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
+
+
+def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
+    """uint8 [batch, height, width, 3]: the images where `mirrored` [batch] is true, left to right."""
+    return torch.where(mirrored.to(pixels.device).view(-1, 1, 1, 1), pixels.flip(2), pixels)

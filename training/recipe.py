@@ -29,8 +29,6 @@ class Recipe:
     label_smoothing: float = 0.0
     flip: bool = True
     """Mirror half of the images left to right."""
-    zoom: float = 0.0
-    """Up to this share of an image's area is left out and the rest enlarged."""
     head_first: bool = False
     """Start with a last layer that was fitted in closed form on the features of the untouched net."""
     frozen_batch_norm: bool = False
@@ -42,8 +40,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise SettingError(f"The minibatch size is {self.batch_size}: batch normalisation needs at least 2 images.")
-        if not all(0 <= share < 1 for share in (self.average, self.label_smoothing, self.zoom)):
-            raise SettingError("The recipe's average, label smoothing and zoom are shares: 0 or more, less than 1.")
+        if not all(0 <= share < 1 for share in (self.average, self.label_smoothing)):
+            raise SettingError("The recipe's average and label smoothing are shares: 0 or more, less than 1.")
         if self.average and not self.frozen_batch_norm:
             raise SettingError("Weights can be averaged only under the same statistics: set frozen_batch_norm too.")
 
@@ -52,7 +50,6 @@ GENTLE = Recipe(
     Cosine(peak=1e-3, epochs=8),
     backbone_rate=0.1,
     label_smoothing=0.1,
-    zoom=0.4,
     head_first=True,
     frozen_batch_norm=True,
     average=0.5,

@@ -7,7 +7,7 @@ from training.device import make_accelerator
 from training.errors import Interrupted, SettingError
 from training.fit import Fit
 from training.images import PixelImages
-from training.loop import infer, train_one_epoch
+from training.loop import flip, infer, train_one_epoch
 from training.nets import PixelNet, build_net
 from training.progress import Silent
 from training.recipe import Recipe
@@ -102,6 +102,15 @@ def test_a_class_weight_counts_like_so_many_copies_of_the_image(images: PixelIma
     cups = float((images.targets == 1).float().mean())
     assert plain[1] == pytest.approx(cups - 0.5, abs=0.1)  # an untrained net gives each label about one half
     assert weighted[1] == pytest.approx(1 - 0.5, abs=0.1)
+
+
+def test_mirrored_images_are_turned_left_to_right_and_the_others_left_alone() -> None:
+    pixels = torch.arange(2 * 3 * 3, dtype=torch.uint8).view(1, 2, 3, 3).expand(3, 2, 3, 3)
+    flipped = flip(pixels, torch.tensor([True, False, True]))
+    assert flipped.dtype == torch.uint8
+    assert torch.equal(flipped[1], pixels[1])
+    assert torch.equal(flipped[0], pixels[0].flip(1))
+    assert torch.equal(flipped[2], pixels[0].flip(1))
 
 
 def test_the_average_lies_between_start_and_end(images: PixelImages) -> None:
