@@ -55,11 +55,9 @@ class Dataset:
         root = Path(root)
         found = collect(root)
         labels = _labels(found, root)
-        notes = (
-            [f"{len(found.stale)} rows of annotations.csv name no image: {_some(found.stale)}"] if found.stale else []
-        )
+        stale = f"{len(found.stale)} rows of annotations.csv name no image: {_some(found.stale)}"
         ignored = sorted([*found.ignored, *(image.path for image in found.unlabelled)])
-        return cls(found.images, labels, tuple(ignored), found.left_out, tuple(notes))
+        return cls(found.images, labels, tuple(ignored), found.left_out, (stale,) if found.stale else ())
 
     @classmethod
     def from_csv(cls, table: Path | str) -> Self:
@@ -107,7 +105,10 @@ class Dataset:
         return "\n".join([*lines, *self.notes])
 
     def without(self, names: Iterable[str], reason: str) -> Self:
-        """The same without some images, which are then in `left_out`. Raises DatasetError when a label has none left."""
+        """The same without some images, which are then in `left_out`.
+
+        Raises DatasetError when a label has none left.
+        """
         gone = set(names)
         left_out = [LeftOut(image, reason) for image in self.images if image.name in gone]
         rest = replace(

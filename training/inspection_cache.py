@@ -31,7 +31,12 @@ CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, size_bytes INTEGER
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, altered INTEGER, sha256 TEXT,
     day INTEGER) WITHOUT ROWID;
 """
-_FIELDS = "c.sha256, size_bytes, problem, form, mode, width, height, orientation, phash, tile"
+_OF_CONTENT = """SELECT sha256, size_bytes, problem, form, mode, width, height, orientation, phash, tile
+    FROM contents WHERE sha256 = ?"""
+_OF_FILE = """SELECT sha256, size_bytes, problem, form, mode, width, height, orientation, phash, tile
+    FROM files JOIN contents USING (sha256) WHERE path = ? AND size = ? AND changed = ? AND altered = ?"""
+_KEEP_CONTENT = "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KEEP_FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Stamp(NamedTuple):
@@ -77,23 +82,17 @@ class InspectionCache:
             stamp = Stamp.of(path)
         except OSError:
             return None
-        query = (
-            f"SELECT {_FIELDS} FROM files f JOIN contents c ON c.sha256 = f.sha256 "  # noqa: S608: names of ours
-            "WHERE path = ? AND size = ? AND changed = ? AND altered = ?"
-        )
-        return self._row(query, (_key(path), *stamp))
+        return self._row(_OF_FILE, (_key(path), *stamp))
 
     def of_content(self, sha256: str) -> Row | None:
         """What is known about these bytes, wherever they were seen."""
-        return self._row(f"SELECT {_FIELDS} FROM contents c WHERE sha256 = ?", (sha256,))  # noqa: S608
+        return self._row(_OF_CONTENT, (sha256,))
 
     def keep(self, path: Path, stamp: Stamp, inspection: "Inspection") -> None:
         """Remember; `commit` makes it last."""
         with self._lock:
-            row = (*astuple(inspection), self._today)
-            self._database.execute(f"INSERT OR REPLACE INTO contents VALUES ({','.join('?' * len(row))})", row)  # noqa: S608
-            values = (_key(path), *stamp, inspection.sha256, self._today)
-            self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", values)
+            self._database.execute(_KEEP_CONTENT, (*astuple(inspection), self._today))
+            self._database.execute(_KEEP_FILE, (_key(path), *stamp, inspection.sha256, self._today))
 
     def commit(self) -> None:
         """Write what was kept."""
@@ -116,8 +115,8 @@ def _open(folder: Path | None, oldest_day: int) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(_TABLES)
-        for table in ("contents", "files"):
-            database.execute(f"DELETE FROM {table} WHERE day < ?", (oldest_day,))  # noqa: S608
+        database.execute("DELETE FROM contents WHERE day < ?", (oldest_day,))
+        database.execute("DELETE FROM files WHERE day < ?", (oldest_day,))
         database.commit()
     except sqlite3.Error:
         database.close()

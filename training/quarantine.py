@@ -1,4 +1,4 @@
-"""`quarantine.csv` beside the images: files that `salver check --quarantine` found unreadable and training leaves out."""
+"""`quarantine.csv` beside the images: unreadable files, listed by `salver check --quarantine`, that are not used."""
 
 from collections.abc import Iterable
 from pathlib import Path
