@@ -17,6 +17,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("training.commands", "train", "Render the tableware sample: bowl, cup, cutlery, plate."),
+    "check": Command("training.data_commands", "data", "Decode every photo: what is broken, double, leaking, uneven."),
+    "split": Command(
+        "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."
+    ),
     "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),

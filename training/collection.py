@@ -7,7 +7,7 @@ from pathlib import Path
 from training.annotations import Annotation, read_annotations
 from training.folder import FoundImage, nfc, scan
 from training.labelled_image import LabelledImage
-from training.quarantine import read_quarantine
+from training.quarantine import Quarantined, read_quarantine
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,11 @@ def collect(root: Path) -> Collection:
     )
 
 
-def _quarantined(image: LabelledImage, quarantine: Mapping[str, str]) -> str:
+def _quarantined(image: LabelledImage, quarantine: Mapping[str, Quarantined]) -> str:
     """The reason while the file is still the one that was listed; one that has been mended since is used again."""
     listed = quarantine.get(nfc(image.name))
-    if listed is None or (listed and listed != image.sha256):
-        return ""
-    return "quarantined"
+    unchanged = listed and (not listed.sha256 or listed.sha256 == image.sha256)
+    return "quarantined" if unchanged else ""
 
 
 def _stale(annotations: Mapping[str, Annotation], images: tuple[FoundImage, ...]) -> tuple[str, ...]:

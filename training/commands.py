@@ -59,6 +59,13 @@ def train(
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes a GPU when there is one.")
     ] = "auto",
     overwrite: Annotated[bool, typer.Option(help="Replace the files of an earlier run in --out.")] = False,
+    on_bad: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="Stop for images that cannot be read, or leave them out and say so."),
+    ] = "error",
+    split: Annotated[
+        Path | None, typer.Option(help="A file of salver split: which image is in which part.", show_default=False)
+    ] = None,
 ) -> None:
     """Fine-tune a net on a folder of photos, test it, and export model.onnx when the gate lets it pass."""
     with _errors_as_messages():
@@ -86,6 +93,8 @@ def train(
             val_size=val_size,
             device=device,
             overwrite=overwrite,
+            on_bad=on_bad,
+            split_file=split,
         )
         console = Console()
         with Shown(console) as progress:

@@ -3,6 +3,7 @@
 TrainingError
 ├── SettingError      a base, image size, schedule or other setting of the run that cannot work
 ├── DatasetError      the folder of photos, or a split of it, cannot be used
+├── SourceError       one source of images of a data set that is being built gives none; the others go on
 ├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
 └── ExportRefused     the gate found that the model file differs from the trained net
 """
@@ -18,6 +19,10 @@ class SettingError(TrainingError):
 
 class DatasetError(TrainingError):
     """The folder of photos, or a split of it, cannot be used."""
+
+
+class SourceError(TrainingError):
+    """One source of images of a data set that is being built gives none; the others go on."""
 
 
 class WeightsError(TrainingError):

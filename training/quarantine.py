@@ -1,6 +1,7 @@
 """`quarantine.csv` beside the images: unreadable files, listed by `salver check --quarantine`, that are not used."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.folder import nfc
@@ -10,12 +11,25 @@ FILE_NAME = "quarantine.csv"
 COLUMNS = ("path", "sha256", "reason")
 
 
-def read_quarantine(root: Path) -> dict[str, str]:
-    """Image name in NFC to the content's digest ("" for a file that could not be opened); empty without a file."""
+@dataclass(frozen=True)
+class Quarantined:
+    """An image's name, its content's digest ("" for a file that could not be opened), and what is wrong with it."""
+
+    name: str
+    sha256: str
+    reason: str
+
+
+def read_quarantine(root: Path) -> dict[str, Quarantined]:
+    """By image name in Unicode form NFC; empty without a file. Raises DatasetError."""
     path = root / FILE_NAME
-    return {nfc(row["path"]): row["sha256"] for _, row in read_table(path, COLUMNS)} if path.exists() else {}
+    if not path.exists():
+        return {}
+    rows = (Quarantined(row["path"], row["sha256"], row["reason"]) for _, row in read_table(path, COLUMNS))
+    return {nfc(row.name): row for row in rows}
 
 
-def write_quarantine(root: Path, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Rows of name, digest, reason. Raises OSError."""
-    write_table(root / FILE_NAME, COLUMNS, rows)
+def write_quarantine(root: Path, rows: Iterable[Quarantined]) -> None:
+    """In the order of the names. Raises OSError."""
+    ordered = sorted(rows, key=lambda row: row.name)
+    write_table(root / FILE_NAME, COLUMNS, ((row.name, row.sha256, row.reason) for row in ordered))

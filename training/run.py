@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifact.manifest import Manifest
+from training.check import OnBad, without_unreadable
 from training.classifier import Classifier, Resize
 from training.dataset import Dataset
 from training.device import Device
@@ -25,6 +26,7 @@ from training.evaluation import Evaluation, evaluate
 from training.progress import Progress
 from training.provenance import git_revision, package_versions
 from training.record import figures, write_checkpoint, write_json, write_scores
+from training.split_file import read_split
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class RunSettings:
     val_size: float
     device: Device
     overwrite: bool = False
+    on_bad: OnBad = "error"
+    """What happens to images that cannot be read."""
+    split_file: Path | None = None
+    """As `salver split` writes it; it stands in for the two shares."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult:
     """
     start = time.perf_counter()
     _check_out(settings)
-    data = Dataset.from_dir(settings.data)
+    data = without_unreadable(Dataset.from_dir(settings.data), settings.on_bad, progress)
     parts = split(data, settings)
     for line in describe(data, parts):
         progress.report(line)
@@ -95,16 +101,23 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult:
 
 
 def split(data: Dataset, settings: RunSettings) -> Parts:
-    """Test first, then validation out of the rest. Raises SettingError when the shares leave nothing to train on."""
+    """As the split file says, or by shares. Raises SettingError when the shares leave nothing to train on."""
+    if settings.split_file is not None:
+        return _parts_of_file(settings.split_file, data)
     test_size, val_size = settings.test_size, settings.val_size
     if min(test_size, val_size) <= 0 or test_size + val_size >= 1:
         raise SettingError(
             f"A test share of {test_size} and a validation share of {val_size} cannot both be kept: each is more than "
             "0, and together they are less than 1."
         )
-    rest, test = data.split(train_size=round(1 - test_size, 9), seed=settings.seed)
-    train, validation = rest.split(train_size=round(1 - val_size / (1 - test_size), 9), seed=settings.seed)
-    return Parts(train, validation, test)
+    return Parts(*data.split(val_size=val_size, test_size=test_size, seed=settings.seed))
+
+
+def _parts_of_file(path: Path, data: Dataset) -> Parts:
+    parts = read_split(path, data)
+    if len(parts) < 3:
+        raise SettingError(f"{path} has no images for one of the parts train, validation and test. Split again.")
+    return Parts(parts["train"], parts["validation"], parts["test"])
 
 
 def describe(data: Dataset, parts: Parts) -> list[str]:
@@ -167,6 +180,7 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
         "git_revision": git_revision(),
         "data_fingerprint": data.fingerprint(),
         "counts": data.counts(),
+        "left_out": {left_out.image.name: left_out.reason for left_out in data.left_out},
         "seed": settings.seed,
         "seconds": result.seconds,
         "model_sha256": hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest(),

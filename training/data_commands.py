@@ -1,0 +1,101 @@
+"""The commands that come before training: check, split, build, annotate, augment."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
+
+Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")]
+
+
+def check(
+    data: Data,
+    against: Annotated[Path | None, typer.Option(help="Another folder: report images that are in both.")] = None,
+    quarantine: Annotated[
+        bool,
+        typer.Option("--quarantine", help="List unreadable files in DATA/quarantine.csv; training leaves them out."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Report to write; DATA/check.json unless named.")] = None,
+) -> None:
+    """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
+    with _errors_as_messages(code=2):
+        from rich.console import Console
+
+        from training import check as module
+        from training.check_table import print_report
+        from training.progress import Shown
+
+        console = Console()
+        with Shown(console) as progress:
+            report = module.check(data, against, quarantine, progress)
+        path = out or data / "check.json"
+        report.write(path)
+        print_report(report, console)
+        console.print(f"everything is in {path}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(int(report.problems > 0))
+
+
+def split(
+    data: Data,
+    val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
+    test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another split.")] = 0,
+    stratify: Annotated[bool, typer.Option(help="Every label has its share in every part.")] = True,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Regular expression over names such as cup/0017_b.jpg: equal first groups stay together."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; DATA/split.csv unless named.")] = None,
+) -> None:
+    """Split into training, validation and test parts, and keep that in a file for salver train --split."""
+    with _errors_as_messages():
+        from training.dataset import Dataset
+        from training.split_file import write_split
+
+        dataset = Dataset.from_dir(data)
+        groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
+        parts = dataset.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
+        path = out or data / "split.csv"
+        write_split(path, parts)
+        typer.echo(dataset.summary())
+        for part in parts:
+            counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
+            typer.echo(f"{part.part}: {len(part)} images ({counts})")
+        typer.echo(f"written to {path}; next: salver train {data} --split {path} --out RUN")
+
+
+@contextmanager
+def _errors_as_messages(code: int = 1) -> Iterator[None]:
+    """Exit code and a message for what a person can mend, 130 for Ctrl-C; a fault of ours keeps its traceback."""
+    from training.errors import TrainingError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What was done is kept: start the command again to go on.", err=True)
+        raise typer.Exit(130) from None
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        typer.echo(f"{error.strerror or error}{place}", err=True)
+        raise typer.Exit(code) from error
+    except TrainingError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(code) from error
+
+
+def _groups(pattern: str, names: list[str]) -> dict[str, str]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise typer.BadParameter(f"'{pattern}' is not a regular expression: {error}") from error
+    if not expression.groups:
+        raise typer.BadParameter(f"'{pattern}' has no group: put what names the group into parentheses")
+    found = {name: match.group(1) or "" for name in names if (match := expression.search(name))}
+    if not found:
+        raise typer.BadParameter(f"'{pattern}' matches no name, such as {names[0]}")
+    return found
