@@ -17,6 +17,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("training.commands", "train", "Render the tableware sample: bowl, cup, cutlery, plate."),
+    "annotate": Command("training.data_commands", "annotate", "Look at photos and label them in the browser."),
+    "build": Command("training.data_commands", "data", "Gather photos from folders, URLs and text queries."),
     "check": Command("training.data_commands", "data", "Decode every photo: what is broken, double, leaking, uneven."),
     "split": Command(
         "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."

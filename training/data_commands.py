@@ -69,6 +69,66 @@ def split(
         typer.echo(f"written to {path}; next: salver train {data} --split {path} --out RUN")
 
 
+def annotate(
+    data: Data,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Look at photos and label them in the browser, until Ctrl-C. What is said is kept in DATA/annotations.csv."""
+    with _errors_as_messages():
+        from training.annotation_server import serve
+
+        serve(data, port, lambda address: _show(address, browser))
+
+
+def _show(address: str, browser: bool) -> None:
+    typer.echo(f"open {address}\nThe address works once; the page then stays open to this browser. Ctrl-C ends it.")
+    if browser:
+        typer.launch(address)
+
+
+def build(
+    spec: Annotated[Path, typer.Argument(help='JSON: {"label": ["text query", "folder", "https://image"], …}.')],
+    out: Annotated[Path, typer.Option(help="Folder to fill; a second run goes on where the first one ended.")],
+    provider: Annotated[
+        str,
+        typer.Option(help="Who answers text queries: openverse, or google (SALVER_GOOGLE_KEY, SALVER_GOOGLE_ENGINE)."),
+    ] = "openverse",
+    per_query: Annotated[int, typer.Option(min=1, max=400, help="Images to try for a text query.")] = 50,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Downloads at once.")] = 16,
+    per_host: Annotated[int, typer.Option(min=1, max=16, help="Of them, from one host.")] = 4,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one image, retries included.")] = 30.0,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Of one image.")] = 20 * 1024**2,
+    contact: Annotated[str, typer.Option(help="Your address or page, for the user agent; some hosts want one.")] = "",
+) -> None:
+    """Build a data set from folders, URLs and text queries. Exit code 0: whole, 3: parts are missing, 1: none."""
+    with _errors_as_messages():
+        from rich.console import Console
+
+        from training import build as module
+        from training.download import DownloadLimits
+        from training.progress import Shown
+        from training.providers import provider as named
+        from training.spec import QuerySource, read_spec
+
+        sources = read_spec(spec)
+        asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None
+        limits = DownloadLimits(connections, per_host, timeout, max_bytes, contact=contact)
+        console = Console()
+        with Shown(console) as progress:
+            report = module.build(sources, out, asked, per_query, limits, progress)
+        lines = [
+            f"{report.added} images added, {report.kept} kept from an earlier run, {report.copies} copies left out, "
+            f"{len(report.failures)} failed",
+            *(f"  {failure.label}: {failure.source}: {failure.reason}" for failure in report.failures[:20]),
+            *(["  …"] if len(report.failures) > 20 else []),
+            f"origins are in {out / 'sources.csv'}, failures in {out / 'failures.csv'}; next: salver check {out}",
+        ]
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(3 if report.failures else 0)
+
+
 @contextmanager
 def _errors_as_messages(code: int = 1) -> Iterator[None]:
     """Exit code and a message for what a person can mend, 130 for Ctrl-C; a fault of ours keeps its traceback."""

@@ -1,8 +1,8 @@
 """Where text queries are answered: Openverse and Google Programmable Search.
 
 Openverse: api.openverse.org/v1/images, openly licensed works with licence and author of each; no key needed, then 20
-results a page. Google: the Custom Search JSON API, at most 100 results a query; it is closed to new customers, and those
-who have a key keep it until January 2027.
+results a page. Google: the Custom Search JSON API, at most 100 results a query; it is closed to new customers, and
+those who have a key keep it until January 2027.
 """
 
 import os
@@ -38,7 +38,9 @@ class Hit:
 class Provider(Protocol):
     """Answers text queries."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As on the command line."""
 
     def search(self, client: httpx.AsyncClient, query: str) -> AsyncIterator[Hit]:
         """Hits, best first, page after page as they are taken. Raises SourceError."""
@@ -95,7 +97,7 @@ class Openverse:
 
 
 class _GoogleImage(BaseModel):
-    contextLink: str = ""  # noqa: N815: Google's name
+    page: Annotated[str, Field(alias="contextLink")] = ""
 
 
 class _GoogleItem(BaseModel):
@@ -128,7 +130,7 @@ class Google:
                     f"Google answered in a form that is not known: {error.errors()[0]['msg']}."
                 ) from error
             for item in page.items:
-                yield Hit(item.link, item.image.contextLink, title=item.title)
+                yield Hit(item.link, item.image.page, title=item.title)
             if len(page.items) < 10:
                 return
 

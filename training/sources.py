@@ -1,4 +1,4 @@
-"""`sources.csv` beside the images: where each one came from. Written line by line, so that an interrupted build goes on."""
+"""`sources.csv` beside the images: where each one came from. Written line by line; an interrupted build goes on."""
 
 import csv
 import os
