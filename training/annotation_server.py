@@ -1,24 +1,24 @@
-"""The annotation page's server: on 127.0.0.1 only, for the one browser that came with the token.
-
-Another site's page can make a browser send requests here. So a request needs the cookie that the token was exchanged
-for (SameSite=Strict), the right Host (against DNS rebinding) and, when it changes something, the right Origin.
-"""
+"""The annotation page's server: on 127.0.0.1 only, for the one browser that came with the token."""
 
 import secrets
 import socket
+import sqlite3
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import uvicorn
 from fastapi import Body, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
 
 from artifact.errors import ImageError
+from training.annotation_door import Door
 from training.annotation_store import AnnotationStore, Change, ChangedElsewhere
 from training.annotations import Annotation
 from training.duplicates import identical, joined, near_pairs
@@ -26,6 +26,7 @@ from training.errors import DatasetError
 from training.folder import natural_order, nfc
 from training.inspection import inspect_files
 from training.inspection_cache import InspectionCache, Stamp
+from training.labelled_image import printable
 from training.thumbnails import PICTURE_SIDE, picture, thumbnail
 
 PAGE = Path(__file__).with_name("annotation_page")
@@ -50,6 +51,8 @@ class Page(BaseModel):
     version: str
     labels: list[str]
     images: list[ImageRow]
+    unnamed: int
+    """Images that are not shown because their names are not UTF-8."""
 
 
 class ChangeRow(BaseModel):
@@ -76,11 +79,10 @@ class Duplicates(BaseModel):
 
 
 def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
-    """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written in the folder."""
+    """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    door = _Door(token, port)
-    background = ThreadPoolExecutor(1)
-    search: list[Future[list[list[str]]]] = []
+    door = Door(token, port)
+    search = _Search(store)
 
     @app.middleware("http")
     async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -117,9 +119,7 @@ def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
 
     @app.get("/api/duplicates")
     def duplicates() -> Duplicates:
-        if not search:
-            search.append(background.submit(find_duplicates, store))
-        return Duplicates(done=search[0].done(), groups=search[0].result() if search[0].done() else [])
+        return search.answer()
 
     @app.get("/thumbnail")
     def small(name: str) -> Response:
@@ -131,6 +131,29 @@ def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=PAGE))
     return app
+
+
+class _Search:
+    """Looks for duplicates when first asked, on a thread that does not keep the process from ending."""
+
+    def __init__(self, store: AnnotationStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._found: Future[list[list[str]]] | None = None
+
+    def answer(self) -> Duplicates:
+        with self._lock:
+            if self._found is None:
+                self._found = Future()
+                threading.Thread(target=self._run, args=(self._found,), daemon=True).start()
+        done = self._found.done()
+        return Duplicates(done=done, groups=self._found.result() if done else [])
+
+    def _run(self, found: Future[list[list[str]]]) -> None:
+        try:
+            found.set_result(find_duplicates(self._store))
+        except (OSError, sqlite3.Error) as error:
+            found.set_exception(DatasetError(f"The search for duplicates failed: {error}. Reload the page."))
 
 
 def find_duplicates(store: AnnotationStore) -> list[list[str]]:
@@ -145,59 +168,22 @@ def find_duplicates(store: AnnotationStore) -> list[list[str]]:
 
 
 def serve(root: Path, port: int, ready: Callable[[str], None]) -> None:
-    """Until Ctrl-C. `ready` gets the address with the token, once something listens there. Raises DatasetError, OSError."""
+    """Until Ctrl-C. `ready` gets the address with the token. Raises DatasetError and OSError."""
     store = AnnotationStore(root)
     with socket.create_server(("127.0.0.1", port)) as listener:
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)
         config = uvicorn.Config(create_app(store, token, port), log_level="warning", access_log=False)
         ready(f"http://127.0.0.1:{port}/?token={token}")
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-class _Door:
-    """Who may come in."""
-
-    def __init__(self, token: str, port: int) -> None:
-        self._token: str | None = token
-        self._pass = secrets.token_urlsafe(24)
-        self._cookie = f"salver-{port}"  # Cookies know no ports: two pages at once must not throw each other out.
-        self._hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
-
-    def refuse(self, request: Request) -> Response | None:
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if host not in self._hosts:
-            return _refusal("This page answers under 127.0.0.1 only.")
-        if request.method not in ("GET", "HEAD") and origin != f"http://{host}":
-            return _refusal("Another site may not change annotations.")
-        if request.url.path == "/" or self._known(request):
-            return None
-        return _refusal("Open the address that 'salver annotate' printed.")
-
-    def enter(self, request: Request) -> Response | None:
-        """The page's address without the token, when it is spent here; a refusal for who is not known; None to go on."""
-        given = request.query_params.get("token")
-        if given and self._token and secrets.compare_digest(given.encode(), self._token.encode()):
-            self._token = None
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(self._cookie, self._pass, httponly=True, samesite="strict")
-            return answer
-        if self._known(request):
-            return RedirectResponse("/", 303) if given else None
-        return _refusal("The address works once. Start 'salver annotate' again for a new one.")
-
-    def _known(self, request: Request) -> bool:
-        return secrets.compare_digest(request.cookies.get(self._cookie, "").encode(), self._pass.encode())
-
-
-def _refusal(text: str) -> Response:
-    return Response(text, 403, media_type="text/plain")
+        with suppress(KeyboardInterrupt):  # uvicorn has ended in order by then
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _page(store: AnnotationStore) -> Page:
     state = store.state()
     rows = []
-    for image in state.folder.images:
+    named = [image for image in state.folder.images if printable(image.name) == image.name]
+    for image in named:
         said = state.annotations.get(nfc(image.name), Annotation())
         rows.append(
             ImageRow(
@@ -213,13 +199,10 @@ def _page(store: AnnotationStore) -> Page:
     return Page(
         root=str(store.root),
         version=state.version,
-        labels=_ordered(labels),
+        labels=sorted(labels, key=natural_order),
         images=rows,
+        unnamed=len(state.folder.images) - len(named),
     )
-
-
-def _ordered(labels: set[str]) -> list[str]:
-    return sorted(labels, key=natural_order)
 
 
 def _stamp(path: Path) -> str:
