@@ -30,7 +30,7 @@ from training.labelled_image import printable
 from training.thumbnails import PICTURE_SIDE, picture, thumbnail
 
 PAGE = Path(__file__).with_name("annotation_page")
-POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class ImageRow(BaseModel):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -79,6 +79,24 @@ def annotate(
         from training.annotation_server import serve
 
         serve(data, port, lambda address: _show(address, browser))
+
+
+def augment(
+    data: Data,
+    preview: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")],
+    preset: Annotated[
+        Literal["none", "light", "trivial", "randaugment"], typer.Option(help="As salver train takes it.")
+    ] = "light",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other changes.")] = 0,
+) -> None:
+    """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
+    with _errors_as_messages():
+        from training.augmentation import pipeline
+        from training.contact_sheet import write_sheet
+        from training.dataset import Dataset
+
+        write_sheet(preview, Dataset.from_dir(data), pipeline(preset), seed)
+        typer.echo(f"written to {preview}")
 
 
 def _show(address: str, browser: bool) -> None:
