@@ -29,7 +29,7 @@ def write_sheet(path: Path, dataset: Dataset, pipeline: v2.Transform, seed: int 
     for row, image in enumerate(images):
         top = GAP + row * (step + CAPTION)
         draw.text((GAP, top), f"{image.label}: {image.name}", "black")
-        for column, picture in enumerate(_row(image, pipeline, seed)):
+        for column, picture in enumerate(_row(image, pipeline, seed + row * COLUMNS)):
             sheet.paste(picture, (GAP + column * step, top + CAPTION))
     with durable(path) as partial:
         sheet.save(partial, "PNG")
@@ -44,7 +44,7 @@ def _one_of_each(dataset: Dataset) -> list[LabelledImage]:
 
 
 def _row(image: LabelledImage, pipeline: v2.Transform, seed: int) -> list[Image.Image]:
-    spec = PixelSpec(height=SIDE, width=SIDE, resize="pad")
+    spec = PixelSpec(height=SIDE, width=SIDE, shorter_side=SIDE)
     try:
         original = Image.fromarray(to_pixels(decode(image.read(), spec), spec))
     except ImageError as error:

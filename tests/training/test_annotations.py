@@ -41,7 +41,7 @@ def test_a_label_whose_images_were_all_relabelled_is_gone_but_one_all_flagged_is
 
 
 def test_rows_come_back_as_they_were_written_and_empty_ones_are_left_out(tmp_path: Path) -> None:
-    rows = {"곽/naïve, \"x\".jpg": Annotation("caf\u00e9", "bad", "two\nlines"), "b.jpg": Annotation(note="ok")}
+    rows = {'곽/naïve, "x".jpg': Annotation("caf\u00e9", "bad", "two\nlines"), "b.jpg": Annotation(note="ok")}
     write_annotations(tmp_path, rows | {"c.jpg": Annotation()})
     assert read_annotations(tmp_path) == rows
 
