@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def folder(tmp_path: Path) -> Path:
 def run(root: Path, against: Path | None = None, quarantine: bool = False) -> CheckReport:
     with InspectionCache() as cache:
         return check(root, against, quarantine, cache=cache)
+
+
+def opened(path: Path) -> Image.Image:
+    return Image.open(BytesIO(path.read_bytes()))
 
 
 def cases(report: CheckReport) -> dict[str, list[tuple[str, ...]]]:
@@ -73,13 +78,11 @@ def test_quarantine_lists_them_and_the_data_set_honours_it(folder: Path) -> None
 
 def test_the_same_five_images_are_found_by_scan_check_and_count_whatever_they_are_called(folder: Path) -> None:
     """DS06."""
-    image = picture(64, 64, 500)
     forms = {"x.JPG": "JPEG", "y.jpeg": "JPEG", "x.webp": "WEBP", "x.TIF": "TIFF", "x.bmp": "BMP"}
     (folder / "c").mkdir()
     for number, (name, form) in enumerate(forms.items()):
         (folder / "c" / name).write_bytes(encode(picture(64, 64, 500 + number), form))
     (folder / "c" / "x.txt").write_text("notes")
-    image.close()
     dataset, report = Dataset.from_dir(folder), run(folder)
     assert {image.path.name for image in dataset.images if image.label == "c"} == set(forms)
     assert dataset.counts()["c"] == report.counts["c"] == 5
@@ -93,9 +96,8 @@ def test_copies_and_clashes_are_reported_with_all_paths(folder: Path) -> None:
     for name in ("one.jpg", "two.jpg", "three.jpg"):
         (folder / "a" / name).write_bytes(original)
     (folder / "b" / "clash.jpg").write_bytes((folder / "a" / "001.jpg").read_bytes())
-    image = Image.open(folder / "a" / "002.jpg")
-    (folder / "a" / "small.png").write_bytes(encode(image.resize((48, 40))))
-    (folder / "b" / "poor.jpg").write_bytes(encode(Image.open(folder / "a" / "003.jpg"), "JPEG", quality=40))
+    (folder / "a" / "small.png").write_bytes(encode(opened(folder / "a" / "002.jpg").resize((48, 40))))
+    (folder / "b" / "poor.jpg").write_bytes(encode(opened(folder / "a" / "003.jpg"), "JPEG", quality=40))
     report = run(folder)
     assert cases(report) == {
         "identical, two labels": [("a/001.jpg", "b/clash.jpg")],
@@ -110,7 +112,7 @@ def test_images_that_another_folder_has_too_are_leaks(folder: Path, tmp_path: Pa
     for label in ("a", "b"):
         (tmp_path / "other" / label).mkdir(parents=True)
     (tmp_path / "other" / "a" / "same.jpg").write_bytes((folder / "a" / "000.jpg").read_bytes())
-    small = Image.open(folder / "b" / "000.jpg").resize((60, 50))
+    small = opened(folder / "b" / "000.jpg").resize((60, 50))
     (tmp_path / "other" / "b" / "near.png").write_bytes(encode(small))
     (leaks,) = run(folder, tmp_path / "other").findings
     assert (leaks.kind, leaks.problem) == ("in both sets", True)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_copies_never_cross_and_a_picture_under_two_labels_stays_in_one_part(tmp
 
 def test_near_duplicates_never_cross(tmp_path: Path) -> None:
     photo_folder(tmp_path, {"a": 8, "b": 8})
-    image = Image.open(tmp_path / "a" / "000.jpg")
+    image = Image.open(BytesIO((tmp_path / "a" / "000.jpg").read_bytes()))
     (tmp_path / "a" / "small.png").write_bytes(encode(image.resize((48, 40))))
     (tmp_path / "a" / "poor.jpg").write_bytes(encode(image, "JPEG", quality=50))
     dataset = Dataset.from_dir(tmp_path)
