@@ -116,7 +116,9 @@ class _Build:
         try:
             if isinstance(source, FolderSource):
                 for image in scan(source.folder).images:
-                    yield Candidate(source.label, Hit(str(image.path.absolute())), path=image.path.absolute(), provider="folder")
+                    yield Candidate(
+                        source.label, Hit(str(image.path.absolute())), path=image.path.absolute(), provider="folder"
+                    )
             elif isinstance(source, UrlSource):
                 yield Candidate(source.label, Hit(source.url), provider="url")
             else:

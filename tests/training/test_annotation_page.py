@@ -16,6 +16,7 @@ from tests.training.photos import photo_folder
 from training.annotations import Annotation, read_annotations
 from training.commands import train
 from training.dataset import Dataset
+from training.split_file import write_split
 
 pytestmark = pytest.mark.slow
 
@@ -89,17 +90,29 @@ def test_images_are_labelled_flagged_and_undone_by_keyboard_and_training_uses_it
 
 
 @pytest.mark.torch
-def test_a_run_trains_on_the_labels_that_were_given(photos: Path, tmp_path: Path) -> None:
+def test_a_run_takes_the_labels_that_were_given_and_the_split_and_skips_what_is_broken_only_when_told(
+    photos: Path, tmp_path: Path
+) -> None:
+    """DS05."""
     (photos / "annotations.csv").write_text("path,label,flag,note\nbowl/000.jpg,cup,,\nbowl/001.jpg,,bad,\n")
+    write_split(tmp_path / "split.csv", Dataset.from_dir(photos).split(val_size=0.2, test_size=0.2, seed=7))
+    placed = (tmp_path / "split.csv").read_text().count(",test,")
+    (photos / "plate" / "003.jpg").write_bytes((photos / "plate" / "003.jpg").read_bytes()[:300])
     words = [photos, "--out", tmp_path / "run", "--weights", "none", "--image-size", "64", "--epochs", "1"]
     app = typer.Typer()
     app.command()(train)
+    refused = CliRunner().invoke(app, [*map(str, words)])
+    assert refused.exit_code == 1
+    assert "1 of 35 images cannot be read" in refused.stderr
+    assert "plate/003.jpg: The JPEG file is truncated" in refused.stderr
+    words += ["--on-bad", "skip", "--split", tmp_path / "split.csv"]
     result = CliRunner().invoke(app, [*map(str, words)])
     assert result.exit_code == 0, result.stderr
-    assert "used 35 of 36, 1 flagged as bad" in result.stdout
+    assert "used 34 of 36, 1 flagged as bad, 1 unreadable" in result.stdout
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["counts"] == {"bowl": 10, "cup": 13, "plate": 12}
-    assert record["left_out"] == {"bowl/001.jpg": "flagged as bad"}
+    assert record["counts"] == {"bowl": 10, "cup": 13, "plate": 11}
+    assert record["left_out"] == {"bowl/001.jpg": "flagged as bad", "plate/003.jpg": "unreadable"}
+    assert placed - json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["images"] in (0, 1)
 
 
 def test_many_are_selected_labelled_by_typing_and_redone(page: Page, photos: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import photo
+from tests.training.interrupting import Interrupting
 from tests.training.photos import photo_folder
 from tests.training.web import Answer, Site, google_page, openverse_page, web_site
 from training.build import BuildReport, build
@@ -139,6 +140,18 @@ def test_a_second_run_fetches_only_what_is_missing(tmp_path: Path) -> None:
     assert site.asked["/search"] == 1
     assert site.asked["/2.jpg"] == 1
     assert len(rows(tmp_path / "out")) == images(tmp_path / "out") == 5
+
+
+def test_a_build_goes_on_where_ctrl_c_ended_it(tmp_path: Path) -> None:
+    with web_site(photos(8)) as site:
+        sources = [UrlSource("cup", site.url(f"/{number}.jpg")) for number in range(8)]
+        with pytest.raises(KeyboardInterrupt):
+            build(sources, tmp_path / "out", None, 5, DownloadLimits(connections=1), Interrupting("fetching", 2))
+        before = len(rows(tmp_path / "out"))
+        report = run(sources, tmp_path / "out")
+    assert before == 3
+    assert (report.added, report.kept, images(tmp_path / "out")) == (5, 3, 8)
+    assert all(site.asked[f"/{number}.jpg"] == 1 for number in range(3))
 
 
 def test_origins_are_kept_with_licence_and_author(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.images import encode, photo, picture, solid
+from tests.training.interrupting import Interrupting
 from training.duplicates import joined, near_pairs
 from training.inspection import Inspection, inspect_bytes, inspect_files
 from training.inspection_cache import InspectionCache, Stamp
@@ -84,6 +85,16 @@ def test_a_file_that_cannot_be_opened_has_a_problem_and_is_not_remembered(tmp_pa
         assert found.problem == "The file cannot be read: No such file or directory."
         (tmp_path / "nowhere").write_bytes(photo(40, 40))
         assert inspect_files([tmp_path / "gone.jpg"], cache)[0].problem == ""
+
+
+def test_what_was_done_before_ctrl_c_is_known_afterwards(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for number, file in enumerate(files):
+        file.write_bytes(photo(40, 40, number))
+    with pytest.raises(KeyboardInterrupt), InspectionCache(tmp_path / "cache") as cache:
+        inspect_files(files, cache, Interrupting("inspecting", 3))
+    with InspectionCache(tmp_path / "cache") as cache:
+        assert [cache.of_file(file) is not None for file in files] == [True] * 4 + [False] * 2
 
 
 def test_without_a_folder_to_write_the_cache_lives_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
