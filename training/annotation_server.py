@@ -8,74 +8,28 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import uvicorn
 from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
 
 from artifact.errors import ImageError
 from training.annotation_door import Door
+from training.annotation_messages import Changes, Duplicates, Page, page_of
 from training.annotation_store import AnnotationStore, Change, ChangedElsewhere
 from training.annotations import Annotation
 from training.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
-from training.folder import natural_order, nfc
+from training.folder import nfc
 from training.inspection import inspect_files
-from training.inspection_cache import InspectionCache, Stamp
-from training.labelled_image import printable
+from training.inspection_cache import InspectionCache
 from training.thumbnails import PICTURE_SIDE, picture, thumbnail
 
 PAGE = Path(__file__).with_name("annotation_page")
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-
-
-class ImageRow(BaseModel):
-    """`folder` is the label of the folder, `label` what an annotation says; `stamp` changes with the file."""
-
-    name: str
-    folder: str
-    label: str
-    flag: Literal["", "bad"]
-    note: str
-    stamp: str
-
-
-class Page(BaseModel):
-    """Everything that the page shows, but the pictures."""
-
-    root: str
-    version: str
-    labels: list[str]
-    images: list[ImageRow]
-    unnamed: int
-    """Images that are not shown because their names are not UTF-8."""
-
-
-class ChangeRow(BaseModel):
-    """What an image's row in annotations.csv is to be."""
-
-    name: str
-    label: str = ""
-    flag: Literal["", "bad"] = ""
-    note: str = ""
-
-
-class Changes(BaseModel):
-    """Made on the state `version`."""
-
-    version: str
-    changes: list[ChangeRow]
-
-
-class Duplicates(BaseModel):
-    """Groups of names of identical and nearly identical images, once the search for them is `done`."""
-
-    done: bool
-    groups: list[list[str]]
 
 
 def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
@@ -106,7 +60,7 @@ def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
 
     @app.get("/api/page")
     def state() -> Page:
-        return _page(store)
+        return page_of(store)
 
     @app.get("/api/version")
     def version() -> str:
@@ -177,36 +131,6 @@ def serve(root: Path, port: int, ready: Callable[[str], None]) -> None:
         ready(f"http://127.0.0.1:{port}/?token={token}")
         with suppress(KeyboardInterrupt):  # uvicorn has ended in order by then
             uvicorn.Server(config).run(sockets=[listener])
-
-
-def _page(store: AnnotationStore) -> Page:
-    state = store.state()
-    rows = []
-    named = [image for image in state.folder.images if printable(image.name) == image.name]
-    for image in named:
-        said = state.annotations.get(nfc(image.name), Annotation())
-        rows.append(
-            ImageRow(
-                name=image.name,
-                folder=image.label or "",
-                label=said.label,
-                flag=said.flag,
-                note=said.note,
-                stamp=_stamp(image.path),
-            )
-        )
-    labels = {*state.folder.labels, *(row.label for row in rows)} - {""}
-    return Page(
-        root=str(store.root),
-        version=state.version,
-        labels=sorted(labels, key=natural_order),
-        images=rows,
-        unnamed=len(state.folder.images) - len(named),
-    )
-
-
-def _stamp(path: Path) -> str:
-    return f"{Stamp.of(path).changed_ns:x}" if path.exists() else ""
 
 
 def _picture(store: AnnotationStore, name: str, make: Callable[[Path], bytes], cached: str) -> Response:

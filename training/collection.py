@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.annotations import Annotation, read_annotations
-from training.folder import FoundImage, nfc, scan
+from training.errors import DatasetError
+from training.folder import FoundImage, natural_order, nfc, scan
 from training.labelled_image import LabelledImage
 from training.quarantine import Quarantined, read_quarantine
 
@@ -31,6 +32,24 @@ class Collection:
     ignored: tuple[Path, ...]
     folder_labels: tuple[str, ...]
     stale: tuple[str, ...]
+
+    def labels(self, root: Path) -> tuple[str, ...]:
+        """In class order. Raises DatasetError for a label without images to train on, and fewer than two labels."""
+        full = {image.label for image in self.images}
+        known = {*(out.image.label for out in self.left_out), *full} - {""}
+        emptied = {nfc(image.name.partition("/")[0]) for image in self.images} - full  # all were given another label
+        for label in sorted({*self.folder_labels, *known} - full, key=natural_order):
+            if label in known:
+                raise DatasetError(f"The label '{label}' has no images left: all are flagged or quarantined. Add some.")
+            if label not in emptied:
+                raise DatasetError(
+                    f"The label '{label}' has no images: {root / label} holds none. Add images or remove the folder."
+                )
+        if len(full) < 2:
+            others = len(self.ignored) + len(self.unlabelled)
+            what = f"only the label '{next(iter(full))}'" if full else f"no folders, {others} other entries"
+            raise DatasetError(f"{root} has {what}. It needs at least 2 labels: one folder of images for each.")
+        return tuple(sorted(full, key=natural_order))
 
 
 def collect(root: Path) -> Collection:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self, overload
 
-from training.collection import Collection, LeftOut, collect
+from training.collection import LeftOut, collect
 from training.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
 from training.folder import natural_order, nfc
@@ -54,7 +54,7 @@ class Dataset:
         """
         root = Path(root)
         found = collect(root)
-        labels = _labels(found, root)
+        labels = found.labels(root)
         stale = f"{len(found.stale)} rows of annotations.csv name no image: {_some(found.stale)}"
         ignored = sorted([*found.ignored, *(image.path for image in found.unlabelled)])
         return cls(found.images, labels, tuple(ignored), found.left_out, (stale,) if found.stale else ())
@@ -208,28 +208,6 @@ def _same_name(names: list[str]) -> list[tuple[int, int]]:
 def _check_share(name: str, share: float) -> None:
     if not 0 < share < 1:
         raise DatasetError(f"{name} is {share}; give a share between 0 and 1, such as 0.66.")
-
-
-def _labels(found: Collection, root: Path) -> tuple[str, ...]:
-    """Every label that a folder or an annotation gives, each with images."""
-    known = {image.label for image in (*found.images, *(left_out.image for left_out in found.left_out))} - {""}
-    full = {image.label for image in found.images}
-    moved = {image.name.partition("/")[0] for image in found.images if image.name.partition("/")[0] != image.label}
-    for label in sorted({*found.folder_labels, *known} - full, key=natural_order):
-        if label in known:
-            raise DatasetError(f"The label '{label}' has no images left: all are flagged or quarantined. Add some.")
-        if label not in {nfc(name) for name in moved}:
-            raise DatasetError(
-                f"The label '{label}' has no images: {root / label} holds none. Add images or remove the folder."
-            )
-    if len(full) < 2:
-        what = f"only the label '{next(iter(full))}'" if full else f"no folders, {_others(found)} other entries"
-        raise DatasetError(f"{root} has {what}. It needs at least 2 labels: one folder of images for each.")
-    return tuple(sorted(full, key=natural_order))
-
-
-def _others(found: Collection) -> int:
-    return len(found.ignored) + len(found.unlabelled)
 
 
 def _some(names: Iterable[Path | str]) -> str:
