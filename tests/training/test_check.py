@@ -169,6 +169,12 @@ def test_exit_codes_are_0_1_and_2_and_the_report_is_a_file(folder: Path, tmp_pat
     assert "No such file" in missing.stderr
 
 
+def test_neither_the_check_nor_the_annotation_page_nor_a_build_loads_torch() -> None:
+    script = "import sys, training.check, training.build, training.annotation_server; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout == "False\n", result.stderr
+
+
 def test_a_file_name_that_is_not_utf_8_is_checked_and_written_out(folder: Path) -> None:
     (folder / "a" / b"caf\xe9.jpg".decode(errors="surrogateescape")).write_text("no photo")
     result = command(folder, "--quarantine")

@@ -3,10 +3,13 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 from tests.images import encode, photo, picture
 from tests.training.photos import photo_folder
+from training import data_commands
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.labelled_image import LabelledImage
@@ -126,6 +129,34 @@ def test_an_image_that_a_split_does_not_place_or_that_has_changed_is_named(tmp_p
     (tmp_path / "split.csv").write_text("path,label,part,sha256\na/000.jpg,a,trian,x\n")
     with pytest.raises(DatasetError, match="the part 'trian' is not one of train, validation, test"):
         read_split(tmp_path / "split.csv", Dataset.from_dir(data))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--group-by", r"/\d\d(\d)"], 0, "train: 20 images (a 10, b 10)"),
+        (["--group-by", "["], 2, "is not a regular expression"),
+        (["--group-by", "a"], 2, "has no group"),
+        (["--group-by", "(x+)"], 2, "matches no name, such as a/000.jpg"),
+        (["--val-size", "0.9", "--test-size", "0.5"], 1, "between 0 and 1"),
+    ],
+)
+def test_the_command_writes_the_split_or_says_what_is_wrong(
+    tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
+    data = tmp_path / "photos"
+    photo_folder(data, {"a": 20, "b": 20})
+    app = typer.Typer()
+    app.command()(data_commands.split)
+    words = [str(data), "--val-size", "0.2", "--test-size", "0.3", *options]
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, words)
+    assert result.exit_code == code, result.output
+    assert message in result.output
+    if code == 0:
+        found = parts_by_name(tuple(read_split(data / "split.csv", Dataset.from_dir(data)).values()))
+        assert all(found[f"a/00{digit}.jpg"] == found[f"b/01{digit}.jpg"] for digit in range(10))
+    else:
+        assert not (data / "split.csv").exists()
 
 
 def test_a_whole_data_set_is_no_part_to_write(tmp_path: Path) -> None:
