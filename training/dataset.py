@@ -161,21 +161,22 @@ class Dataset:
         together = ranked(self._together(groups), self.labels, seed)
         if val_size is None and test_size is None:
             _check_share("train_size", train_size)
-            return self._cut(together, train_size, stratify, ("train", "test"))
+            return self._cut(together, Fraction(str(train_size)), stratify, ("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
         _check_share("val_size", val_size)
         _check_share("test_size", test_size)
         _check_share("val_size + test_size", val_size + test_size)
-        rest, test = self._cut(together, round(1 - test_size, 9), stratify, ("train", "test"), parts_of_first=2)
+        validation, test = Fraction(str(val_size)), Fraction(str(test_size))
+        rest, tested = self._cut(together, 1 - test, stratify, ("train", "test"), parts_of_first=2)
         kept = set(rest.images)
         remaining = [group for group in together if group.images[0] in kept]
-        share = round(1 - val_size / (1 - test_size), 9)
-        return *rest._cut(remaining, share, stratify, ("train", "validation")), test
+        share = 1 - validation / (1 - test)
+        return *rest._cut(remaining, share, stratify, ("train", "validation")), tested
 
     def _cut(
-        self, groups: list[Group], share: float, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
+        self, groups: list[Group], share: Fraction, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
     ) -> tuple[Self, Self]:
-        chosen = choose(groups, self.labels, Fraction(str(share)), stratify, parts_of_first)
+        chosen = choose(groups, self.labels, share, stratify, parts_of_first)
         first = tuple(image for image in self.images if image in chosen)
         second = tuple(image for image in self.images if image not in chosen)
         return self._part(first, names[0]), self._part(second, names[1])
