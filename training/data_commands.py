@@ -127,12 +127,13 @@ def build(
         from training.download import DownloadLimits
         from training.progress import Shown
         from training.providers import provider as named
-        from training.spec import QuerySource, read_spec
+        from training.spec import QuerySource, describe, read_spec
 
         sources = read_spec(spec)
         asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None
         limits = DownloadLimits(connections, per_host, timeout, max_bytes, contact=contact)
         console = Console()
+        console.print(describe(sources), highlight=False, markup=False, soft_wrap=True)
         with Shown(console) as progress:
             report = module.build(sources, out, asked, per_query, limits, progress)
         lines = [

@@ -1,7 +1,8 @@
 """The JSON that `salver build` reads: for each label, where its images come from."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def read_spec(path: Path) -> tuple[Source, ...]:
             f'{path}: {place} is not right. Write {{"label": ["text query", "folder", "https://image"], …}}.'
         ) from error
     return tuple(source for label, texts in labels.items() for source in _sources(label, texts, path))
+
+
+def describe(sources: Sequence[Source]) -> str:
+    """How the texts were understood: a folder whose name is misspelt is a query."""
+    kinds = Counter(type(source) for source in sources)
+    queries = ", ".join(f"'{source.query}'" for source in sources if isinstance(source, QuerySource))
+    counts = f"{kinds[FolderSource]} folders, {kinds[UrlSource]} URLs, {kinds[QuerySource]} queries"
+    return f"{counts}: {queries}" if queries else counts
 
 
 def _sources(label: str, texts: list[str], path: Path) -> Iterator[Source]:

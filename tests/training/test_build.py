@@ -18,7 +18,7 @@ from training.download import DownloadLimits
 from training.errors import DatasetError, SettingError
 from training.progress import Silent
 from training.providers import Google, Openverse, Provider, provider
-from training.spec import FolderSource, QuerySource, Source, UrlSource, read_spec
+from training.spec import FolderSource, QuerySource, Source, UrlSource, describe, read_spec
 
 ROOT = Path(__file__).parents[2]
 HTML = Answer(b"<!doctype html><p>Not found, but politely</p>")
@@ -48,7 +48,9 @@ def test_a_text_is_an_existing_folder_a_url_or_a_query(tmp_path: Path) -> None:
     (tmp_path / "my cups").mkdir()
     spec = {"cup": ["my cups", "HTTPS://example.org/cup.jpg", "coffee cup"], "곽": ["../elsewhere"]}
     (tmp_path / "spec.json").write_text(json.dumps(spec), encoding="utf-8-sig")
-    assert read_spec(tmp_path / "spec.json") == (
+    sources = read_spec(tmp_path / "spec.json")
+    assert describe(sources) == "1 folders, 1 URLs, 2 queries: 'coffee cup', '../elsewhere'"
+    assert sources == (
         FolderSource("cup", tmp_path / "my cups"),
         UrlSource("cup", "HTTPS://example.org/cup.jpg"),
         QuerySource("cup", "coffee cup"),
