@@ -29,7 +29,8 @@ def print_report(report: CheckReport, console: Console) -> None:
 
 
 def _table(report: CheckReport) -> Table:
-    table = Table("", "finding", "cases", f"the first {SHOWN}", show_lines=True)
+    table = Table("", "finding", "cases", show_lines=True)
+    table.add_column(f"the first {SHOWN}", overflow="fold")
     for finding in report.findings:
         mark = "[red]problem[/red]" if finding.problem else "note"
         table.add_row(mark, finding.kind, str(len(finding.items)), escape(_cases(finding)))
@@ -42,7 +43,7 @@ def _cases(finding: Finding) -> str:
 
 
 def _case(item: Item) -> str:
-    names = " = ".join(_printable(item.images[:SHOWN])) + (" = …" if len(item.images) > SHOWN else "")
+    names = ", ".join(_printable(item.images[:SHOWN])) + (", …" if len(item.images) > SHOWN else "")
     return f"{names}: {item.detail}" if names and item.detail else names or item.detail
 
 

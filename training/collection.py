@@ -26,6 +26,7 @@ class Collection:
     `folder_labels` are those of all first-level folders; `stale` are the names in annotations.csv that no file has.
     """
 
+    root: Path
     images: tuple[LabelledImage, ...]
     unlabelled: tuple[LabelledImage, ...]
     left_out: tuple[LeftOut, ...]
@@ -33,7 +34,7 @@ class Collection:
     folder_labels: tuple[str, ...]
     stale: tuple[str, ...]
 
-    def labels(self, root: Path) -> tuple[str, ...]:
+    def labels(self) -> tuple[str, ...]:
         """In class order. Raises DatasetError for a label without images to train on, and fewer than two labels."""
         full = {image.label for image in self.images}
         known = {*(out.image.label for out in self.left_out), *full} - {""}
@@ -43,12 +44,12 @@ class Collection:
                 raise DatasetError(f"The label '{label}' has no images left: all are flagged or quarantined. Add some.")
             if label not in emptied:
                 raise DatasetError(
-                    f"The label '{label}' has no images: {root / label} holds none. Add images or remove the folder."
+                    f"The label '{label}' has no images: {self.root / label} holds none. Add images or remove the folder."
                 )
         if len(full) < 2:
             others = len(self.ignored) + len(self.unlabelled)
             what = f"only the label '{next(iter(full))}'" if full else f"no folders, {others} other entries"
-            raise DatasetError(f"{root} has {what}. It needs at least 2 labels: one folder of images for each.")
+            raise DatasetError(f"{self.root} has {what}. It needs at least 2 labels: one folder of images for each.")
         return tuple(sorted(full, key=natural_order))
 
 
@@ -67,6 +68,7 @@ def collect(root: Path) -> Collection:
         else:
             unlabelled.append(image)
     return Collection(
+        root,
         tuple(images),
         tuple(unlabelled),
         tuple(left_out),

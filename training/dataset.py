@@ -54,7 +54,7 @@ class Dataset:
         """
         root = Path(root)
         found = collect(root)
-        labels = found.labels(root)
+        labels = found.labels()
         stale = f"{len(found.stale)} rows of annotations.csv name no image: {_some(found.stale)}"
         ignored = sorted([*found.ignored, *(image.path for image in found.unlabelled)])
         return cls(found.images, labels, tuple(ignored), found.left_out, (stale,) if found.stale else ())

@@ -66,7 +66,11 @@ def find_all(collection: Collection, inspected: Inspected, other: Inspected | No
         Finding("unlabelled", False, tuple(Item((image.name,)) for image in collection.unlabelled)),
         Finding("left out", False, tuple(Item((out.image.name,), out.reason) for out in collection.left_out)),
         Finding("annotated, not there", False, tuple(Item((name,)) for name in collection.stale)),
-        Finding("ignored", False, tuple(Item((printable(path),)) for path in collection.ignored)),
+        Finding(
+            "ignored",
+            False,
+            tuple(Item((printable(path.relative_to(collection.root)),)) for path in collection.ignored),
+        ),
     ]
     return tuple(sorted((finding for finding in found if finding.items), key=lambda finding: not finding.problem))
 

@@ -27,6 +27,8 @@ SMALL = PixelSpec(height=64, width=64, resize="stretch")
 FLAT = 2.0
 """Grey levels: an image whose standard deviation is below has no pattern that a hash could tell from another's."""
 _TURNED_TEXT = (b"eXIf", b"xmp", b"Raw profile")
+_TURNS = range(1, 9)
+"""The rest has no meaning, and decoding ignores it."""
 _CHUNK = 256
 
 
@@ -73,7 +75,7 @@ def inspect_bytes(data: bytes, digest: str = "") -> Inspection:
         mode=header.mode,
         width=header.width,
         height=header.height,
-        orientation=orientation(header) if turned else 1,
+        orientation=turn if (turn := orientation(header) if turned else 1) in _TURNS else 1,
         phash=phash,
         tile=tile,
     )

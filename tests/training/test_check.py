@@ -87,7 +87,7 @@ def test_the_same_five_images_are_found_by_scan_check_and_count_whatever_they_ar
     assert {image.path.name for image in dataset.images if image.label == "c"} == set(forms)
     assert dataset.counts()["c"] == report.counts["c"] == 5
     assert sum(part.counts()["c"] for part in dataset.split(val_size=0.2, test_size=0.2)) == 5
-    assert cases(report) == {"ignored": [(str(folder / "c" / "x.txt"),)]}
+    assert cases(report) == {"ignored": [("c/x.txt",)]}
 
 
 def test_copies_and_clashes_are_reported_with_all_paths(folder: Path) -> None:

@@ -19,6 +19,8 @@ def test_an_inspection_says_what_the_file_is() -> None:
     assert found.upright_size == (60, 90)
     assert (len(found.phash), len(found.tile), found.problem) == (8, 192, "")
     assert inspect_bytes(encode(picture(90, 60), "PNG", exif=exif)).orientation == 6
+    exif[0x0112] = 99
+    assert inspect_bytes(encode(picture(90, 60), "JPEG", exif=exif)).upright_size == (90, 60)
 
 
 def test_a_file_that_training_would_refuse_has_the_same_reason() -> None:
