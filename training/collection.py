@@ -44,7 +44,7 @@ class Collection:
                 raise DatasetError(f"The label '{label}' has no images left: all are flagged or quarantined. Add some.")
             if label not in emptied:
                 raise DatasetError(
-                    f"The label '{label}' has no images: {self.root / label} holds none. Add images or remove the folder."
+                    f"The label '{label}' has no images: {self.root / label} holds none. Add images or remove it."
                 )
         if len(full) < 2:
             others = len(self.ignored) + len(self.unlabelled)
