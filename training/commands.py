@@ -143,6 +143,13 @@ def train(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the files of an earlier run in --out.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with the interrupted run in --out.")] = False,
+    on_bad: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="Stop for images that cannot be read, or leave them out and say so."),
+    ] = "error",
+    split: Annotated[
+        Path | None, typer.Option(help="A file of salver split: which image is in which part.", show_default=False)
+    ] = None,
 ) -> None:
     """Fine-tune a net on a folder of photos, test it, and export model.onnx when the gate lets it pass.
 
@@ -178,6 +185,8 @@ def train(
             tensorboard=tensorboard,
             overwrite=overwrite,
             resume=resume,
+            on_bad=on_bad,
+            split_file=split,
         )
         if not _speaks():
             train_run(settings, Silent())
