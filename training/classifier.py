@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from artifact.manifest import Manifest, PixelSpec
 from training.allocator import keep_large_blocks
+from training.board import Board
 from training.calibration import fit_temperature
 from training.checkpoint import Checkpoint
 from training.dataset import Dataset
@@ -84,6 +85,7 @@ class Classifier:
         class_weights: ClassWeights = "none",
         seed: int = 0,
         checkpoint: Path | str | None = None,
+        tensorboard: Path | str | None = None,
         asked_to_stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
     ) -> History:
@@ -91,7 +93,8 @@ class Classifier:
 
         The default recipe depends on whether the weights are pretrained; docs/training.md has what it was measured
         to give. The same seed on the same machine gives the same weights. With `checkpoint`, a file, everything is
-        kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there.
+        kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there. `tensorboard`
+        is a folder for `training.board.Board`.
 
         Raises DatasetError before the first epoch when an image cannot be read, SettingError for settings that cannot
         work, Interrupted when it was asked to stop.
@@ -101,6 +104,7 @@ class Classifier:
         self._begin(train, eval_dataset, seed, progress)
         images = PixelImages(train, self.labels, self.pixels, progress)
         watched = PixelImages(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
+        board = self._board(tensorboard)
         if recipe.head_first:
             self._fit_last_layer(logistic_regression(self._estimator_weights(train, class_weights)), train, progress)
         weights = label_weights(class_weights, train.counts())
@@ -110,7 +114,11 @@ class Classifier:
         kept = None if checkpoint is None else Checkpoint(Path(checkpoint), self._identity(recipe, seed, weights))
         if kept is not None and kept.load(fit):
             progress.report(f"going on after epoch {fit.position.epoch}, step {fit.position.step} of the next one")
-        self._run(fit, images, watched, kept, progress)
+        board.check(fit.position.epochs)
+        with board:
+            self._run(fit, images, watched, kept, board, progress)
+            if tensorboard is not None and eval_dataset and watched:
+                board.evaluate(self._evaluate(watched), eval_dataset, watched, fit.position.epoch)
         self.head, self.history = "softmax", History(tuple(fit.position.epochs))
         return self.history
 
@@ -123,6 +131,7 @@ class Classifier:
         c: float = SVM_C,
         class_weights: ClassWeights = "none",
         seed: int = 0,
+        tensorboard: Path | str | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Fit the last layer alone, on the features of the net as it is: a linear support vector machine with `c` and
@@ -132,8 +141,14 @@ class Classifier:
         """
         progress = progress or Silent()
         self._begin(train, eval_dataset, seed, progress)
+        board = self._board(tensorboard)
+        board.check(())
         estimator = estimator or svm(c, self._estimator_weights(train, class_weights))
         self._fit_last_layer(estimator, train, progress)
+        if tensorboard is not None and eval_dataset:
+            watched = PixelImages(eval_dataset, self.labels, self.pixels, progress)
+            with board:
+                board.evaluate(self._evaluate(watched), eval_dataset, watched, 0)
         self.head = "softmax" if isinstance(estimator, LogisticRegression) else "svm"
         self.history = History(())
 
@@ -222,8 +237,17 @@ class Classifier:
             self.net.net.head.weight.copy_(layer.weight)
             self.net.net.head.bias.copy_(layer.bias)
 
+    def _board(self, folder: Path | str | None) -> Board:
+        return Board(None if folder is None or not self.is_main_process else Path(folder))
+
     def _run(
-        self, fit: Fit, images: PixelImages, watched: PixelImages | None, kept: Checkpoint | None, progress: Progress
+        self,
+        fit: Fit,
+        images: PixelImages,
+        watched: PixelImages | None,
+        kept: Checkpoint | None,
+        board: Board,
+        progress: Progress,
     ) -> None:
         """The epochs that are left, then the average."""
         accelerator, total = self._accelerator, fit.recipe.schedule.epochs
@@ -232,6 +256,7 @@ class Classifier:
             net = torch.compile(net)
         progress.begin("training", len(images) * (total - fit.position.epoch))
         progress.advance(fit.position.images)
+        board.write(fit.position.epochs)
         with torch.random.fork_rng(devices=[]):
             try:
                 while fit.position.epoch < total:
@@ -241,6 +266,7 @@ class Classifier:
                     epoch = fit.end_epoch(accuracy, time.perf_counter() - start)
                     progress.report(f"{epoch}  {_remaining(fit.position.epochs, total)}")
                     self._keep(kept, fit)
+                    board.write(fit.position.epochs)
             except Interrupted:
                 self._keep(kept, fit)
                 raise

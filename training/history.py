@@ -1,6 +1,12 @@
 """What happened in each epoch, as data."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from training.errors import SettingError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -33,3 +39,35 @@ class History:
     """The epochs of one fit, in order."""
 
     epochs: tuple[Epoch, ...]
+
+    @property
+    def train_accuracies(self) -> tuple[float, ...]:
+        """One for each epoch."""
+        return tuple(epoch.train_accuracy for epoch in self.epochs)
+
+    @property
+    def eval_accuracies(self) -> tuple[float | None, ...]:
+        """One for each epoch, None where there was no evaluation."""
+        return tuple(epoch.eval_accuracy for epoch in self.epochs)
+
+    def plot(self) -> "Figure":
+        """Both accuracies over the epochs. Raises SettingError when there are no epochs."""
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        if not self.epochs:
+            raise SettingError("There are no epochs to plot: fit all layers first, with Classifier.fit.")
+        figure = Figure((7, 4), dpi=150, layout="constrained")
+        axes = figure.add_subplot(xlabel="epoch", ylabel="accuracy", title="Accuracy in each epoch")
+        numbers = [epoch.epoch for epoch in self.epochs]
+        # Blue and vermilion of Okabe and Ito (2008) differ for every eye; marks and dashes differ without colour.
+        axes.plot(numbers, self.train_accuracies, "o-", color="#0072b2", label="training, mean over the epoch")
+        evaluated = [(epoch.epoch, epoch.eval_accuracy) for epoch in self.epochs if epoch.eval_accuracy is not None]
+        if evaluated:
+            axes.plot(*zip(*evaluated, strict=True), "s--", color="#d55e00", label="validation, after the epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(top=1.02)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="lower right", frameon=False)
+        return figure

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors.torch import save
 
@@ -12,6 +13,9 @@ from training.durable import durable
 from training.evaluation import Evaluation
 from training.export import on_cpu
 from training.nets import LAST_LAYERS, PixelNet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def figures(evaluation: Evaluation) -> dict[str, object]:
@@ -46,6 +50,12 @@ def write_scores(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
         for image, predicted, logits in zip(dataset.images, evaluation.predictions, evaluation.logits, strict=True):
             row = [format(logit, ".9g") for logit in logits.tolist()]  # 9 digits give float32 back exactly
             writer.writerow([image.path, image.label, names[predicted], *row])
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """As PNG."""
+    with durable(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

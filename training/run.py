@@ -4,8 +4,10 @@ RUN/model.onnx                       what the service needs, and all that it nee
 RUN/checkpoint/weights.safetensors   the trained net in torchvision's names: another run's --weights
 RUN/checkpoint/state.safetensors     while it trains: what --resume goes on from
 RUN/history.json                     the epochs
+RUN/history.png                      their accuracies as a picture; none for an SVM, which has no epochs
 RUN/metrics.json                     accuracies and confusion matrices of validation and test, parity figures
 RUN/scores.csv                       logits of every test image, as torch gave them
+RUN/tensorboard/                     where --tensorboard may point
 RUN/run.json                         settings, versions, data, seed, times; written last
 """
 
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from artifact.manifest import Manifest
+from training.board import EVENT_FILES
 from training.check import OnBad, without_unreadable
 from training.classifier import Classifier, Head, Resize
 from training.dataset import Dataset
@@ -31,12 +34,12 @@ from training.linear import SVM_C
 from training.progress import Progress
 from training.provenance import git_revision, package_versions
 from training.recipe import ClassWeights, Recipe, default_recipe
-from training.record import figures, write_checkpoint, write_json, write_scores
+from training.record import figures, write_checkpoint, write_figure, write_json, write_scores
 from training.split_file import read_split
 
-MODEL, RECORD = "model.onnx", "run.json"
+MODEL, RECORD, PICTURE, BOARD = "model.onnx", "run.json", "history.png", "tensorboard"
 CHECKPOINT = Path("checkpoint", "state.safetensors")
-OWN = frozenset([MODEL, RECORD, CHECKPOINT.parent.name, "history.json", "metrics.json", "scores.csv"])
+OWN = frozenset([MODEL, RECORD, PICTURE, BOARD, CHECKPOINT.parent.name, "history.json", "metrics.json", "scores.csv"])
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def _check_out(settings: RunSettings) -> None:
     out = settings.out
     if out.exists() and not out.is_dir():
         raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
+    if settings.tensorboard is not None:
+        _check_board(settings.tensorboard, out)
     out.mkdir(parents=True, exist_ok=True)
     if settings.resume:
         for partial in out.rglob(PARTIALS):  # of a process that was killed while it wrote
@@ -164,6 +169,14 @@ def _check_out(settings: RunSettings) -> None:
         )
     if settings.overwrite and not settings.resume:
         (out / CHECKPOINT).unlink(missing_ok=True)
+        for events in (out / BOARD).glob(EVENT_FILES):
+            events.unlink()
+
+
+def _check_board(board: Path, out: Path) -> None:
+    inside = board.resolve().is_relative_to(out.resolve())
+    if inside and board.resolve().relative_to(out.resolve()).parts[:1] != (BOARD,):
+        raise SettingError(f"The TensorBoard folder {board} lies in the run folder: name it {out / BOARD}.")
 
 
 def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
@@ -185,6 +198,7 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
             c=settings.svm_c,
             class_weights=settings.class_weights,
             seed=settings.seed,
+            tensorboard=settings.tensorboard,
             progress=progress,
         )
         return classifier
@@ -197,6 +211,7 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
                 class_weights=settings.class_weights,
                 seed=settings.seed,
                 checkpoint=settings.out / CHECKPOINT,
+                tensorboard=settings.tensorboard,
                 asked_to_stop=interruption.asked,
                 progress=progress,
             )
@@ -210,6 +225,10 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
     out, manifest, net = result.out, result.manifest, result.classifier.net
     write_checkpoint(out / "checkpoint" / "weights.safetensors", net)
     write_json(out / "history.json", {"epochs": [asdict(epoch) for epoch in result.classifier.history.epochs]})
+    if result.classifier.history.epochs:
+        write_figure(out / PICTURE, result.classifier.history.plot())
+    else:
+        (out / PICTURE).unlink(missing_ok=True)  # an earlier run's
     write_scores(out / "scores.csv", parts.test, result.test)
     metrics = {
         "validation": figures(result.validation),
