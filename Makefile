@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast bench lock clean
+.PHONY: help setup demo serve check test test-fast test-scale bench bench-train lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +31,14 @@ debian-venv:
 		{ echo "Python's venv module is missing: run  sudo apt-get install python3-venv  and start again."; exit 1; }
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv
 
+# The annotation page is tested in a real browser.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium; } || \
+		{ echo "The tests need a browser: run  sudo apt-get install chromium  and start again."; exit 1; }
+
 demo: setup  ## photos to a live score: render, fine-tune, export, serve, score, compare
 	$(BIN)/python demo.py
 
@@ -43,14 +51,20 @@ check: setup  ## lint, format, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: setup  ## all tests
+test: setup chromium  ## all tests
 	$(BIN)/python -m pytest
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
 	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak'
 
+test-scale: setup  ## check 10,000 generated images: time, memory, near duplicates (about 3 minutes)
+	$(BIN)/python -m pytest -m soak -s tests/training/test_scale.py
+
 bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
 	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx
+
+bench-train: setup  ## measure training against the net's own arithmetic (about 10 minutes)
+	$(BIN)/python -m training.bench
 
 $(BENCH_RUN)/model.onnx: | setup
 	$(BIN)/salver sample $(BENCH_RUN)-sample

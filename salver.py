@@ -17,6 +17,13 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("training.commands", "train", "Render the tableware sample: bowl, cup, cutlery, plate."),
+    "annotate": Command("training.data_commands", "annotate", "Look at photos and label them in the browser."),
+    "augment": Command("training.data_commands", "train", "Show what a preset of augmentation makes of photos."),
+    "build": Command("training.data_commands", "data", "Gather photos from folders, URLs and text queries."),
+    "check": Command("training.data_commands", "data", "Decode every photo: what is broken, double, leaking, uneven."),
+    "split": Command(
+        "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."
+    ),
     "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),

@@ -130,11 +130,11 @@ def _load_upright(image: ImageFile.ImageFile, spec: PixelSpec) -> Image.Image:
     if isinstance(image, JpegImageFile):
         _draft(image, spec)
     image.load()
-    transpose = _UPRIGHT.get(_orientation(image))
+    transpose = _UPRIGHT.get(orientation(image))
     return image if transpose is None else image.transpose(transpose)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """EXIF orientation, or XMP's where EXIF has none; 1 where it is broken."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
@@ -146,7 +146,7 @@ def _orientation(image: Image.Image) -> int:
 def _draft(image: JpegImageFile, spec: PixelSpec) -> None:
     """Let libjpeg decode at 1/8, 1/4 or 1/2 where that still covers what the resize needs."""
     width, height = image.size
-    upright = (height, width) if _orientation(image) >= 5 else (width, height)
+    upright = (height, width) if orientation(image) >= 5 else (width, height)
     shrink = _shrink(upright, spec)
     scale = next((scale for scale in (8, 4, 2) if scale <= shrink), None)
     if scale is not None:

@@ -174,7 +174,8 @@ class Classifier:
         validation = validation or self._validation
         if self._trained_on is None or validation is None:
             raise SettingError("Call fit first, and give it or export the validation images for the gate.")
-        reported = self.evaluate(validation)
+        # Alone: of several processes only one may export.
+        reported = self._evaluate(PixelImages(validation, self.labels, self.pixels), alone=True)
         figures = {
             "validation_accuracy": reported.accuracy,
             "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
@@ -279,8 +280,8 @@ class Classifier:
             kept.save(fit)
         self._accelerator.wait_for_everyone()
 
-    def _evaluate(self, images: PixelImages) -> Evaluation:
-        logits = infer(self.net.eval(), images, self._accelerator, Silent())
+    def _evaluate(self, images: PixelImages, alone: bool = False) -> Evaluation:
+        logits = infer(self.net.eval(), images, self._accelerator, Silent(), alone)
         return Evaluation(self.labels, logits.numpy(), images.targets.numpy())
 
     def _identity(self, recipe: Recipe, seed: int, weights: Mapping[str, float] | None) -> dict[str, str]:

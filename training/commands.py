@@ -75,6 +75,23 @@ def train(
             "tensorboard.",
         ),
     ] = None,
+    on_bad: Annotated[
+        Literal["error", "skip"],
+        typer.Option(
+            metavar="WHAT",
+            help="Photos that cannot be read: error stops before the first epoch, skip leaves them out and says so.",
+            rich_help_panel=PHOTOS,
+        ),
+    ] = "error",
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Of salver split, in place of the shares: which photo is in which part.",
+            rich_help_panel=PHOTOS,
+        ),
+    ] = None,
     test_size: Annotated[
         float,
         typer.Option(metavar="SHARE", help="Of all photos: for the test at the end.", rich_help_panel=PHOTOS),
@@ -281,8 +298,10 @@ def train(
             tensorboard=tensorboard,
             overwrite=overwrite,
             resume=resume,
+            on_bad=on_bad,
+            split_file=split,
         )
-        if int(os.environ.get("RANK", "0")):  # torchrun's: the first process speaks for all
+        if not _speaks():
             train_run(settings, Silent())
             return
         console = Console()
@@ -353,15 +372,25 @@ def _errors_as_messages(again: str = "Start the command again.") -> Iterator[Non
     try:
         yield
     except (KeyboardInterrupt, Terminated, Interrupted) as error:
-        typer.echo(f"{str(error) or 'Interrupted.'} {again}", err=True)
+        _say(f"{str(error) or 'Interrupted.'} {again}")
         raise typer.Exit(128 + getattr(error, "signal", signal.SIGINT)) from None
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        typer.echo(f"{error.strerror or error}{place}", err=True)
+        _say(f"{error.strerror or error}{place}")
         raise typer.Exit(1) from error
     except (TrainingError, ForeignFolder) as error:
-        typer.echo(str(error), err=True)
+        _say(str(error))
         raise typer.Exit(1) from error
+
+
+def _say(text: str) -> None:
+    if _speaks():
+        typer.echo(text, err=True)
+
+
+def _speaks() -> bool:
+    """Of several processes, which meet the same fault, the first speaks for all; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Terminated(BaseException):

@@ -1,59 +1,41 @@
-"""A data set: labelled images, read from a folder of folders and split into two parts."""
+"""A data set: labelled images, read from a folder or a table, and split into parts."""
 
 import hashlib
-import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, overload
 
-from artifact.errors import UnsupportedImage
-from artifact.formats import identify
+from training.collection import LeftOut, collect
+from training.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
+from training.folder import natural_order, nfc
+from training.inspection import inspect_files
+from training.inspection_cache import InspectionCache
+from training.labelled_image import LabelledImage, printable
+from training.split import Group, choose, ranked
+from training.table import read_table
 
-JUNK = frozenset(
-    ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "@eadir"]
-)
-"""What operating systems leave behind, in lower case; hidden names (".DS_Store") are junk too."""
-IMAGE_SUFFIX = re.compile(
-    r"\.(a?png|avifs?|bmp|gif|hei[cf]|ico|j2[ck]|jfif|jp2|jpe?g?|jp[fx]|jxl|mpo|p[bgnp]m|psd|svg|tiff?|webp)",
-    re.IGNORECASE,
-)
-"""A file named like this stays in the set whatever it holds: decoding it will refuse it by name, not skip it."""
+__all__ = ["Dataset", "LabelledImage", "Part"]
 
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """An image file and its label."""
-
-    path: Path
-    label: str
-
-    def read(self) -> bytes:
-        """The file's bytes. Raises DatasetError when it cannot be read."""
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            name = _printable(self.path)
-            raise DatasetError(f"Cannot read the image {name}: {error.strerror}. Mend or remove it.") from error
-
-    @cached_property
-    def sha256(self) -> str:
-        """The digest of the content, in hexadecimal; the file is read for it once."""
-        return hashlib.sha256(self.read()).hexdigest()
+Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images; every label, in class order; and what the folder held that is neither."""
+    """Labelled images; every label, in class order; what was left out, and what the folder held that is no image.
+
+    Class order is the natural order ("2" before "10") of the labels in Unicode form NFC.
+    """
 
     images: tuple[LabelledImage, ...]
     labels: tuple[str, ...]
     ignored: tuple[Path, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    part: Part | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,26 +44,40 @@ class Dataset:
     def from_dir(cls, root: Path | str) -> Self:
         """Read a folder: each first-level folder is a label, and the images below it, at any depth, are its images.
 
-        Labels are in Unicode form NFC and in natural order ("2" before "10"), images in the order of their relative
-        paths. An image is told by its content, or by its ending when that is an image's. Links are followed; a folder
-        counts once for a label, so loops end. Whatever else lies there is in `ignored`.
+        Labels are in Unicode form NFC, images in the order of their names. An image is told by its content, or by its
+        ending when that is an image's. Links are followed; a folder counts once for a label, so loops end. Where there
+        is an `annotations.csv`, its labels go before those of the folders, and images that it flags are in `left_out`;
+        so are those in `quarantine.csv`. Whatever else lies there is in `ignored`.
 
         Raises DatasetError for a folder that cannot be read, fewer than two labels, a label without images, two
         folders of the same name in NFC, and a folder name that is not UTF-8.
         """
         root = Path(root)
-        ignored: list[Path] = []
-        try:
-            folders = _label_folders(root, ignored)
-            images = [
-                LabelledImage(path, label)
-                for label, folder in folders.items()
-                for path in _label_images(folder, label, root, ignored)
-            ]
-        except OSError as error:
-            raise DatasetError(f"Cannot read {error.filename}: {error.strerror}. Give a readable folder.") from error
-        images.sort(key=lambda image: _nfc(image.path.relative_to(root).as_posix()))
-        return cls(tuple(images), tuple(sorted(folders, key=_natural_key)), tuple(sorted(ignored)))
+        found = collect(root)
+        labels = found.labels()
+        stale = f"{len(found.stale)} rows of annotations.csv name no image: {_some(found.stale)}"
+        ignored = sorted([*found.ignored, *(image.path for image in found.unlabelled)])
+        return cls(found.images, labels, tuple(ignored), found.left_out, (stale,) if found.stale else ())
+
+    @classmethod
+    def from_csv(cls, table: Path | str) -> Self:
+        """Read a table with the columns `path` and `label`; paths are relative to the table's own folder.
+
+        Raises DatasetError for a table that cannot be read, a row without label, a path that stands in two rows, and
+        fewer than two labels.
+        """
+        table = Path(table)
+        images: dict[str, LabelledImage] = {}
+        for line, row in read_table(table, ("path", "label")):
+            name, label = row["path"], nfc(row["label"].strip())
+            if not name or not label or name in images:
+                fault = f"'{name}' has a row already" if name in images else "path or label is empty"
+                raise DatasetError(f"{table}, line {line}: {fault}. Give each image one row, with its label.")
+            images[name] = LabelledImage(table.parent / name, label, name)
+        labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))
+        if len(labels) < 2:
+            raise DatasetError(f"{table} has {len(labels)} labels. It needs at least 2.")
+        return cls(tuple(images.values()), labels)
 
     def counts(self) -> dict[str, int]:
         """The number of images of each label, in class order."""
@@ -94,143 +90,127 @@ class Dataset:
         return hashlib.sha256("".join(f"{label}\0{digest}\n" for label, digest in pairs).encode()).hexdigest()
 
     def summary(self) -> str:
-        """A few lines to print: the count of each label, and one note on what was ignored."""
+        """A few lines to print: images, labels, file sizes, the count of each label, and what is not used."""
+        sizes = sorted(image.size_bytes for image in self.images)
         lines = [f"{len(self)} images, {len(self.labels)} labels"]
         lines += [f"  {label}: {count}" for label, count in self.counts().items()]
+        if sizes:
+            lines.append(f"{sum(sizes) / 1e6:.1f} MB in files of {sizes[0] / 1e3:.1f} to {sizes[-1] / 1e3:.1f} kB")
+        if self.left_out:
+            reasons = Counter(left_out.reason for left_out in self.left_out)
+            causes = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            lines.append(f"used {len(self)} of {len(self) + len(self.left_out)}, {causes}")
         if self.ignored:
-            names = ", ".join(map(_printable, self.ignored[:5]))
-            lines.append(f"{len(self.ignored)} ignored: {names}{', …' if len(self.ignored) > 5 else ''}")
-        return "\n".join(lines)
+            lines.append(f"{len(self.ignored)} ignored: {_some(self.ignored)}")
+        return "\n".join([*lines, *self.notes])
 
-    def split(self, train_size: float = 0.66, stratify: bool = True, seed: int = 0) -> tuple[Self, Self]:
-        """Two parts, the first with a share of `train_size`, rounded down to whole images; both keep all labels.
+    def without(self, names: Iterable[str], reason: str) -> Self:
+        """The same without some images, which are then in `left_out`.
 
-        With `stratify` each label has that share, by largest remainder, and images in both parts. Byte-identical
-        images stay together. The choice goes by hashes over seed and content, so that a seed gives the same split on
-        every machine and wherever the folder lies.
-
-        Raises DatasetError for a share outside (0, 1) and for a label with too few different images.
+        Raises DatasetError when a label has none left.
         """
-        if not 0 < train_size < 1:
-            raise DatasetError(f"train_size is {train_size}; give a share between 0 and 1, such as 0.66.")
-        strata = self._strata(stratify, seed)
-        sizes = {name: sum(map(len, groups)) for name, groups in strata.items()}
-        quotas = _largest_remainder(sizes, Fraction(str(train_size)))
-        chosen = {image for name, groups in strata.items() for image in _fill(groups, quotas[name])}
-        first = type(self)(tuple(image for image in self.images if image in chosen), self.labels)
-        for label, count in first.counts().items():
-            if count == 0:
-                raise DatasetError(f"The first part has no image of '{label}'. Split with stratify=True.")
-        return first, type(self)(tuple(image for image in self.images if image not in chosen), self.labels)
-
-    def _strata(self, stratify: bool, seed: int) -> dict[str, list[list[LabelledImage]]]:
-        """Label (or "all labels") to groups of byte-identical images, in the order of choice."""
-        groups: dict[str, list[LabelledImage]] = defaultdict(list)
-        for image in self.images:
-            groups[image.sha256].append(image)
-        strata: dict[str, list[list[LabelledImage]]] = {
-            name: [] for name in (self.labels if stratify else ["all labels"])
-        }
-        for digest in sorted(groups, key=lambda digest: hashlib.sha256(f"{seed} {digest}".encode()).digest()):
-            strata[groups[digest][0].label if stratify else "all labels"].append(groups[digest])
-        for name, members in strata.items():
-            if len(members) < 2:
-                raise DatasetError(
-                    f"Too few images for two parts: '{name}' has {len(members)} (identical copies count as one, under "
-                    "the first label that has them). Add images or remove the label."
-                )
-        return strata
-
-
-def _label_folders(root: Path, ignored: list[Path]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for path in sorted(root.iterdir()):
-        if _is_junk(path) or not path.is_dir():
-            ignored.append(path)
-            continue
-        label = _label(path)
-        if label in folders:
+        gone = set(names)
+        left_out = [LeftOut(image, reason) for image in self.images if image.name in gone]
+        rest = replace(
+            self,
+            images=tuple(image for image in self.images if image.name not in gone),
+            left_out=(*self.left_out, *left_out),
+        )
+        empty = [label for label, count in rest.counts().items() if not count]
+        if empty:
             raise DatasetError(
-                f"The folders {folders[label].name!a} and {path.name!a} in {root} are one label in Unicode form NFC: "
-                f"'{label}'. Put their images into one folder."
+                f"The label '{empty[0]}' has no images left: all of them are {reason}. Add images to it."
             )
-        folders[label] = path
-    if len(folders) < 2:
-        found = f"only the label '{next(iter(folders))}'" if folders else f"no folders, {len(ignored)} other entries"
-        raise DatasetError(f"{root} has {found}. It needs at least 2 labels: one folder of images for each.")
-    return folders
+        return rest
+
+    @overload
+    def split(
+        self, train_size: float = 0.66, stratify: bool = True, seed: int = 0, groups: "Grouping | None" = None
+    ) -> tuple[Self, Self]: ...
+
+    @overload
+    def split(
+        self,
+        *,
+        val_size: float,
+        test_size: float,
+        stratify: bool = True,
+        seed: int = 0,
+        groups: "Grouping | None" = None,
+    ) -> tuple[Self, Self, Self]: ...
+
+    def split(
+        self,
+        train_size: float = 0.66,
+        stratify: bool = True,
+        seed: int = 0,
+        groups: "Grouping | None" = None,
+        *,
+        val_size: float | None = None,
+        test_size: float | None = None,
+    ) -> tuple[Self, ...]:
+        """Two parts, train with a share of `train_size` and test; or, by `val_size` and `test_size`, three parts.
+
+        Shares are of all images and rounded down to whole ones. With `stratify` each label has that share, by largest
+        remainder, and images in every part. Byte-identical images, near duplicates, an augmented image and its source,
+        and images for which `groups` gives the same name stay together. The choice goes by hashes over seed and
+        content, so that a seed gives the same split on every machine and wherever the folder lies.
+
+        Raises DatasetError for shares outside (0, 1) or of 1 and more together, and for a label with too few images.
+        """
+        together = ranked(self._together(groups), self.labels, seed)
+        if val_size is None and test_size is None:
+            _check_share("train_size", train_size)
+            return self._cut(together, Fraction(str(train_size)), stratify, ("train", "test"))
+        val_size, test_size = val_size or 0.0, test_size or 0.0
+        _check_share("val_size", val_size)
+        _check_share("test_size", test_size)
+        _check_share("val_size + test_size", val_size + test_size)
+        validation, test = Fraction(str(val_size)), Fraction(str(test_size))
+        rest, tested = self._cut(together, 1 - test, stratify, ("train", "test"), parts_of_first=2)
+        kept = set(rest.images)
+        remaining = [group for group in together if group.images[0] in kept]
+        share = 1 - validation / (1 - test)
+        return *rest._cut(remaining, share, stratify, ("train", "validation")), tested
+
+    def _cut(
+        self, groups: list[Group], share: Fraction, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
+    ) -> tuple[Self, Self]:
+        chosen = choose(groups, self.labels, share, stratify, parts_of_first)
+        first = tuple(image for image in self.images if image in chosen)
+        second = tuple(image for image in self.images if image not in chosen)
+        return self._part(first, names[0]), self._part(second, names[1])
+
+    def _part(self, images: tuple[LabelledImage, ...], part: Part) -> Self:
+        return replace(self, images=images, part=part, ignored=(), left_out=(), notes=())
+
+    def _together(self, groups: "Grouping | None") -> list[list[LabelledImage]]:
+        """Images that must not be separated."""
+        with InspectionCache.of_user() as cache:
+            inspections = inspect_files([image.path for image in self.images], cache)
+        links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
+        links += near_pairs(inspections)
+        links += _same_name([image.source or image.name for image in self.images])
+        if groups is not None:
+            names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in self.images}
+            links += _same_name([names.get(image.name, "") for image in self.images])
+        return [[self.images[index] for index in group] for group in joined(len(self), links)]
 
 
-def _label_images(folder: Path, label: str, root: Path, ignored: list[Path]) -> list[Path]:
-    images = list(_scan(folder, {root.resolve()}, ignored))
-    if not images:
-        raise DatasetError(f"The label '{label}' has no images: {folder} holds none. Add images or remove the folder.")
-    return images
+Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
+"""The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
 
 
-def _scan(folder: Path, seen: set[Path], ignored: list[Path]) -> Iterator[Path]:
-    seen.add(folder.resolve())
-    for path in sorted(folder.iterdir()):
-        if _is_junk(path):
-            ignored.append(path)
-        elif path.is_dir() and path.resolve() not in seen:
-            yield from _scan(path, seen, ignored)
-        elif _is_image(path):
-            yield path
-        else:
-            ignored.append(path)
+def _same_name(names: list[str]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]
 
 
-def _is_junk(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in JUNK
+def _check_share(name: str, share: float) -> None:
+    if not 0 < share < 1:
+        raise DatasetError(f"{name} is {share}; give a share between 0 and 1, such as 0.66.")
 
 
-def _is_image(path: Path) -> bool:
-    if IMAGE_SUFFIX.fullmatch(path.suffix):
-        return path.is_file() or not path.exists()  # A link to nowhere is refused by name when it is read.
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        header = stream.read(256)
-    try:
-        identify(header)
-    except UnsupportedImage:
-        return False
-    return True
-
-
-def _label(path: Path) -> str:
-    if _printable(path) != str(path):
-        raise DatasetError(f"The folder {_printable(path)} has no UTF-8 name, so it cannot be a label. Rename it.")
-    return _nfc(path.name)
-
-
-def _printable(path: Path) -> str:
-    """The path, with the bytes of a name that is not UTF-8 written out: printing them raw would fail."""
-    return str(path).encode(errors="backslashreplace").decode()
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-def _natural_key(label: str) -> tuple[list[tuple[str, int]], str]:
-    pairs = re.findall(r"(\D*)(\d*)", label)
-    return [(text, int(digits) if digits else -1) for text, digits in pairs], label
-
-
-def _largest_remainder(sizes: dict[str, int], share: Fraction) -> dict[str, int]:
-    """Whole numbers near `share` of each size whose sum is `share` of all, rounded down."""
-    quotas = {name: int(share * size) for name, size in sizes.items()}
-    left = int(share * sum(sizes.values())) - sum(quotas.values())
-    by_remainder = sorted(sizes, key=lambda name: quotas[name] - share * sizes[name])
-    return {name: quotas[name] + (name in by_remainder[:left]) for name in sizes}
-
-
-def _fill(groups: list[list[LabelledImage]], quota: int) -> list[LabelledImage]:
-    """Whole groups up to `quota` images: at least the first, and never the last."""
-    taken = list(groups[0])
-    for group in groups[1:-1]:
-        if len(taken) + len(group) <= quota:
-            taken += group
-    return taken
+def _some(names: Iterable[Path | str]) -> str:
+    shown = [printable(name) for name in names]
+    return ", ".join(shown[:5]) + (", …" if len(shown) > 5 else "")

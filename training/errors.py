@@ -4,6 +4,7 @@ TrainingError
 ├── SettingError      a base, image size, schedule or other setting of the run that cannot work
 ├── DatasetError      the folder of photos, or a split of it, cannot be used
 ├── Interrupted       the run was asked to stop; what it has done is kept
+├── SourceError       one source of images of a data set that is being built gives none; the others go on
 ├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
 └── ExportRefused     the gate found that the model file differs from the trained net
 """
@@ -26,6 +27,10 @@ class Interrupted(TrainingError):
 
     signal: int = 2
     """The number of the signal that asked: SIGINT unless it is said."""
+
+
+class SourceError(TrainingError):
+    """One source of images of a data set that is being built gives none; the others go on."""
 
 
 class WeightsError(TrainingError):

@@ -40,8 +40,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise SettingError(f"The minibatch size is {self.batch_size}: batch normalisation needs at least 2 images.")
-        if not 0 <= self.average < 1 or not 0 <= self.label_smoothing < 1:
-            raise SettingError("The recipe's average and label smoothing are shares: 0 or more, and less than 1.")
+        if not all(0 <= share < 1 for share in (self.average, self.label_smoothing)):
+            raise SettingError("The recipe's average and label smoothing are shares: 0 or more, less than 1.")
         if self.average and not self.frozen_batch_norm:
             raise SettingError("Weights can be averaged only under the same statistics: set frozen_batch_norm too.")
 

@@ -22,6 +22,7 @@ from typing import Literal
 
 from artifact.manifest import Manifest
 from training.board import EVENT_FILES
+from training.check import OnBad, without_unreadable
 from training.classifier import Classifier, Head, Resize
 from training.dataset import Dataset
 from training.device import Device, MixedPrecision
@@ -34,6 +35,7 @@ from training.progress import Progress
 from training.provenance import git_revision, package_versions
 from training.recipe import ClassWeights, Recipe, default_recipe
 from training.record import figures, write_checkpoint, write_figure, write_json, write_scores
+from training.split_file import read_split
 
 MODEL, RECORD, PICTURE, BOARD = "model.onnx", "run.json", "history.png", "tensorboard"
 CHECKPOINT = Path("checkpoint", "state.safetensors")
@@ -65,6 +67,10 @@ class RunSettings:
     tensorboard: Path | None = None
     overwrite: bool = False
     resume: bool = False
+    on_bad: OnBad = "error"
+    """What happens to images that cannot be read."""
+    split_file: Path | None = None
+    """As `salver split` writes it; it stands in for the two shares."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,15 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
     """Train, evaluate, export and write the run folder. Raises TrainingError, and OSError for a file it cannot write.
 
     With `overwrite`, each file of an earlier run stands until this run's own takes its place at the end. With
-    `resume`, the run goes on from its checkpoint. Of several processes that train together, one exports, writes and
-    gives the result; the others give None.
+    `resume`, the run goes on from its checkpoint; None when it is finished already. Of several processes that train
+    together, one exports, writes and gives the result; the others give None.
     """
     start = time.perf_counter()
+    if settings.resume and (settings.out / RECORD).exists():
+        progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
+        return None
     _check_out(settings)
-    data = Dataset.from_dir(settings.data)
+    data = without_unreadable(Dataset.from_dir(settings.data), settings.on_bad, progress)
     parts = split(data, settings)
     for line in describe(data, parts):
         progress.report(line)
@@ -118,16 +127,23 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
 
 
 def split(data: Dataset, settings: RunSettings) -> Parts:
-    """Test first, then validation out of the rest. Raises SettingError when the shares leave nothing to train on."""
+    """As the split file says, or by shares. Raises SettingError when the shares leave nothing to train on."""
+    if settings.split_file is not None:
+        return _parts_of_file(settings.split_file, data)
     test_size, val_size = settings.test_size, settings.val_size
     if min(test_size, val_size) <= 0 or test_size + val_size >= 1:
         raise SettingError(
             f"A test share of {test_size} and a validation share of {val_size} cannot both be kept: each is more than "
             "0, and together they are less than 1."
         )
-    rest, test = data.split(train_size=round(1 - test_size, 9), seed=settings.seed)
-    train, validation = rest.split(train_size=round(1 - val_size / (1 - test_size), 9), seed=settings.seed)
-    return Parts(train, validation, test)
+    return Parts(*data.split(val_size=val_size, test_size=test_size, seed=settings.seed))
+
+
+def _parts_of_file(path: Path, data: Dataset) -> Parts:
+    parts = read_split(path, data)
+    if len(parts) < 3:
+        raise SettingError(f"{path} has no images for one of the parts train, validation and test. Split again.")
+    return Parts(parts["train"], parts["validation"], parts["test"])
 
 
 def describe(data: Dataset, parts: Parts) -> list[str]:
@@ -140,8 +156,6 @@ def _check_out(settings: RunSettings) -> None:
     out = settings.out
     if out.exists() and not out.is_dir():
         raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
-    if (out / RECORD).exists() and settings.resume:
-        raise SettingError(f"The run in {out} is finished, so there is nothing to resume: its model is {out / MODEL}.")
     if settings.tensorboard is not None:
         _check_board(settings.tensorboard, out)
     out.mkdir(parents=True, exist_ok=True)
@@ -235,6 +249,7 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
         "git_revision": git_revision(),
         "data_fingerprint": data.fingerprint(),
         "counts": data.counts(),
+        "left_out": {left_out.image.name: left_out.reason for left_out in data.left_out},
         "seed": settings.seed,
         "seconds": result.seconds,
         "model_sha256": hashlib.sha256((out / MODEL).read_bytes()).hexdigest(),

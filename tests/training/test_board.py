@@ -52,14 +52,17 @@ def fit(photos: Dataset, folder: Path, epochs: int = 3, **wishes: Path | Callabl
 
 
 def assert_each_epoch_once(folder: Path, history: History) -> None:
-    def expected(name: str) -> list[tuple[int, float]]:
-        return [(epoch.epoch, pytest.approx(getattr(epoch, name), rel=1e-6)) for epoch in history.epochs]
-
-    assert series(folder, "loss/train") == expected("loss")
-    assert series(folder, "accuracy/train") == expected("train_accuracy")
-    assert series(folder, "accuracy/validation") == expected("eval_accuracy")
-    assert series(folder, "learning rate") == expected("learning_rate")
-    assert series(folder, "images per second") == expected("images_per_second")
+    tags = {
+        "loss/train": "loss",
+        "accuracy/train": "train_accuracy",
+        "accuracy/validation": "eval_accuracy",
+        "learning rate": "learning_rate",
+        "images per second": "images_per_second",
+    }
+    for tag, name in tags.items():
+        steps, values = zip(*series(folder, tag), strict=True)
+        assert list(steps) == [epoch.epoch for epoch in history.epochs]
+        assert list(values) == pytest.approx([getattr(epoch, name) for epoch in history.epochs], rel=1e-6)
 
 
 @pytest.mark.slow

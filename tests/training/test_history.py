@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -20,7 +21,7 @@ def test_the_two_accuracy_series_have_a_value_for_each_epoch() -> None:
 def test_the_plot_shows_both_series_over_whole_epochs(tmp_path: Path) -> None:
     figure = HISTORY.plot()
     (axes,) = figure.axes
-    drawn = [(line.get_label(), [list(values) for values in line.get_data()]) for line in axes.get_lines()]
+    drawn = [(line.get_label(), np.stack(line.get_data()).tolist()) for line in axes.get_lines()]
     assert drawn == [
         ("training, mean over the epoch", [[1, 2], [0.5, 0.8]]),
         ("validation, after the epoch", [[1, 2], [0.4, 0.75]]),

@@ -2,9 +2,7 @@ import csv
 import hashlib
 import json
 import os
-import re
 import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,24 +128,6 @@ def test_shares_that_leave_a_part_empty_are_refused(tmp_path: Path, test_size: f
     data = photo_folder(tmp_path, {"cup": 2, "bowl": 2})
     with pytest.raises(SettingError, match="cannot both be kept"):
         split(data, replace(settings(tmp_path, tmp_path), test_size=test_size, val_size=val_size))
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_a_run_with_code_130_and_no_model_file(tmp_path: Path) -> None:
-    photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
-    words = command(tmp_path / "photos", "--out", tmp_path / "out", "--weights", "none", "--image-size", "64")
-    with subprocess.Popen(
-        [*words, "--epochs", "500"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        next(line for line in process.stdout if line.startswith("epoch"))
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert re.fullmatch(r"Stopped after epoch \d+, step \d+ of the next one\. Go on with: .* --resume\n", errors)
-    assert [str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.*")] == [
-        "out/checkpoint/state.safetensors"
-    ]
 
 
 @pytest.mark.slow

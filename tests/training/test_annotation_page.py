@@ -1,0 +1,195 @@
+"""The page in a real browser, by keyboard alone."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from playwright.sync_api import Browser, Page, expect
+from typer.testing import CliRunner
+
+from tests.training.annotating import annotation_page, chromium
+from tests.training.photos import photo_folder
+from training.annotations import Annotation, read_annotations
+from training.commands import train
+from training.dataset import Dataset
+from training.split_file import write_split
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+ARTEFACTS = Path(os.environ.get("SALVER_TEST_ARTEFACTS", ROOT / "build" / "test-artefacts"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    photo_folder(tmp_path / "photos", {"bowl": 12, "cup": 12, "plate": 12})
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def page(browser: Browser, photos: Path, tmp_path: Path) -> Iterator[Page]:
+    faults: list[str] = []
+    with annotation_page(photos, tmp_path / "cache") as address:
+        page = browser.new_page(viewport={"width": 1100, "height": 700})
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        expect(page.locator(".cell.cursor")).to_have_count(1)
+        yield page
+        page.close()
+    assert faults == []
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def saved(photos: Path, rows: dict[str, Annotation]) -> None:
+    """The server writes before it answers, and the page asks in order: so the file gets there by itself."""
+    for _ in range(500):
+        if read_annotations(photos) == rows:
+            return
+        threading.Event().wait(0.02)
+    assert read_annotations(photos) == rows
+
+
+def test_images_are_labelled_flagged_and_undone_by_keyboard_and_training_uses_it(page: Page, photos: Path) -> None:
+    press(page, "2", "3", "2")  # cup, plate, cup; each goes on to the next image
+    press(page, "f", "f", "u")
+    expect(page.locator("#undo")).to_be_enabled()
+    said = {
+        "bowl/000.jpg": Annotation("cup"),
+        "bowl/001.jpg": Annotation("plate"),
+        "bowl/002.jpg": Annotation("cup"),
+        "bowl/003.jpg": Annotation(flag="bad"),
+    }
+    saved(photos, said)
+    page.reload()
+    expect(page.locator("#cell-0 .label")).to_have_text("cup")
+    expect(page.locator("#cell-1 .label")).to_have_text("plate")
+    expect(page.locator("#cell-3 .flag")).to_have_text("bad")
+    expect(page.locator("#cell-4 .flag")).to_be_empty()
+    expect(page.locator("#labels li", has_text="cup")).to_contain_text("14")
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_function("[...document.querySelectorAll('.cell img')].every((image) => image.complete)")
+    page.screenshot(path=ARTEFACTS / "annotate.png")
+    dataset = Dataset.from_dir(photos)
+    assert dataset.counts() == {"bowl": 8, "cup": 14, "plate": 13}
+    assert len(dataset.left_out) == 1
+
+
+@pytest.mark.torch
+def test_a_run_takes_the_labels_that_were_given_and_the_split_and_skips_what_is_broken_only_when_told(
+    photos: Path, tmp_path: Path
+) -> None:
+    """DS05."""
+    (photos / "annotations.csv").write_text("path,label,flag,note\nbowl/000.jpg,cup,,\nbowl/001.jpg,,bad,\n")
+    write_split(tmp_path / "split.csv", Dataset.from_dir(photos).split(val_size=0.2, test_size=0.2, seed=7))
+    placed = (tmp_path / "split.csv").read_text().count(",test,")
+    (photos / "plate" / "003.jpg").write_bytes((photos / "plate" / "003.jpg").read_bytes()[:300])
+    words = [photos, "--out", tmp_path / "run", "--weights", "none", "--image-size", "64", "--epochs", "1"]
+    app = typer.Typer()
+    app.command()(train)
+    refused = CliRunner().invoke(app, [*map(str, words)])
+    assert refused.exit_code == 1
+    assert "1 of 35 images cannot be read" in refused.stderr
+    assert "plate/003.jpg: The JPEG file is truncated" in refused.stderr
+    words += ["--on-bad", "skip", "--split", tmp_path / "split.csv"]
+    result = CliRunner().invoke(app, [*map(str, words)])
+    assert result.exit_code == 0, result.stderr
+    assert "used 34 of 36, 1 flagged as bad, 1 unreadable" in result.stdout
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["counts"] == {"bowl": 10, "cup": 13, "plate": 11}
+    assert record["left_out"] == {"bowl/001.jpg": "flagged as bad", "plate/003.jpg": "unreadable"}
+    assert placed - json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["images"] in (0, 1)
+
+
+def test_many_are_selected_labelled_by_typing_and_redone(page: Page, photos: Path) -> None:
+    press(page, "/")
+    page.keyboard.type("plate/")
+    expect(page.locator("#shown")).to_have_text("12 of 36 shown")
+    press(page, "Escape", "Control+a", "l")
+    page.keyboard.type("dish")
+    press(page, "Enter")
+    dishes = {f"plate/{number:03d}.jpg": Annotation("dish") for number in range(12)}
+    saved(photos, dishes)
+    press(page, "Control+z")
+    saved(photos, {})
+    press(page, "Control+Shift+z")
+    saved(photos, dishes)
+    press(page, "Escape", "Home", "n")
+    page.keyboard.type("chipped")
+    press(page, "Enter")
+    saved(photos, dishes | {"plate/000.jpg": Annotation("dish", note="chipped")})
+
+
+def test_filters_show_what_they_name(page: Page, photos: Path) -> None:
+    (photos / "new.jpg").write_bytes((photos / "cup" / "000.jpg").read_bytes())
+    press(page, "f")
+    expect(page.locator("#status")).to_contain_text("saved")
+    page.reload()
+    for value, count in (("flagged", 1), ("unlabelled", 1), ("label:cup", 12), ("duplicates", 2), ("all", 37)):
+        page.locator("#filter").select_option(value)
+        expect(page.locator("#shown")).to_have_text(f"{count} of 37 shown")
+
+
+def test_a_change_made_elsewhere_is_shown_and_kept(page: Page, photos: Path) -> None:
+    (photos / "annotations.csv").write_text("path,label,flag,note\nbowl/005.jpg,cup,,by hand\n")
+    expect(page.locator("#cell-5 .label")).to_have_text("cup")
+    expect(page.locator("#status")).to_contain_text("changed elsewhere")
+    press(page, "f")
+    saved(
+        photos,
+        {"bowl/000.jpg": Annotation(flag="bad"), "bowl/005.jpg": Annotation("cup", note="by hand")},
+    )
+
+
+def test_the_large_view_follows_the_keys_in_dark_too(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    press(page, "ArrowRight", "Enter")
+    expect(page.locator("#about")).to_contain_text("bowl/001.jpg")
+    press(page, "ArrowRight", "3")
+    expect(page.locator("#about")).to_contain_text("bowl/003.jpg")
+    press(page, "Escape")
+    expect(page.locator("#view")).to_be_hidden()
+    expect(page.locator("#cell-2 .label")).to_have_text("plate")
+
+
+def test_ten_thousand_images_cost_as_many_elements_as_are_in_sight(browser: Browser, tmp_path: Path) -> None:
+    data = (photo_folder(tmp_path / "photos", {"a": 1, "b": 1}).images[0]).read()
+    for number in range(10_000):
+        (tmp_path / "photos" / "a" / f"{number:05d}.jpg").write_bytes(data)
+    with annotation_page(tmp_path / "photos", tmp_path / "cache") as address:
+        page = browser.new_page(viewport={"width": 1100, "height": 700})
+        page.goto(address)
+        expect(page.locator("#shown")).to_have_text("10002 of 10002 shown")
+        press(page, "End")
+        expect(page.locator(".cell.cursor .name")).to_have_text("b/000.jpg")
+        assert page.locator(".cell").count() < 80
+        # How long one frame's work is while the grid scrolls through everything, in milliseconds.
+        median = page.evaluate(
+            """async () => {
+                const grid = document.getElementById("grid"), times = [];
+                for (let step = 0; step < 40; step += 1) {
+                    grid.scrollTop = grid.scrollHeight * step / 40;
+                    const start = performance.now();
+                    await new Promise(requestAnimationFrame);
+                    await new Promise(requestAnimationFrame);
+                    times.push(performance.now() - start);
+                }
+                return times.sort((one, two) => one - two)[20];
+            }"""
+        )
+        page.close()
+    assert median < 200

@@ -1,0 +1,190 @@
+"""Nothing is lost: a run that was stopped, or killed at any moment, goes on and ends as if it had not been."""
+
+import multiprocessing
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.photos import photo_folder
+from tests.training.test_run import ROOT, settings
+from training.checkpoint import Checkpoint
+from training.classifier import Classifier
+from training.dataset import Dataset
+from training.errors import Interrupted, SettingError
+from training.features import FeatureCache
+from training.fit import Fit
+from training.history import History
+from training.nets import PixelNet, build_net
+from training.progress import Silent
+from training.recipe import GENTLE, Recipe, with_epochs
+from training.run import CHECKPOINT, RunSettings, train_run
+from training.schedule import Stepwise
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+# With dropout, a head fitted first, frozen statistics, mirrored images, a warm-up and an average at the end.
+RECIPE = replace(with_epochs(GENTLE, 4), batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return photo_folder(tmp_path_factory.mktemp("photos"), {"cup": 6, "bowl": 6})
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "weights.pt"
+    torch.save(build_net("mobilenet_v2", 2, "none").backbone.state_dict(), path)
+    return path
+
+
+def fitted(photos: Dataset, backbone: Path, checkpoint: Path | None, steps: int = 1000) -> Classifier:
+    """Asked to stop after so many steps of this process."""
+    countdown = iter(range(steps, -1, -1))
+    cache = FeatureCache(backbone.parent / "features.sqlite")
+    labels, side, weights = photos.labels, 64, str(backbone)
+    classifier = Classifier("mobilenet_v2", labels, side, weights, resize="crop", device="cpu", cache=cache)
+    classifier.fit(
+        photos, photos, recipe=RECIPE, checkpoint=checkpoint, asked_to_stop=lambda: next(countdown) <= 1, seed=1
+    )
+    return classifier
+
+
+def weights(classifier: Classifier) -> torch.Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in classifier.net.state_dict().values()])
+
+
+def figures(history: History) -> list[tuple[float, ...]]:
+    """Without those that depend on the machine's mood."""
+    return [
+        (one.epoch, one.learning_rate, one.loss, one.train_accuracy, one.eval_accuracy or 0) for one in history.epochs
+    ]
+
+
+def test_ds12_a_run_that_stopped_in_the_middle_of_an_epoch_ends_as_one_that_did_not(
+    photos: Dataset, backbone: Path, tmp_path: Path
+) -> None:
+    straight = fitted(photos, backbone, None)
+    stops = 0
+    for steps in (1, 4, 3, 1000):  # in the first epoch, in a later one, at the end of one
+        try:
+            resumed = fitted(photos, backbone, tmp_path / "state.safetensors", steps)
+        except Interrupted:
+            stops += 1
+    assert stops == 3
+    assert (weights(straight) - weights(resumed)).abs().max() <= 1e-6
+    assert [pytest.approx(one, abs=1e-6) for one in figures(straight.history)] == figures(resumed.history)
+    assert len(resumed.history.epochs) == 4
+
+
+def test_a_fit_that_was_done_is_not_done_again(photos: Dataset, backbone: Path, tmp_path: Path) -> None:
+    first = fitted(photos, backbone, tmp_path / "state")
+    again = fitted(photos, backbone, tmp_path / "state", steps=1)  # it would stop at its first step
+    assert torch.equal(weights(first), weights(again))
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
+    photos: Dataset, backbone: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, tmp_path / "state", steps=1)
+    other = Classifier("mobilenet_v2", photos.labels, 64, str(backbone), resize="crop", device="cpu")
+    with pytest.raises(SettingError, match="another recipe, another seed"):
+        other.fit(photos, photos, recipe=replace(RECIPE, weight_decay=0.5), checkpoint=tmp_path / "state", seed=2)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint" * 10])
+def test_a_file_that_is_no_checkpoint_is_refused_with_advice(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state").write_bytes(content)
+    fit = Fit(PixelNet(build_net("resnet18", 2, "none")), Recipe(Stepwise((0.1,))), 0)
+    with pytest.raises(SettingError, match="Remove it to start anew"):
+        Checkpoint(tmp_path / "state", {}).load(fit)
+
+
+def test_ds13_a_full_disk_ends_the_run_and_the_checkpoint_before_still_loads(
+    photos: Dataset, backbone: Path, tmp_path: Path
+) -> None:
+    """The kernel's limit on a file's size stands in for the disk's end: the same error at the same call."""
+    checkpoint = tmp_path / "state.safetensors"
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, checkpoint, steps=2)
+    kept = checkpoint.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(checkpoint))):
+            fitted(photos, backbone, checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoint.read_bytes() == kept
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+    assert len(fitted(photos, backbone, checkpoint).history.epochs) == 4
+
+
+def run_to_its_end(run: RunSettings) -> None:
+    """In a process of its own, which is killed."""
+    train_run(run, Silent())
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Path, tmp_path: Path, kills: int) -> None:
+    photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
+    recipe = with_epochs(RECIPE, kills + 2)
+    run = replace(settings(tmp_path / "photos", tmp_path / "out"), base="mobilenet_v2", weights=str(backbone))
+    run = replace(run, recipe=recipe, resize="crop", resume=True)
+    straight = replace(run, out=tmp_path / "straight")
+    train_run(straight, Silent())
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["training.run"])
+    moments = random.Random(0)
+    killed = 0
+    for _ in range(kills):
+        process = processes.Process(target=run_to_its_end, args=(run,))
+        process.start()
+        process.join(moments.uniform(0.5, 2.5))
+        killed += process.is_alive()
+        process.kill()
+        process.join()
+        if (tmp_path / "out" / "run.json").exists():
+            break
+    else:
+        train_run(run, Silent())
+    assert killed >= min(kills, 3)
+    names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert "run.json" in names
+    assert not any("partial" in name or name == str(CHECKPOINT) for name in names)
+    ours, theirs = (load_file(out / "checkpoint" / "weights.safetensors") for out in (run.out, straight.out))
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) <= 1e-6
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_the_command_that_goes_on_with_it(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
+    command = [sys.executable, "-m", "training", str(tmp_path / "photos"), "--out", str(tmp_path / "out")]
+    command += ["--weights", "none", "--image-size", "64", "--epochs", "500"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line.startswith("epoch"))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert re.fullmatch(r"Stopped after epoch \d+, step \d+ of the next one\. Go on with: .* --resume\n", errors)
+    assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["state.safetensors"]
+    shorter = [*command[:-1], "3", "--resume"]
+    refused = subprocess.run(shorter, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    assert refused.returncode == 1
+    assert "another recipe" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,143 @@
+"""The annotation page's server: on 127.0.0.1 only, for the one browser that came with the token."""
+
+import secrets
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import uvicorn
+from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.staticfiles import StaticFiles
+
+from artifact.errors import ImageError
+from training.annotation_door import Door
+from training.annotation_messages import Changes, Duplicates, Page, page_of
+from training.annotation_store import AnnotationStore, Change, ChangedElsewhere
+from training.annotations import Annotation
+from training.duplicates import identical, joined, near_pairs
+from training.errors import DatasetError
+from training.folder import nfc
+from training.inspection import inspect_files
+from training.inspection_cache import InspectionCache
+from training.thumbnails import PICTURE_SIDE, picture, thumbnail
+
+PAGE = Path(__file__).with_name("annotation_page")
+POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
+    """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    door = Door(token, port)
+    search = _Search(store)
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        answer = door.refuse(request) or await call_next(request)
+        answer.headers["Content-Security-Policy"] = POLICY
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        return answer
+
+    @app.exception_handler(DatasetError)
+    async def refused(_: Request, error: DatasetError) -> Response:
+        return JSONResponse({"detail": str(error)}, 409 if isinstance(error, ChangedElsewhere) else 422)
+
+    @app.exception_handler(OSError)
+    async def not_written(_: Request, error: OSError) -> Response:
+        return JSONResponse({"detail": f"{error.strerror}: {error.filename}. The change was not saved."}, 507)
+
+    @app.get("/")
+    def page(request: Request) -> Response:
+        return door.enter(request) or FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+
+    @app.get("/api/page")
+    def state() -> Page:
+        return page_of(store)
+
+    @app.get("/api/version")
+    def version() -> str:
+        return store.version()
+
+    @app.post("/api/annotations")
+    def annotate(changes: Annotated[Changes, Body()]) -> str:
+        rows = [Change(row.name, Annotation(nfc(row.label.strip()), row.flag, row.note)) for row in changes.changes]
+        return store.change(rows, changes.version)
+
+    @app.get("/api/duplicates")
+    def duplicates() -> Duplicates:
+        return search.answer()
+
+    @app.get("/thumbnail")
+    def small(name: str) -> Response:
+        return _picture(store, name, thumbnail, "private, max-age=31536000, immutable")
+
+    @app.get("/picture")
+    def large(name: str) -> Response:
+        return _picture(store, name, lambda path: picture(path.read_bytes(), PICTURE_SIDE), "no-store")
+
+    app.mount("/static", StaticFiles(directory=PAGE))
+    return app
+
+
+class _Search:
+    """Looks for duplicates when first asked, on a thread that does not keep the process from ending."""
+
+    def __init__(self, store: AnnotationStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._found: Future[list[list[str]]] | None = None
+
+    def answer(self) -> Duplicates:
+        with self._lock:
+            if self._found is None:
+                self._found = Future()
+                threading.Thread(target=self._run, args=(self._found,), daemon=True).start()
+        done = self._found.done()
+        return Duplicates(done=done, groups=self._found.result() if done else [])
+
+    def _run(self, found: Future[list[list[str]]]) -> None:
+        try:
+            found.set_result(find_duplicates(self._store))
+        except (OSError, sqlite3.Error) as error:
+            found.set_exception(DatasetError(f"The search for duplicates failed: {error}. Reload the page."))
+
+
+def find_duplicates(store: AnnotationStore) -> list[list[str]]:
+    """Groups of names, the cache of `salver check` in use."""
+    names = store.images()
+    paths = [path for name in names if (path := store.path(name))]
+    with InspectionCache.of_user() as cache:
+        inspections = inspect_files(paths, cache)
+    links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
+    groups = joined(len(paths), [*links, *near_pairs(inspections)])
+    return [[names[index] for index in group] for group in groups if len(group) > 1]
+
+
+def serve(root: Path, port: int, ready: Callable[[str], None]) -> None:
+    """Until Ctrl-C. `ready` gets the address with the token. Raises DatasetError and OSError."""
+    store = AnnotationStore(root)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        port = listener.getsockname()[1]
+        token = secrets.token_urlsafe(24)
+        config = uvicorn.Config(create_app(store, token, port), log_level="warning", access_log=False)
+        ready(f"http://127.0.0.1:{port}/?token={token}")
+        with suppress(KeyboardInterrupt):  # uvicorn has ended in order by then
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _picture(store: AnnotationStore, name: str, make: Callable[[Path], bytes], cached: str) -> Response:
+    path = store.path(name)
+    if path is None:
+        raise HTTPException(404, "There is no such image.")
+    try:
+        return Response(make(path), media_type="image/jpeg", headers={"Cache-Control": cached})
+    except (ImageError, OSError) as error:
+        return Response(str(error), 422, media_type="text/plain", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,165 @@
+"""What a check can find in a set of photos: one small function a kind of finding."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from training.collection import Collection
+from training.duplicates import identical, joined, near_pairs
+from training.inspection import Inspection
+from training.labelled_image import LabelledImage, printable
+
+TINY_SIDE = 32
+"""Pixels: a net sees nothing in a shorter side that it would not have to make up."""
+EXTREME_RATIO = 4
+IMBALANCE_RATIO = 10
+FEWEST_IMAGES = 3
+"""For training, validation and test one each."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One case of a finding: the images that it is about, and what there is to say."""
+
+    images: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`problem`: training on this fails or gives figures that are wrong; otherwise it is a thing to know."""
+
+    kind: str
+    problem: bool
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """The images that training would use, each with its inspection at the same index."""
+
+    images: Sequence[LabelledImage]
+    inspections: Sequence[Inspection]
+
+    def __iter__(self) -> Iterator[tuple[LabelledImage, Inspection]]:
+        return zip(self.images, self.inspections, strict=True)
+
+    def readable(self) -> "Inspected":
+        """Without those that cannot be decoded."""
+        pairs = [(image, found) for image, found in self if not found.problem]
+        return Inspected([image for image, _ in pairs], [found for _, found in pairs])
+
+
+def find_all(collection: Collection, inspected: Inspected, other: Inspected | None) -> tuple[Finding, ...]:
+    """Everything there is to say about a folder, problems first; kinds without a case are left out."""
+    readable = inspected.readable()
+    found = [
+        Finding("unreadable", True, tuple(_unreadable(inspected))),
+        Finding("labels", True, tuple(_labels(collection))),
+        *_copies(readable),
+        Finding("in both sets", True, tuple(_leaks(readable, other.readable()) if other else ())),
+        Finding("imbalance", False, tuple(_imbalance(collection))),
+        Finding("tiny", False, tuple(_tiny(readable))),
+        Finding("extreme shape", False, tuple(_extreme(readable))),
+        Finding("colour mode", False, tuple(_modes(readable))),
+        Finding("turned by EXIF", False, tuple(_turned(readable))),
+        Finding("unlabelled", False, tuple(Item((image.name,)) for image in collection.unlabelled)),
+        Finding("left out", False, tuple(Item((out.image.name,), out.reason) for out in collection.left_out)),
+        Finding("annotated, not there", False, tuple(Item((name,)) for name in collection.stale)),
+        Finding(
+            "ignored",
+            False,
+            tuple(Item((printable(path.relative_to(collection.root)),)) for path in collection.ignored),
+        ),
+    ]
+    return tuple(sorted((finding for finding in found if finding.items), key=lambda finding: not finding.problem))
+
+
+def _unreadable(inspected: Inspected) -> Iterator[Item]:
+    for image, found in inspected:
+        if found.problem:
+            yield Item((image.name,), found.problem)
+
+
+def _labels(collection: Collection) -> Iterator[Item]:
+    counts = Counter(image.label for image in collection.images)
+    labels = {*collection.folder_labels, *counts}
+    if len(labels) < 2:
+        yield Item((), f"there are {len(labels)} labels; training needs at least 2")
+    for label in sorted(labels):
+        if counts[label] < FEWEST_IMAGES:
+            yield Item((), f"'{label}' has {counts[label]} images; training, validation and test need one each")
+
+
+def _copies(inspected: Inspected) -> Iterator[Finding]:
+    """Equal files, then files that look the same; each kind apart by whether the labels agree."""
+    same = identical(inspected.inspections)
+    # Joined, so that ten sizes of one picture are one case; a group of equal files alone was said already.
+    near = joined(len(inspected.images), near_pairs(inspected.inspections))
+    for kind, groups in (("identical", same), ("near duplicates", [group for group in near if len(group) > 1])):
+        images = [[inspected.images[index] for index in group] for group in groups]
+        clashes = [group for group in images if len({image.label for image in group}) > 1]
+        agreed = [group for group in images if len({image.label for image in group}) == 1]
+        yield Finding(f"{kind}, two labels", True, tuple(map(_group, clashes)))
+        yield Finding(kind, False, tuple(map(_group, agreed)))
+
+
+def _group(images: Iterable[LabelledImage]) -> Item:
+    images = list(images)
+    labels = sorted({image.label for image in images})
+    return Item(tuple(image.name for image in images), " / ".join(labels) if len(labels) > 1 else "")
+
+
+def _leaks(inspected: Inspected, other: Inspected) -> Iterator[Item]:
+    """Pairs across the two sets; an image of the one that has ten copies in the other is one case."""
+    both = [*inspected.inspections, *other.inspections]
+    count = len(inspected.images)
+    equal = [(group[0], member) for group in identical(both) for member in group[1:]]
+    for group in joined(len(both), [*equal, *near_pairs(both)]):
+        ours = [inspected.images[index].name for index in group if index < count]
+        theirs = [str(other.images[index - count].path) for index in group if index >= count]
+        if ours and theirs:
+            same = {both[index].sha256 for index in group if index < count} & {
+                both[index].sha256 for index in group if index >= count
+            }
+            yield Item((*ours, *theirs), "identical" if same else "near duplicates")
+
+
+def _imbalance(collection: Collection) -> Iterator[Item]:
+    counts = Counter(image.label for image in collection.images).most_common()
+    if counts and counts[0][1] > IMBALANCE_RATIO * counts[-1][1]:
+        (most, largest), (least, smallest) = counts[0], counts[-1]
+        yield Item((), f"'{most}' has {largest} images, '{least}' has {smallest}")
+
+
+def _tiny(inspected: Inspected) -> Iterator[Item]:
+    for image, found in inspected:
+        if min(found.upright_size) < TINY_SIDE:
+            yield Item((image.name,), _size(found))
+
+
+def _extreme(inspected: Inspected) -> Iterator[Item]:
+    for image, found in inspected:
+        if max(found.upright_size) > EXTREME_RATIO * min(found.upright_size):
+            yield Item((image.name,), _size(found))
+
+
+def _modes(inspected: Inspected) -> Iterator[Item]:
+    """One case a mode; 8-bit RGB is what nets are trained on and is not listed."""
+    modes: dict[str, list[str]] = defaultdict(list)
+    for image, found in inspected:
+        if found.mode != "RGB":
+            modes[found.mode].append(image.name)
+    for mode, names in sorted(modes.items()):
+        yield Item(tuple(names), f"{mode}: {len(names)}")
+
+
+def _turned(inspected: Inspected) -> Iterator[Item]:
+    for image, found in inspected:
+        if found.orientation != 1:
+            yield Item((image.name,), f"orientation {found.orientation}")
+
+
+def _size(found: Inspection) -> str:
+    width, height = found.upright_size
+    return f"{width} x {height}"

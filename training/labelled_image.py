@@ -1,0 +1,56 @@
+"""One image of a data set."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from training.errors import DatasetError
+from training.inspection import inspect_bytes
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image file and its label."""
+
+    path: Path
+    label: str
+    name: str = ""
+    """The path inside the data set, with `/`; the file's own name where none is given."""
+    source: str = ""
+    """Of an augmented image: the name of the image that it was made from."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.name)
+
+    def read(self) -> bytes:
+        """The file's bytes. Raises DatasetError when it cannot be read."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            name = printable(self.path)
+            raise DatasetError(f"Cannot read the image {name}: {error.strerror}. Mend or remove it.") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """The image's id: the digest of its content, in hexadecimal. The file is read for it once."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright image in pixels. Raises DatasetError when it cannot be decoded."""
+        found = inspect_bytes(self.read())
+        if found.problem:
+            raise DatasetError(f"{printable(self.path)}: {found.problem}")
+        return found.upright_size
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file; 0 where there is none."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+def printable(path: Path | str) -> str:
+    """The path, with the bytes of a name that is not UTF-8 written out: printing them raw would fail."""
+    return str(path).encode(errors="backslashreplace").decode()

@@ -1,0 +1,46 @@
+"""Small upright pictures of image files, made once and kept in the user's cache folder."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from artifact.manifest import PixelSpec
+from artifact.pixels import decode
+from training.durable import durable
+from training.inspection_cache import Stamp
+
+THUMBNAIL_SIDE = 256
+PICTURE_SIDE = 1600
+
+
+def picture(data: bytes, side: int) -> bytes:
+    """A JPEG of what training sees, at most `side` pixels a side. Raises ImageError."""
+    image = decode(data, PixelSpec(height=side, width=side, resize="pad"))
+    image.thumbnail((side, side))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+def thumbnail(path: Path, folder: Path | None = None) -> bytes:
+    """From the cache while the file is unchanged. Raises ImageError and OSError."""
+    key = hashlib.sha256(f"{THUMBNAIL_SIDE} {Stamp.of(path)} ".encode() + os.fsencode(path.absolute())).hexdigest()
+    kept = (folder or user_cache_path("salver") / "thumbnails") / key[:2] / f"{key}.jpg"
+    try:
+        return kept.read_bytes()
+    except OSError:
+        made = picture(path.read_bytes(), THUMBNAIL_SIDE)
+    _keep(kept, made)
+    return made
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Where the cache cannot be written, the thumbnail is made again the next time."""
+    try:
+        with durable(path) as partial:
+            partial.write_bytes(content)
+    except OSError:
+        return
