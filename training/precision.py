@@ -97,6 +97,10 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
         fingerprint = content["data_fingerprint"]
     except (OSError, ValueError, TypeError, KeyError, ModelFileError) as error:
         raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
+    if manifest.precision != "fp32":
+        raise SettingError(
+            f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the float file back there."
+        )
     data = Dataset.from_dir(settings.data)
     parts = split(data, settings) if data.fingerprint() == fingerprint else None
     if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:

@@ -1,6 +1,8 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import onnxruntime
@@ -67,7 +69,9 @@ def test_the_test_card_passes_where_the_steps_are_computed_in_float(run_folder: 
 
 def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(run_folder: Path, tmp_path: Path) -> None:
     before = manifest_of(run_folder / "model.onnx").provenance.metrics
-    after = manifest_of(export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path).provenance.metrics
+    after = manifest_of(
+        export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path
+    ).provenance.metrics
     assert "test_accuracy" not in after
     assert after["test_accuracy_fp32"] == before["test_accuracy"]
 
@@ -80,7 +84,7 @@ def test_the_float_file_is_not_written_over(run_folder: Path) -> None:
 
 
 def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportRefused, match="--max-accuracy-loss"):
+    with pytest.raises(ExportRefused, match=r"\d of 6 images have another best label.*--max-accuracy-loss"):
         export_precision(run_folder, "int8", tmp_path / "int8.onnx", -2.0, Silent())
     assert list(tmp_path.iterdir()) == []
 
@@ -98,6 +102,29 @@ def test_photos_that_changed_since_the_run_are_refused(run_folder: Path, tmp_pat
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="not the folder of a finished run"):
         export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+
+
+def test_a_model_file_that_is_int8_already_is_not_converted_again(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path.replace(copy / "model.onnx")
+    with pytest.raises(SettingError, match="is int8 already"):
+        export_precision(copy, "fp16", tmp_path / "fp16.onnx", 1.0, Silent())
+
+
+def test_a_model_file_that_is_cut_off_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    (copy / "model.onnx").write_bytes((run_folder / "model.onnx").read_bytes()[:1000])
+    with pytest.raises(ExportRefused, match="cannot load"):
+        export_precision(copy, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+
+
+@pytest.mark.parametrize(
+    "words", [("--precision", "fp8"), ("--max-accuracy-loss", "1.5"), ("--max-accuracy-loss", "-1")]
+)
+def test_the_command_refuses_what_it_does_not_know(words: tuple[str, str], run_folder: Path) -> None:
+    ended = CliRunner().invoke(build("export"), ["export", str(run_folder), *words])
+    assert ended.exit_code == 2
+    assert words[0] in click.unstyle(ended.output)
 
 
 def test_the_command_prints_what_is_lost_and_won(run_folder: Path) -> None:
