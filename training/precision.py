@@ -63,24 +63,14 @@ def export_precision(
         raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")
     before = _evaluate(source.read_bytes(), validation, manifest.labels)
     graphs = _int8(source, parts, manifest, progress) if precision == "int8" else _fp16(source, validation, before)
-    for graph in graphs:
-        after = _evaluate(graph.SerializeToString(), validation, manifest.labels)
-        changed = int((before.predictions != after.predictions).sum())
-        if round(before.accuracy - after.accuracy, 9) <= max_accuracy_loss:
-            break
-    else:
-        raise ExportRefused(
-            f"As {precision} the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}; {changed} "
-            f"of {len(validation)} images have another best label. More than {max_accuracy_loss:g} is lost: raise "
-            "--max-accuracy-loss, or stay with the float file."
-        )
+    graph, after = _within(max_accuracy_loss, graphs, precision, validation, before)
     elsewhere = graph if precision == "int8" else rounded(source)
     converted = _manifest(manifest, precision, graph, elsewhere, validation, before, after)
     onnx.helper.set_model_props(graph, converted.to_metadata())
     with durable(out) as partial:
         partial.write_bytes(graph.SerializeToString())
         check_file(partial, converted, parts.validation, after)
-    return Comparison(out, precision, before, after, changed, _speed_ratio(source, out, validation))
+    return Comparison(out, precision, before, after, _changed(before, after), _speed_ratio(source, out, validation))
 
 
 def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
@@ -126,6 +116,29 @@ def _fp16(source: Path, validation: PixelImages, before: Evaluation) -> Iterator
     for model in (rounded(source), graph):
         check_close(before.logits, _evaluate(model.SerializeToString(), validation, before.labels).logits)
     yield graph
+
+
+def _within(
+    max_accuracy_loss: float,
+    graphs: Iterator[onnx.ModelProto],
+    precision: Precision,
+    validation: PixelImages,
+    before: Evaluation,
+) -> tuple[onnx.ModelProto, Evaluation]:
+    """The first graph that loses no more than that. Raises ExportRefused when none does."""
+    for graph in graphs:
+        after = _evaluate(graph.SerializeToString(), validation, before.labels)
+        if round(before.accuracy - after.accuracy, 9) <= max_accuracy_loss:
+            return graph, after
+    raise ExportRefused(
+        f"As {precision} the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}; "
+        f"{_changed(before, after)} of {len(validation)} images have another best label. More than "
+        f"{max_accuracy_loss:g} is lost: raise --max-accuracy-loss, or stay with the float file."
+    )
+
+
+def _changed(before: Evaluation, after: Evaluation) -> int:
+    return int((before.predictions != after.predictions).sum())
 
 
 def _evaluate(model: bytes, images: PixelImages, labels: Sequence[str]) -> Evaluation:
