@@ -340,8 +340,11 @@ def _recipe(
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    precision: Annotated[Literal["int8"], typer.Option(help="Of weights and activations.")] = "int8",
-    out: Annotated[Path | None, typer.Option(help="File to write; RUN/model.int8.onnx unless named.")] = None,
+    precision: Annotated[
+        Literal["fp16", "int8"],
+        typer.Option(help="Of weights and activations: int8 is faster on CPUs, fp16 is meant for GPUs."),
+    ] = "int8",
+    out: Annotated[Path | None, typer.Option(help="File to write; RUN/model.PRECISION.onnx unless named.")] = None,
     max_accuracy_loss: Annotated[
         float, typer.Option(min=0, max=1, help="Refuse to lose more validation accuracy than this.")
     ] = 0.01,
@@ -350,13 +353,14 @@ def export(
     with _errors_as_messages():
         from rich.console import Console
 
-        from training.precision import export_int8
+        from training.precision import export_precision
         from training.progress import Shown
         from training.summary import print_comparison
 
         console = Console()
         with Shown(console) as progress:
-            comparison = export_int8(run, out or run / f"model.{precision}.onnx", max_accuracy_loss, progress)
+            target = out or run / f"model.{precision}.onnx"
+            comparison = export_precision(run, precision, target, max_accuracy_loss, progress)
         print_comparison(comparison, console)
 
 

@@ -1,11 +1,12 @@
-"""Another precision of a finished run: an int8 file beside the float one, through the same gate."""
+"""Another precision of a finished run: an int8 or fp16 file beside the float one, through the same gate."""
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -21,31 +22,36 @@ from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.evaluation import Evaluation
 from training.gate import check_file, measure_parity, open_session, run
+from training.half import check_close, halve, rounded
 from training.images import PixelImages
 from training.progress import Progress
 from training.quantisation import CALIBRATION_IMAGES, calibration_part, quantise
 from training.run import Parts, RunSettings, split
 
-GOLDEN_TOLERANCE = 0.02
+Precision = Literal["fp16", "int8"]
+GOLDEN_TOLERANCE = {"fp16": 0.01, "int8": 0.02}
 """Of the largest logit, or of 1; at least. See `_golden`."""
 SPEED_IMAGES, SPEED_ROUNDS = 12, 5
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The int8 file beside the float one, on the validation images."""
+    """The new file beside the float one, on the validation images."""
 
     path: Path
+    precision: Precision
     before: Evaluation
     after: Evaluation
     changed: int
     """Images whose best label is another one."""
     speed_ratio: float
-    """Images a second of int8 over float, one image and one thread at a time, on this machine."""
+    """Images a second of the new file over the float one, one image and one thread at a time, on this machine."""
 
 
-def export_int8(run_folder: Path, out: Path, max_accuracy_loss: float, progress: Progress) -> Comparison:
-    """Quantise RUN/model.onnx statically: int8 weights per channel, uint8 activations, calibrated on training images.
+def export_precision(
+    run_folder: Path, precision: Precision, out: Path, max_accuracy_loss: float, progress: Progress
+) -> Comparison:
+    """Make RUN/model.onnx smaller: with int8 weights and uint8 activations, or with float16 ones.
 
     Raises SettingError and DatasetError when the run or its photos are not there any more, and ExportRefused when
     validation accuracy falls by more than `max_accuracy_loss` or the gate finds a fault; `out` is then not written.
@@ -54,27 +60,17 @@ def export_int8(run_folder: Path, out: Path, max_accuracy_loss: float, progress:
     manifest, parts = read_run(run_folder)
     validation = PixelImages(parts.validation, manifest.labels, manifest.pixels)
     if out.exists() and out.samefile(source):
-        raise SettingError(f"{out} is the float file that the int8 one is made from. Name another file with --out.")
+        raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")
     before = _evaluate(source.read_bytes(), validation, manifest.labels)
-    progress.report(f"calibrating on {min(len(parts.train), CALIBRATION_IMAGES)} training images …")
-    calibration = PixelImages(calibration_part(parts.train), manifest.labels, manifest.pixels)
-    for first_in_float in (False, True):
-        graph = quantise(source, calibration, first_in_float)
-        after = _evaluate(graph.SerializeToString(), validation, manifest.labels)
-        if round(before.accuracy - after.accuracy, 9) <= max_accuracy_loss:
-            break
-    else:
-        raise ExportRefused(
-            f"As int8 the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}: more than "
-            f"{max_accuracy_loss:g} is lost. Raise --max-accuracy-loss, or stay with the float file."
-        )
-    quantised = _manifest(manifest, graph, validation, before, after)
-    onnx.helper.set_model_props(graph, quantised.to_metadata())
+    graphs = _int8(source, parts, manifest, progress) if precision == "int8" else _fp16(source, validation, before)
+    graph, after = _within(max_accuracy_loss, graphs, precision, validation, before)
+    elsewhere = graph if precision == "int8" else rounded(source)
+    converted = _manifest(manifest, precision, graph, elsewhere, validation, before, after)
+    onnx.helper.set_model_props(graph, converted.to_metadata())
     with durable(out) as partial:
         partial.write_bytes(graph.SerializeToString())
-        check_file(partial, quantised, parts.validation, after)
-    changed = int((before.predictions != after.predictions).sum())
-    return Comparison(out, before, after, changed, _speed_ratio(source, out, validation))
+        check_file(partial, converted, parts.validation, after)
+    return Comparison(out, precision, before, after, _changed(before, after), _speed_ratio(source, out, validation))
 
 
 def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
@@ -91,6 +87,10 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
         fingerprint = content["data_fingerprint"]
     except (OSError, ValueError, TypeError, KeyError, ModelFileError) as error:
         raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
+    if manifest.precision != "fp32":
+        raise SettingError(
+            f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the float file back there."
+        )
     data = Dataset.from_dir(settings.data)
     parts = split(data, settings) if data.fingerprint() == fingerprint else None
     if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:
@@ -101,14 +101,60 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
     return manifest, parts
 
 
+def _int8(source: Path, parts: Parts, manifest: Manifest, progress: Progress) -> Iterator[onnx.ModelProto]:
+    """All but the last layer in int8; then, for whoever asks on, all but the first and the last."""
+    progress.report(f"calibrating on {min(len(parts.train), CALIBRATION_IMAGES)} training images …")
+    calibration = PixelImages(calibration_part(parts.train), manifest.labels, manifest.pixels)
+    yield quantise(source, calibration)
+    progress.report("too much accuracy is lost; once more with the first layer in float …")
+    yield quantise(source, calibration, first_in_float=True)
+
+
+def _fp16(source: Path, validation: PixelImages, before: Evaluation) -> Iterator[onnx.ModelProto]:
+    """The only one there is, if it does in true float16 what it does here. Raises ExportRefused."""
+    graph = halve(source)
+    for model in (rounded(source), graph):
+        check_close(before.logits, _evaluate(model.SerializeToString(), validation, before.labels).logits)
+    yield graph
+
+
+def _within(
+    max_accuracy_loss: float,
+    graphs: Iterator[onnx.ModelProto],
+    precision: Precision,
+    validation: PixelImages,
+    before: Evaluation,
+) -> tuple[onnx.ModelProto, Evaluation]:
+    """The first graph that loses no more than that. Raises ExportRefused when none does."""
+    for graph in graphs:
+        after = _evaluate(graph.SerializeToString(), validation, before.labels)
+        if round(before.accuracy - after.accuracy, 9) <= max_accuracy_loss:
+            return graph, after
+    raise ExportRefused(
+        f"As {precision} the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}; "
+        f"{_changed(before, after)} of {len(validation)} images have another best label. More than "
+        f"{max_accuracy_loss:g} is lost: raise --max-accuracy-loss, or stay with the float file."
+    )
+
+
+def _changed(before: Evaluation, after: Evaluation) -> int:
+    return int((before.predictions != after.predictions).sum())
+
+
 def _evaluate(model: bytes, images: PixelImages, labels: Sequence[str]) -> Evaluation:
     return Evaluation(tuple(labels), run(open_session(model), images, 1), images.targets.numpy())
 
 
 def _manifest(
-    manifest: Manifest, graph: onnx.ModelProto, validation: PixelImages, before: Evaluation, after: Evaluation
+    manifest: Manifest,
+    precision: Precision,
+    graph: onnx.ModelProto,
+    elsewhere: onnx.ModelProto,
+    validation: PixelImages,
+    before: Evaluation,
+    after: Evaluation,
 ) -> Manifest:
-    """The float file's, with the int8 file's own answer on the test card and its own parity between batch sizes."""
+    """The float file's, with the new file's own answer on the test card and its own parity between batch sizes."""
     data = graph.SerializeToString()
     metrics = {f"{name}_fp32": figure for name, figure in manifest.provenance.metrics.items()} | {
         "validation_accuracy": after.accuracy,
@@ -117,27 +163,27 @@ def _manifest(
     }
     parity = measure_parity(data, validation, after.logits)
     provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
-    update = {"precision": "int8", "golden": _golden(manifest, data), "provenance": provenance}
-    return manifest.model_copy(update=update)
+    golden = _golden(manifest, data, elsewhere.SerializeToString(), GOLDEN_TOLERANCE[precision])
+    return manifest.model_copy(update={"precision": precision, "golden": golden, "provenance": provenance})
 
 
-def _golden(manifest: Manifest, model: bytes) -> Golden:
+def _golden(manifest: Manifest, model: bytes, elsewhere: bytes, least: float) -> Golden:
     """The test card with the logits of `model`.
 
-    Where an activation is rounded to the next of its 255 steps the rest of the net follows, so kernels that round
-    differently give other logits. How far apart is measured: the same file without onnxruntime's fused integer kernels
-    computes its steps in float. The tolerance is 1.5 times that distance.
+    Where one number is rounded to the next step the rest of the net follows, so machines that round differently give
+    other logits. How far apart is measured: `elsewhere` runs without onnxruntime's fused kernels, so an int8 file's
+    steps are computed in float, and a graph with float16's steps really takes them. The tolerance is 1.5 times that
+    distance.
     """
     card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)[np.newaxis]
     logits = open_session(model).run([OUTPUT_NAME], {INPUT_NAME: card})[0][0]
     plain = onnxruntime.SessionOptions()
     plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    in_float = _open(model, plain).run([OUTPUT_NAME], {INPUT_NAME: card})[0][0]
-    least = GOLDEN_TOLERANCE * max(1.0, float(np.abs(logits).max()))
+    other = _open(elsewhere, plain).run([OUTPUT_NAME], {INPUT_NAME: card})[0][0]
     return Golden.model_construct(
         image=manifest.golden.image,
         logits=dict(zip(manifest.labels, logits.tolist(), strict=True)),
-        tolerance=max(least, 1.5 * float(np.abs(logits - in_float).max())),
+        tolerance=max(least * max(1.0, float(np.abs(logits).max())), 1.5 * float(np.abs(logits - other).max())),
     )
 
 

@@ -26,13 +26,14 @@ def print_summary(result: RunResult, console: Console) -> None:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """What the int8 file loses and wins."""
-    before, after = comparison.before, comparison.after
+    """What the new file loses and wins."""
+    before, after, precision = comparison.before, comparison.after, comparison.precision
     lines = [
-        f"validation accuracy, {len(after.truths)} images: float {before.accuracy:.4f}, int8 {after.accuracy:.4f} "
-        f"overall; {before.class_averaged_accuracy:.4f}, {after.class_averaged_accuracy:.4f} class-averaged",
+        f"validation accuracy, {len(after.truths)} images: float {before.accuracy:.4f}, {precision} "
+        f"{after.accuracy:.4f} overall; {before.class_averaged_accuracy:.4f}, "
+        f"{after.class_averaged_accuracy:.4f} class-averaged",
         f"{comparison.changed} images have another best label",
-        f"one image on one thread of this machine: {comparison.speed_ratio:.1f} times as fast as float",
+        f"one image on one thread of this machine: {comparison.speed_ratio:.2f} times as fast as float",
         f"next: salver serve {comparison.path}",
     ]
     for line in lines:

@@ -1,6 +1,8 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,7 +15,7 @@ from salver import build
 from tests.training.photos import photo_folder
 from tests.training.test_run import settings
 from training.errors import DatasetError, ExportRefused, SettingError
-from training.precision import export_int8
+from training.precision import export_precision
 from training.progress import Silent
 from training.run import train_run
 
@@ -33,7 +35,7 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, tmp_path: Path) -> None:
-    comparison = export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent())
+    comparison = export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent())
     before, after = manifest_of(run_folder / "model.onnx"), manifest_of(comparison.path)
     assert (after.precision, after.labels, after.pixels) == ("int8", before.labels, before.pixels)
     session = onnxruntime.InferenceSession(comparison.path, providers=["CPUExecutionProvider"])
@@ -48,13 +50,13 @@ def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
 
 
 def test_the_last_layer_stays_in_float_so_that_near_labels_do_not_tie(run_folder: Path, tmp_path: Path) -> None:
-    graph = onnx.load(export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path).graph
+    graph = onnx.load(export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path).graph
     (last,) = (node for node in graph.node if "logits" in node.output)
     assert last.op_type == "Gemm"
 
 
 def test_the_test_card_passes_where_the_steps_are_computed_in_float(run_folder: Path, tmp_path: Path) -> None:
-    path = export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path
+    path = export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path
     manifest, options = manifest_of(path), onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -67,7 +69,9 @@ def test_the_test_card_passes_where_the_steps_are_computed_in_float(run_folder: 
 
 def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(run_folder: Path, tmp_path: Path) -> None:
     before = manifest_of(run_folder / "model.onnx").provenance.metrics
-    after = manifest_of(export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent()).path).provenance.metrics
+    after = manifest_of(
+        export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path
+    ).provenance.metrics
     assert "test_accuracy" not in after
     assert after["test_accuracy_fp32"] == before["test_accuracy"]
 
@@ -75,13 +79,13 @@ def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(ru
 def test_the_float_file_is_not_written_over(run_folder: Path) -> None:
     before = (run_folder / "model.onnx").read_bytes()
     with pytest.raises(SettingError, match="--out"):
-        export_int8(run_folder, run_folder / "model.onnx", 1.0, Silent())
+        export_precision(run_folder, "int8", run_folder / "model.onnx", 1.0, Silent())
     assert (run_folder / "model.onnx").read_bytes() == before
 
 
 def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportRefused, match="--max-accuracy-loss"):
-        export_int8(run_folder, tmp_path / "int8.onnx", -2.0, Silent())
+    with pytest.raises(ExportRefused, match=r"\d of 6 images have another best label.*--max-accuracy-loss"):
+        export_precision(run_folder, "int8", tmp_path / "int8.onnx", -2.0, Silent())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,14 +94,37 @@ def test_photos_that_changed_since_the_run_are_refused(run_folder: Path, tmp_pat
     extra.write_bytes((run_folder.parent / "photos" / "plate" / "000.jpg").read_bytes())
     try:
         with pytest.raises(DatasetError, match="not those of the run"):
-            export_int8(run_folder, tmp_path / "int8.onnx", 1.0, Silent())
+            export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent())
     finally:
         extra.unlink()
 
 
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="not the folder of a finished run"):
-        export_int8(tmp_path, tmp_path / "int8.onnx", 1.0, Silent())
+        export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+
+
+def test_a_model_file_that_is_int8_already_is_not_converted_again(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path.replace(copy / "model.onnx")
+    with pytest.raises(SettingError, match="is int8 already"):
+        export_precision(copy, "fp16", tmp_path / "fp16.onnx", 1.0, Silent())
+
+
+def test_a_model_file_that_is_cut_off_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    (copy / "model.onnx").write_bytes((run_folder / "model.onnx").read_bytes()[:1000])
+    with pytest.raises(ExportRefused, match="cannot load"):
+        export_precision(copy, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+
+
+@pytest.mark.parametrize(
+    "words", [("--precision", "fp8"), ("--max-accuracy-loss", "1.5"), ("--max-accuracy-loss", "-1")]
+)
+def test_the_command_refuses_what_it_does_not_know(words: tuple[str, str], run_folder: Path) -> None:
+    ended = CliRunner().invoke(build("export"), ["export", str(run_folder), *words])
+    assert ended.exit_code == 2
+    assert words[0] in click.unstyle(ended.output)
 
 
 def test_the_command_prints_what_is_lost_and_won(run_folder: Path) -> None:

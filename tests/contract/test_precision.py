@@ -1,0 +1,40 @@
+"""Room training and room service together: the smaller files answer live as they did behind the gate."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.live import running_service
+from tests.training.photos import photo_folder
+from tests.training.test_run import settings
+from training.precision import Precision, export_precision, read_run
+from training.progress import Silent
+from training.run import train_run
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("precisions")
+    photo_folder(folder / "photos", {"cup": 8, "plate": 8})
+    train_run(replace(settings(folder / "photos", folder / "run"), val_size=0.3), Silent())
+    return folder / "run"
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_the_service_answers_as_the_file_did_in_training(
+    run_folder: Path, tmp_path: Path, precision: Precision
+) -> None:
+    exported = export_precision(run_folder, precision, tmp_path / "model.onnx", 1.0, Silent())
+    _, parts = read_run(run_folder)
+    with running_service(exported.path) as client:
+        assert client.get("/model").json()["precision"] == precision
+        answers = [
+            client.post("/score", content=image.path.read_bytes(), headers={"Content-Type": "image/jpeg"}).json()[0]
+            for image in parts.validation.images
+        ]
+    np.testing.assert_allclose([answer["scores"] for answer in answers], exported.after.logits, atol=1e-5)
+    assert [answer["label_index"] for answer in answers] == exported.after.predictions.tolist()
