@@ -1,18 +1,14 @@
-"""The commands `salver sample` and `salver train`: their options, and errors as messages with an exit code."""
+"""The commands `salver sample`, `salver train` and `salver export`, and their options."""
 
-import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from training.messages import errors_as_messages, speaks
 from training.recipe import FROM_SCRATCH, GENTLE
 
 if TYPE_CHECKING:
@@ -47,7 +43,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
 ) -> None:
     """Render the tableware sample: bowl, cup, cutlery, plate."""
-    with _errors_as_messages():
+    with errors_as_messages():
         from rich.console import Console
 
         from training.progress import Shown
@@ -268,7 +264,7 @@ def train(
     Ctrl-C finishes the step and keeps what is done. The same command with
     --resume goes on from there.
     """
-    with _errors_as_messages(again=f"Go on with: {_resuming()}"):
+    with errors_as_messages(again=f"Go on with: {_resuming()}"):
         from rich.console import Console
 
         from training.progress import Shown, Silent
@@ -301,7 +297,7 @@ def train(
             on_bad=on_bad,
             split_file=split,
         )
-        if not _speaks():
+        if not speaks():
             train_run(settings, Silent())
             return
         console = Console()
@@ -350,7 +346,7 @@ def export(
     ] = 0.01,
 ) -> None:
     """Export another precision of a finished run, through the same gate."""
-    with _errors_as_messages():
+    with errors_as_messages():
         from rich.console import Console
 
         from training.precision import export_precision
@@ -362,49 +358,6 @@ def export(
             target = out or run / f"model.{precision}.onnx"
             comparison = export_precision(run, precision, target, max_accuracy_loss, progress)
         print_comparison(comparison, console)
-
-
-@contextmanager
-def _errors_as_messages(again: str = "Start the command again.") -> Iterator[None]:
-    """Exit code 1 and a message for what a person can mend, 130 for Ctrl-C and 143 for SIGTERM; a fault of ours keeps
-    its traceback.
-    """
-    from training.errors import Interrupted, TrainingError
-    from training.sample import ForeignFolder
-
-    signal.signal(signal.SIGTERM, Terminated.raise_)
-    try:
-        yield
-    except (KeyboardInterrupt, Terminated, Interrupted) as error:
-        _say(f"{str(error) or 'Interrupted.'} {again}")
-        raise typer.Exit(128 + getattr(error, "signal", signal.SIGINT)) from None
-    except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        _say(f"{error.strerror or error}{place}")
-        raise typer.Exit(1) from error
-    except (TrainingError, ForeignFolder) as error:
-        _say(str(error))
-        raise typer.Exit(1) from error
-
-
-def _say(text: str) -> None:
-    if _speaks():
-        typer.echo(text, err=True)
-
-
-def _speaks() -> bool:
-    """Of several processes, which meet the same fault, the first speaks for all; torchrun numbers them."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-class Terminated(BaseException):
-    """SIGTERM as an exception, so that what is half-written is cleared away."""
-
-    signal = signal.SIGTERM
-
-    @classmethod
-    def raise_(cls, _: int, __: FrameType | None) -> None:
-        raise cls("Ended by SIGTERM.")
 
 
 def _resuming() -> str:

@@ -1,12 +1,12 @@
 """The commands that come before training: check, split, build, annotate, augment."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from training.messages import errors_as_messages
 
 # As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
 
@@ -23,7 +23,7 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Report to write; DATA/check.json unless named.")] = None,
 ) -> None:
     """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
-    with _errors_as_messages(code=2):
+    with errors_as_messages(code=2):
         from rich.console import Console
 
         from training import check as module
@@ -53,7 +53,7 @@ def split(
     out: Annotated[Path | None, typer.Option(help="File to write; DATA/split.csv unless named.")] = None,
 ) -> None:
     """Split into training, validation and test parts, and keep that in a file for salver train --split."""
-    with _errors_as_messages():
+    with errors_as_messages():
         from training.dataset import Dataset
         from training.split_file import write_split
 
@@ -75,7 +75,7 @@ def annotate(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Look at photos and label them in the browser, until Ctrl-C. What is said is kept in DATA/annotations.csv."""
-    with _errors_as_messages():
+    with errors_as_messages():
         from training.annotation_server import serve
 
         serve(data, port, lambda address: _show(address, browser))
@@ -90,7 +90,7 @@ def augment(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other changes.")] = 0,
 ) -> None:
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
-    with _errors_as_messages():
+    with errors_as_messages():
         from training.augmentation import pipeline
         from training.contact_sheet import write_sheet
         from training.dataset import Dataset
@@ -120,7 +120,7 @@ def build(
     contact: Annotated[str, typer.Option(help="Your address or page, for the user agent; some hosts want one.")] = "",
 ) -> None:
     """Build a data set from folders, URLs and text queries. Exit code 0: whole, 3: parts are missing, 1: none."""
-    with _errors_as_messages():
+    with errors_as_messages():
         from rich.console import Console
 
         from training import build as module
@@ -146,25 +146,6 @@ def build(
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(3 if report.failures else 0)
-
-
-@contextmanager
-def _errors_as_messages(code: int = 1) -> Iterator[None]:
-    """Exit code and a message for what a person can mend, 130 for Ctrl-C; a fault of ours keeps its traceback."""
-    from training.errors import TrainingError
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. What was done is kept: start the command again to go on.", err=True)
-        raise typer.Exit(130) from None
-    except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        typer.echo(f"{error.strerror or error}{place}", err=True)
-        raise typer.Exit(code) from error
-    except TrainingError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(code) from error
 
 
 def _groups(pattern: str, names: list[str]) -> dict[str, str]:

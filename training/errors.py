@@ -6,7 +6,8 @@ TrainingError
 ├── Interrupted       the run was asked to stop; what it has done is kept
 ├── SourceError       one source of images of a data set that is being built gives none; the others go on
 ├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
-└── ExportRefused     the gate found that the model file differs from the trained net
+├── ExportRefused     the gate found that the model file differs from the trained net
+└── ForeignFolder     a folder that the sample was to be written to holds something else (training.sample)
 """
 
 

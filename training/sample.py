@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.durable import durable
+from training.errors import TrainingError
 from training.material import Light, draw_finish, draw_light, shade
 from training.scenery import Pixels, View, draw_backdrop, draw_view
 from training.tableware import SHAPES, Floats, Solid, flat
@@ -21,7 +22,7 @@ from training.tableware import SHAPES, Floats, Solid, flat
 LABELS = tuple(SHAPES)
 
 
-class ForeignFolder(ValueError):
+class ForeignFolder(TrainingError):
     """The output folder holds something that `write_sample` did not put there."""
 
 
