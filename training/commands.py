@@ -71,31 +71,23 @@ def train(
             "tensorboard.",
         ),
     ] = None,
-    on_bad: Annotated[
-        Literal["error", "skip"],
-        typer.Option(
-            metavar="WHAT",
-            help="Photos that cannot be read: error stops before the first epoch, skip leaves them out and says so.",
-            rich_help_panel=PHOTOS,
-        ),
-    ] = "error",
+    test_size: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of all photos that the test at the end gets.", rich_help_panel=PHOTOS),
+    ] = 0.33,
+    val_size: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of all photos that validation gets.", rich_help_panel=PHOTOS),
+    ] = 0.1,
     split: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="Of salver split, in place of the shares: which photo is in which part.",
+            help="From 'salver split', in place of the shares: which photo is in which part.",
             rich_help_panel=PHOTOS,
         ),
     ] = None,
-    test_size: Annotated[
-        float,
-        typer.Option(metavar="SHARE", help="Of all photos: for the test at the end.", rich_help_panel=PHOTOS),
-    ] = 0.33,
-    val_size: Annotated[
-        float,
-        typer.Option(metavar="SHARE", help="Of all photos: to choose by while training.", rich_help_panel=PHOTOS),
-    ] = 0.1,
     seed: Annotated[
         int,
         typer.Option(
@@ -105,6 +97,14 @@ def train(
             rich_help_panel=PHOTOS,
         ),
     ] = 0,
+    on_bad: Annotated[
+        Literal["error", "skip"],
+        typer.Option(
+            metavar="WHAT",
+            help="Photos that cannot be read: error stops before the first epoch, skip leaves them out and says so.",
+            rich_help_panel=PHOTOS,
+        ),
+    ] = "error",
     base: Annotated[
         str | None,
         typer.Option(
