@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast test-scale bench bench-train lock clean
+.PHONY: help setup demo serve check test test-fast test-soak test-scale bench bench-train lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +56,9 @@ test: setup chromium  ## all tests
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
 	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak'
+
+test-soak: setup chromium  ## the tests that take longer: 20 kills, every net and size, 10,000 images (about 30 minutes)
+	$(BIN)/python -m pytest -m soak -s
 
 test-scale: setup  ## check 10,000 generated images: time, memory, near duplicates (about 3 minutes)
 	$(BIN)/python -m pytest -m soak -s tests/training/test_scale.py

@@ -190,6 +190,7 @@ def test_a_board_elsewhere_in_the_run_folder_is_refused(tmp_path: Path, name: st
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_of_two_processes_one_writes(tmp_path: Path) -> None:
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]

@@ -51,6 +51,7 @@ def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_write
     assert max(float((ours[name].float() - theirs[name].float()).abs().max()) for name in ours) < 1e-4
 
 
+@pytest.mark.soak
 def test_a_fault_in_the_photos_is_told_once_for_all_processes(tmp_path: Path) -> None:
     photo_folder(tmp_path / "photos", {"cup": 6, "bowl": 6})
     (tmp_path / "photos" / "cup" / "003.jpg").write_bytes(b"no image")
