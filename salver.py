@@ -21,6 +21,7 @@ COMMANDS = {
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
+    "loadtest": Command("loadtest.commands", "loadtest", "Load a service: its capacity, and the replicas for a rate."),
 }
 
 
@@ -30,7 +31,11 @@ def build(called: str | None) -> typer.Typer:
     app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_nothing)
     for name, command in COMMANDS.items():
         if name == called:
-            app.command(name)(getattr(importlib.import_module(command.module), name))
+            found = getattr(importlib.import_module(command.module), name)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name)(found)
         else:
             app.command(name, help=command.help)(_nothing)
     return app

@@ -102,7 +102,7 @@ class ScoringUser(FastHttpUser):
             payload.path,
             data=payload.body,  # type: ignore[arg-type]  # Locust sends bytes as they are
             headers=dict(payload.headers),
-            name=payload.kind.title,
+            name=payload.kind.label,
             catch_response=True,
             context={"images": len(payload.photos)},
         ) as response:

@@ -4,14 +4,17 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from locust.argument_parser import LocustArgumentParser
+from typing import TYPE_CHECKING
 
 from loadtest.arrivals import Kind as ArrivalKind
 from loadtest.errors import LoadTestError
 from loadtest.payload import Kind
 from loadtest.photos import SIZES
 from loadtest.shape import Shape
+
+if TYPE_CHECKING:
+    # Importing Locust changes the sockets and threads of the whole process.
+    from locust.argument_parser import LocustArgumentParser
 
 DEFAULT_MIX = "base64=10,list=2,raw=4,broken=1"
 DEFAULT_SIZES = "thumbnail=2,vga=7,phone=1"
@@ -52,7 +55,7 @@ class Options:
         return max(1.0, self.seconds / MOST_INTERVALS)
 
 
-def add_arguments(parser: LocustArgumentParser) -> None:
+def add_arguments(parser: "LocustArgumentParser") -> None:
     """Our options; each is the environment variable LOADTEST_NAME, too."""
 
     def add(

@@ -28,7 +28,7 @@ class Kind(StrEnum):
     BROKEN = "broken"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """Its name in the statistics."""
         return TITLES[self]
 

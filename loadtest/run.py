@@ -34,6 +34,7 @@ class Run:
         self.session: Session | None = None
         self.record = Record()
         self.samples: list[scrape.Sample] = []
+        self.told = ""
         self.workers = 0
         self.lost_workers = 0
         self.makes_load = not isinstance(self.runner, MasterRunner)
@@ -60,6 +61,7 @@ class Run:
         events.test_start.add_listener(self._start)
         events.test_stopping.add_listener(self._stop)
         events.quitting.add_listener(self._finish)
+        events.quit.add_listener(self._tell)
         if self.makes_load:
             events.request.add_listener(self._answered)
         if self.makes_load and not self.judges:
@@ -127,9 +129,14 @@ class Run:
         if self.judges:
             self.runner.quit()
             result = self._result()
-            typer.echo(summary(result, self.options))
+            self.told = summary(result, self.options)
             self._write(result)
             self.environment.process_exit_code = EXIT_CODES[result.verdict]
+
+    def _tell(self, **_: object) -> None:
+        """After Locust's own tables, so that the verdict is what remains on the screen."""
+        if self.told:
+            typer.echo(self.told)
 
     def _result(self) -> Result:
         record = self.session.record if self.session is not None and self.makes_load else self.record

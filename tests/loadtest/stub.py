@@ -37,9 +37,8 @@ class Stub:
     bodies: set[int] = field(default_factory=set)
     """Lengths of the bodies."""
 
-    async def answer(self, path: str, body: bytes) -> tuple[int, object]:
+    async def answer(self, body: bytes) -> tuple[int, object]:
         """Wait, and say what a service would."""
-        assert self._free is not None
         async with self._free:
             await asyncio.sleep(self.seconds)
         if self.stall is not None:
@@ -80,7 +79,7 @@ class Stub:
             writer.close()
 
     async def _reply(self, writer: asyncio.StreamWriter, path: str, body: bytes) -> None:
-        status, answer = (404, {}) if not path.startswith("/score") else await self.answer(path, body)
+        status, answer = (404, {}) if not path.startswith("/score") else await self.answer(body)
         if path.startswith("/score"):
             self.seen[status] += 1
             self.bodies.add(len(body))
