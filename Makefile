@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast bench lock clean
+.PHONY: help setup demo serve check test test-fast loadtest bench lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,9 @@ test: setup  ## all tests
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
 	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak'
+
+loadtest: setup $(BENCH_RUN)/model.onnx  ## load a service on this machine for 30 s; passes or fails by gates
+	$(BIN)/salver loadtest local $(BENCH_RUN)/model.onnx --seconds 30 --p99-ms 1000 --out runs/loadtest
 
 bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
 	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx

@@ -8,7 +8,6 @@ from locust import FastHttpUser, LoadTestShape, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
-from locust.exception import StopUser
 
 from loadtest.errors import LoadTestError
 from loadtest.options import add_arguments, read
@@ -17,6 +16,8 @@ from loadtest.run import Run
 from loadtest.session import Session
 
 WRONG_OPTION = 2
+AFTER_ALL_SECONDS = 1e6
+"""Longer than any run: nothing more is due, and Locust ends the users that wait."""
 
 
 @events.init_command_line_parser.add_listener
@@ -62,7 +63,7 @@ class ScoringUser(FastHttpUser):
             return self.session.options.think_seconds
         self.due = self.session.open(self.environment.runner.target_user_count).take()
         if self.due is None:
-            raise StopUser
+            return AFTER_ALL_SECONDS
         wait = self.due - self.session.elapsed
         self.waits = wait > 0
         return max(wait, 0.0)

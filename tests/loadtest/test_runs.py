@@ -49,18 +49,36 @@ CASES = {
 }
 
 
+Runs = dict[str, Future[Ran]]
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
-    def run(case: Case) -> Ran:
-        folder = tmp_path_factory.mktemp("run")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Those that the chosen tests of this module ask for."""
+
+    def run(name: str) -> Ran:
+        case, folder = CASES[name], tmp_path_factory.mktemp("run")
         return load(case.stub, folder, case.options.format(folder=folder).split(), case.locustfile)
 
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = {spec.params.get("ran") for spec in specs if spec is not None}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {name: pool.submit(run, case) for name, case in CASES.items()}
+        yield {name: pool.submit(run, name) for name in CASES if name in wanted}
 
 
-def test_a_known_service_time_is_measured_right(runs: dict[str, Future[Ran]]) -> None:
-    ran = runs["known"].result()
+@pytest.fixture
+def ran(request: pytest.FixtureRequest, runs: Runs) -> Ran:
+    """The run of the case that the test names."""
+    return runs[request.param].result()
+
+
+def of(*cases: str) -> pytest.MarkDecorator:
+    """A test of these cases."""
+    return pytest.mark.parametrize("ran", cases, indirect=True)
+
+
+@of("known")
+def test_a_known_service_time_is_measured_right(ran: Ran) -> None:
     assert ran.code == 0
     assert ran.result.latency_ms is not None
     assert ran.result.latency_ms.p50 == pytest.approx(52, abs=6)
@@ -68,8 +86,8 @@ def test_a_known_service_time_is_measured_right(runs: dict[str, Future[Ran]]) ->
     assert ran.result.images_per_second == pytest.approx(ran.result.achieved_rate)
 
 
-def test_lo01_a_rate_that_was_not_reached_is_invalid_and_says_so(runs: dict[str, Future[Ran]]) -> None:
-    ran = runs["LO01"].result()
+@of("LO01")
+def test_lo01_a_rate_that_was_not_reached_is_invalid_and_says_so(ran: Ran) -> None:
     assert ran.result.offered_rate == pytest.approx(50, rel=0.25)
     assert ran.result.achieved_rate <= 10.5
     assert (ran.code, ran.result.verdict) == (3, "invalid")
@@ -77,23 +95,24 @@ def test_lo01_a_rate_that_was_not_reached_is_invalid_and_says_so(runs: dict[str,
     assert "load test: PASSED" not in ran.text
 
 
-def test_a_stall_shows_in_the_p99_of_the_open_loop(runs: dict[str, Future[Ran]]) -> None:
-    latency = runs["stall"].result().result.latency_ms
+@of("stall")
+def test_a_stall_shows_in_the_p99_of_the_open_loop(ran: Ran) -> None:
+    latency = ran.result.latency_ms
     assert latency is not None
     assert 1500 < latency.p99 < 2600
     assert latency.p50 < 100
 
 
-def test_lo02_errors_inside_a_200_are_failures(runs: dict[str, Future[Ran]]) -> None:
-    ran = runs["LO02 item errors"].result()
+@of("LO02 item errors")
+def test_lo02_errors_inside_a_200_are_failures(ran: Ran) -> None:
     assert set(ran.stub.seen) == {200}
     assert ran.result.failures == ran.result.requests > 0
     assert ran.code == 1
     assert "item error urn:salver:inference-failed in a 200" in ran.text
 
 
-def test_lo02_an_expected_413_is_a_success_under_its_own_name(runs: dict[str, Future[Ran]]) -> None:
-    ran = runs["LO02 expected"].result()
+@of("LO02 expected")
+def test_lo02_an_expected_413_is_a_success_under_its_own_name(ran: Ran) -> None:
     assert set(ran.stub.seen) == {413}
     (kind,) = ran.result.kinds
     assert kind.name == TITLES[Kind.BROKEN]
@@ -105,30 +124,28 @@ def test_lo02_an_expected_413_is_a_success_under_its_own_name(runs: dict[str, Fu
 
 
 @pytest.mark.parametrize(
-    ("case", "code", "reason"),
+    ("ran", "code", "reason"),
     [
         ("LO04 0.5 %", 0, "load test: PASSED"),
         ("LO04 5 %", 1, "of the requests failed, over 1.00%"),
         ("LO04 raises", 1, "a task raised an exception: nothing under this key"),
         ("LO04 none", 1, "no request was answered after the warm-up"),
     ],
+    indirect=["ran"],
 )
-def test_lo04_the_exit_code_says_pass_or_fail_and_the_reason_is_printed(
-    runs: dict[str, Future[Ran]], case: str, code: int, reason: str
-) -> None:
-    ran = runs[case].result()
+def test_lo04_the_exit_code_says_pass_or_fail_and_the_reason_is_printed(ran: Ran, code: int, reason: str) -> None:
     assert ran.code == code, ran.text
     assert reason in ran.text
 
 
-def test_a_p99_over_its_gate_fails(runs: dict[str, Future[Ran]]) -> None:
-    ran = runs["p99"].result()
+@of("p99")
+def test_a_p99_over_its_gate_fails(ran: Ran) -> None:
     assert ran.code == 1
     assert "ms is over 30 ms" in ran.text
 
 
-def test_a_mix_is_scored_under_few_names_with_a_report_beside_locusts_own(runs: dict[str, Future[Ran]]) -> None:
-    ran = runs["mix"].result()
+@of("mix")
+def test_a_mix_is_scored_under_few_names_with_a_report_beside_locusts_own(ran: Ran) -> None:
     assert ran.code == 0, ran.text
     assert {kind.name for kind in ran.result.kinds} == {
         TITLES[kind] for kind in (Kind.BASE64, Kind.LIST, Kind.RAW, Kind.URL)
@@ -136,17 +153,19 @@ def test_a_mix_is_scored_under_few_names_with_a_report_beside_locusts_own(runs: 
     assert ran.result.images_per_second > ran.result.achieved_rate
 
 
+@of("mix")
 def test_the_folder_of_a_run_holds_the_report_and_locusts_own(
-    runs: dict[str, Future[Ran]], tmp_path_factory: pytest.TempPathFactory
+    ran: Ran, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    runs["mix"].result()
+    assert ran.code == 0
     (report,) = tmp_path_factory.getbasetemp().glob("run*/report.html")
     assert "<svg" in report.read_text()
     assert {path.name for path in report.parent.iterdir()} >= {"result.json", "locust.html", "locust_stats.csv"}
 
 
-def test_several_processes_share_the_rate(runs: dict[str, Future[Ran]]) -> None:
-    result = runs["processes"].result().result
+@of("processes")
+def test_several_processes_share_the_rate(ran: Ran) -> None:
+    result = ran.result
     assert result.generator.processes == 2
     assert result.offered_rate == pytest.approx(40, rel=0.1)
     assert result.achieved_rate == pytest.approx(40, rel=0.1)
