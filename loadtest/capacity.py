@@ -104,10 +104,10 @@ class Search:
             reasons=result.reasons,
         )
         self.steps.append(step)
-        self.tell(step)
         if step.holds:
             self.best[rate] = result
-        elif result.generator.cpu_share >= CPU_LIMIT:
+        self.tell(step)
+        if not step.holds and result.generator.cpu_share >= CPU_LIMIT:
             raise GeneratorLimited
         return step.holds
 

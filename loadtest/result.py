@@ -18,6 +18,8 @@ EXIT_CODES: dict[Verdict, int] = {"passed": 0, "failed": 1, "invalid": 3}
 """2 is what Locust ends with when its command line is wrong."""
 REACHED = 0.95
 """The share of the offered requests that must have been answered for the latency to mean anything."""
+EDGE_REQUESTS = 2
+"""So many may be due at the very end of the run without being begun."""
 CPU_LIMIT = 0.9
 """The share of a core from which a generator process is itself the bottleneck."""
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -183,7 +185,7 @@ def _bottlenecks(result: Result, lost_workers: int) -> list[str]:
     """Why the numbers say something about the generator rather than the service."""
     reasons = []
     offered, achieved = result.offered_rate, result.achieved_rate
-    if offered is not None and achieved < REACHED * offered:
+    if offered is not None and result.requests + EDGE_REQUESTS < REACHED * offered * result.measured_seconds:
         reasons.append(
             f"target not reached: {offered:.1f} requests/s were due and {achieved:.1f}/s answered, with {result.users} "
             "at once at most. The service cannot keep up, or more --users are needed"

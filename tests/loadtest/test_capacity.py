@@ -97,7 +97,7 @@ def command(url: str, *options: str) -> list[str]:
     return [*line, "--warm-up", "1", "--arrivals", "constant", *options]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_capacity_of_a_stub_with_a_known_limit_is_found_within_a_tenth(tmp_path: Path) -> None:
     options = ["--slo-p99-ms", "250", "--seconds", "4", "--start", "60", "--precision", "0.08", "--repeats", "1"]
     with running(Stub(seconds=0.05, workers=6)) as stub:

@@ -78,6 +78,7 @@ def test_fast_refusals_do_not_flatter_the_latency() -> None:
     [
         (recorded(failures=1), {}, "failed", "10.00% of the requests failed"),
         (recorded(), {"p99_ms": 10.0}, "failed", "p99 20"),
+        (recorded(milliseconds=20), {"p99_ms": 19.0, "rate": 10.0}, "failed", "ms is over 19 ms"),
         (recorded(), {"min_rate": 11.0}, "failed", "10.0 images/s are under 11"),
         (Record(), {"rate": 5.0}, "failed", "no request was answered"),
         (recorded(cpu=0.95), {}, "invalid", "the load generator was the bottleneck: it used 95% of its core"),

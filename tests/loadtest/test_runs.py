@@ -16,7 +16,7 @@ from tests.loadtest.stub import Stub
 
 pytestmark = pytest.mark.slow
 RAISING = Path(__file__).parent / "raising.py"
-AT_ONCE = 3
+AT_ONCE = 4
 ERRORS = "--users 4 --run-time 4 --error-rate 0.01"
 
 
@@ -45,7 +45,6 @@ CASES = {
         "--users 4 --run-time 4 --mix base64=2,list=1,raw=2,url=1 --out {folder} --p99-ms 2000 --min-rate 1",
     ),
     "processes": Case(Stub(seconds=0.05), "--processes 2 --rate 40 --users 20 --run-time 8 --arrivals constant"),
-    "p99": Case(Stub(seconds=0.05), "--users 2 --run-time 3 --p99-ms 30"),
 }
 
 
@@ -136,12 +135,6 @@ def test_lo02_an_expected_413_is_a_success_under_its_own_name(ran: Ran) -> None:
 def test_lo04_the_exit_code_says_pass_or_fail_and_the_reason_is_printed(ran: Ran, code: int, reason: str) -> None:
     assert ran.code == code, ran.text
     assert reason in ran.text
-
-
-@of("p99")
-def test_a_p99_over_its_gate_fails(ran: Ran) -> None:
-    assert ran.code == 1
-    assert "ms is over 30 ms" in ran.text
 
 
 @of("mix")
