@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast test-soak test-scale bench bench-train lock clean
+.PHONY: help setup demo serve check test test-fast test-soak test-scale loadtest bench bench-train lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -62,6 +62,9 @@ test-soak: setup chromium  ## the tests that take longer: 20 kills, every net an
 
 test-scale: setup  ## check 10,000 generated images: time, memory, near duplicates (about 3 minutes)
 	$(BIN)/python -m pytest -m soak -s tests/training/test_scale.py
+
+loadtest: setup $(BENCH_RUN)/model.onnx  ## load a service on this machine for 30 s; passes or fails by gates
+	$(BIN)/salver loadtest local $(BENCH_RUN)/model.onnx --seconds 30 --p99-ms 1000 --out runs/loadtest
 
 bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
 	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx

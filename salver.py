@@ -28,6 +28,7 @@ COMMANDS = {
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
+    "loadtest": Command("loadtest.commands", "loadtest", "Load a service: its capacity, and the replicas for a rate."),
 }
 
 
@@ -38,7 +39,11 @@ def build(called: str | None) -> typer.Typer:
     for name, command in COMMANDS.items():
         if name == called:
             module = importlib.import_module(command.module)
-            app.command(name, epilog=getattr(module, "EPILOGS", {}).get(name))(getattr(module, name))
+            found = getattr(module, name)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name, epilog=getattr(module, "EPILOGS", {}).get(name))(found)
         else:
             app.command(name, help=command.help)(_nothing)
     return app

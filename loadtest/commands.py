@@ -1,0 +1,142 @@
+"""The commands `salver loadtest capacity` and `salver loadtest local`."""
+
+import os
+from math import ceil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest import report
+from loadtest.capacity import Capacity, Search, Step, find, lines, plan
+from loadtest.errors import LoadTestError
+from loadtest.local import local_service
+from loadtest.locust_process import run_locust
+from loadtest.options import DEFAULT_SIZES
+from loadtest.result import Result
+
+NOT_HELD, INTERRUPTED = 1, 130
+CAPACITY_MIX = "base64=1"
+LOCAL_MIX = "base64=10,list=1,raw=4,url=2,broken=1"
+
+loadtest = typer.Typer(no_args_is_help=True, help="Load a service: its capacity, and the replicas for a rate.")
+
+Sizes = Annotated[str, typer.Option(help="Weights of the rendered photos: thumbnail, vga, phone.")]
+Images = Annotated[Path | None, typer.Option(help="Send the image files of this folder instead.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="Generator processes, for more than a core can send.")]
+
+
+@loadtest.command()
+def capacity(
+    url: Annotated[str, typer.Option(help="URL of one replica.")] = "http://127.0.0.1:8000",
+    slo_p99_ms: Annotated[float, typer.Option(min=0.1, help="The objective: 99th percentile, in milliseconds.")] = 100,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Largest share of failed requests.")] = 0.001,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Wanted images/s: print replicas and targets.")] = None,
+    headroom: Annotated[float, typer.Option(min=0.01, max=1, help="Share of a replica's capacity to use.")] = 0.7,
+    start: Annotated[float, typer.Option(min=0.1, help="First rate to try, in requests/s.")] = 8,
+    seconds: Annotated[int, typer.Option(min=1, help="Measured seconds of each step.")] = 20,
+    warm_up: Annotated[int, typer.Option(min=0, help="Seconds before them.")] = 5,
+    precision: Annotated[float, typer.Option(min=0.01, help="Relative width at which the search stops.")] = 0.05,
+    repeats: Annotated[int, typer.Option(min=1, help="Searches, for a spread.")] = 3,
+    arrivals: Annotated[str, typer.Option(help="poisson or constant.")] = "poisson",
+    mix: Annotated[str, typer.Option(help="Weights of the kinds of request.")] = CAPACITY_MIX,
+    sizes: Sizes = DEFAULT_SIZES,
+    images: Images = None,
+    processes: Processes = None,
+    key: Annotated[str | None, typer.Option(envvar="SALVER_KEY", help="Key of the service.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for capacity.json and the report of the best run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Find the highest open-loop rate that one replica holds, by steps and bisection.
+
+    Ends with status 1 when the objective is not held at any rate.
+    """
+    _give_key(key)
+
+    def measure(tried: float) -> Result:
+        result, _ = run_locust(
+            {
+                "host": url,
+                "rate": tried,
+                # Twice what an objective that is just held has in flight: whoever finds no user free is late anyway.
+                "users": ceil(2 * tried * slo_p99_ms / 1000) + 10,
+                "arrivals": arrivals,
+                "run_time": seconds + warm_up,
+                "warm_up": warm_up,
+                "p99_ms": slo_p99_ms,
+                "error_rate": error_rate,
+                "mix": mix,
+                "sizes": sizes,
+                "images": images,
+                "processes": processes,
+            },
+            quiet=True,
+        )
+        return result
+
+    search = Search(measure, _tell)
+    try:
+        found = find(url, slo_p99_ms, search, start, precision, repeats)
+    except LoadTestError as error:
+        raise _failure(error) from None
+    except KeyboardInterrupt:
+        held = max(search.best, default=None)
+        typer.echo(f"Interrupted; the highest rate that held so far: {held or 'none'} requests/s.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if rate is not None:
+        found = found.model_copy(update={"plan": plan(found, rate, headroom)})
+    _write(found, out)
+    typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(lines(found)))
+    if found.images_per_second is None:
+        raise typer.Exit(NOT_HELD)
+
+
+@loadtest.command()
+def local(
+    model: Annotated[Path, typer.Argument(help="model.onnx to serve.")],
+    rate: Annotated[float, typer.Option(min=0.1, help="Requests/s, in an open loop.")] = 5,
+    seconds: Annotated[int, typer.Option(min=2, help="Length of the run, its warm-up of 5 s included.")] = 30,
+    p99_ms: Annotated[float, typer.Option(min=0.1, help="Gate: largest 99th percentile, in milliseconds.")] = 1000,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Gate: largest share of failed requests.")] = 0,
+    mix: Annotated[str, typer.Option(help="Weights of the kinds of request.")] = LOCAL_MIX,
+    sizes: Sizes = DEFAULT_SIZES,
+    images: Images = None,
+    processes: Processes = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report and the service's log.")] = Path("runs/loadtest"),
+) -> None:
+    """Serve a model file on this machine, load it, and pass or fail by gates: status 0, 1, or 3 for an invalid run."""
+    options: dict[str, object] = {"rate": rate, "users": 64, "run_time": seconds, "warm_up": min(5, seconds // 2)}
+    options |= {"p99_ms": p99_ms, "error_rate": error_rate, "mix": mix, "sizes": sizes, "images": images}
+    options |= {"processes": processes, "out": out}
+    try:
+        with local_service(model, out) as url:
+            _, code = run_locust({"host": url} | options)
+    except LoadTestError as error:
+        raise _failure(error) from None
+    typer.echo(f"report: {out / 'report.html'}")
+    raise typer.Exit(code)
+
+
+def _give_key(key: str | None) -> None:
+    """By the environment: a command line can be read by everybody on the machine."""
+    if key is not None:
+        os.environ["SALVER_KEY"] = key
+
+
+def _tell(step: Step) -> None:
+    p99 = "no answer" if step.p99_ms is None else f"p99 {step.p99_ms:.1f} ms"
+    verdict = "holds" if step.holds else f"does not hold: {step.reasons[0]}"
+    typer.echo(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}", err=True)
+
+
+def _write(found: Capacity, out: Path | None) -> None:
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "capacity.json").write_text(found.model_dump_json(indent=2))
+        if found.at_capacity is not None:
+            (out / "report.html").write_text(report.page(found.at_capacity))
+
+
+def _failure(error: LoadTestError) -> typer.Exit:
+    typer.echo(f"salver loadtest: {error}", err=True)
+    return typer.Exit(NOT_HELD)

@@ -1,0 +1,5 @@
+"""What can be wrong with a load test itself."""
+
+
+class LoadTestError(Exception):
+    """The run cannot be done as asked; the message says what to change."""

@@ -1,0 +1,49 @@
+"""Locust as a process of its own, since it changes the sockets and threads of the one it runs in."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from loadtest.errors import LoadTestError
+from loadtest.result import Result
+
+LOCUSTFILE = Path(__file__).parent / "locustfile.py"
+OWN_VARIABLES = ("LOCUST_", "LOADTEST_")
+STDERR_SHOWN = 2000
+
+
+def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Result, int]:
+    """A headless run with these options (`p99_ms` is `--p99-ms`; None is left out), and Locust's exit code.
+
+    Raises LoadTestError with Locust's words when there is no result. On Ctrl-C the run ends by itself, with its result
+    written, before KeyboardInterrupt goes on.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+        command += ["--loglevel", "ERROR" if quiet else "WARNING", "--result", str(path)]
+        for name, value in options.items():
+            if value is not None:
+                command += [f"--{name.replace('_', '-')}", str(value)]
+        code, words = _finished(command, quiet)
+        if not path.exists():
+            raise LoadTestError(f"Locust ended with {code} and without a result. {words.strip()[-STDERR_SHOWN:]}")
+        return Result.model_validate_json(path.read_text()), code
+
+
+def _finished(command: list[str], quiet: bool) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+    output = subprocess.PIPE if quiet else None
+    # Locust reads keys from a terminal; the one that waits for it is the person's.
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True
+    ) as process:
+        try:
+            _, words = process.communicate()
+        except KeyboardInterrupt:
+            process.communicate()
+            raise
+    return process.returncode, words or ""
