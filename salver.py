@@ -13,6 +13,8 @@ class Command(NamedTuple):
     module: str
     extra: str
     help: str
+    function: str = ""
+    """Its name in the module, where it is not the command's."""
 
 
 COMMANDS = {
@@ -21,6 +23,12 @@ COMMANDS = {
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
+    "deploy": Command("client.deployment_commands", "client", "Serve a model: a process, a container, Kubernetes."),
+    "list": Command("client.deployment_commands", "client", "List the deployments.", "list_deployments"),
+    "status": Command("client.deployment_commands", "client", "Say whether a deployment is ready, and where."),
+    "scale": Command("client.deployment_commands", "client", "Fix the number of replicas, or autoscale."),
+    "delete": Command("client.deployment_commands", "client", "End a deployment."),
+    "build-image": Command("client.deployment_commands", "client", "An image with the model in it.", "build_image"),
 }
 
 
@@ -30,7 +38,7 @@ def build(called: str | None) -> typer.Typer:
     app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_nothing)
     for name, command in COMMANDS.items():
         if name == called:
-            app.command(name)(getattr(importlib.import_module(command.module), name))
+            app.command(name)(getattr(importlib.import_module(command.module), command.function or name))
         else:
             app.command(name, help=command.help)(_nothing)
     return app
