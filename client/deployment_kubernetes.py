@@ -20,6 +20,10 @@ from client.errors import DeploymentFailed
 BASE = Path(__file__).resolve().parents[1] / "k8s" / "base"
 KEY = "keys"
 CPU_TARGET = 70
+GPU_RESOURCES = {  # those of k8s/components/gpu, where their reasons stand
+    "requests": {"cpu": "4", "memory": "4Gi"},
+    "limits": {"cpu": "4", "memory": "6Gi", "nvidia.com/gpu": "1"},
+}
 
 
 class _Metadata(BaseModel):
@@ -156,7 +160,8 @@ class KubernetesTarget:
         ]
         self._kubectl.say(f"$ {' '.join(command)}")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as forward:
-            assert forward.stdout and forward.stderr
+            assert forward.stdout
+            assert forward.stderr
             line = forward.stdout.readline()  # Forwarding from 127.0.0.1:40001 -> 8000
             try:
                 if not line:
@@ -228,7 +233,7 @@ def _kustomization(wanted: Wanted) -> dict[str, object]:
     if wanted.device == "gpu":
         toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
         changes += [
-            {"op": "add", "path": f"{pod}/containers/0/resources/limits/nvidia.com~1gpu", "value": "1"},
+            {"op": "replace", "path": f"{pod}/containers/0/resources", "value": GPU_RESOURCES},
             {"op": "add", "path": f"{pod}/tolerations", "value": [toleration]},
             {"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
         ]

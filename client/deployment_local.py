@@ -54,8 +54,10 @@ class LocalTarget:
         except DeploymentFailed as error:
             process.terminate()
             said = (self._store.read(wanted.name, LOG) or "").splitlines()
+            process.wait()
             self._store.forget(wanted.name)
             raise DeploymentFailed(f"{error} Its last words: {' / '.join(said[-3:])}") from None
+        process.returncode = 0  # it outlives this process, which Python would warn of
 
     def _start(self, wanted: Wanted, key: Path, port: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "service", "--port", str(port)]
