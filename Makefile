@@ -55,7 +55,7 @@ test: setup chromium  ## all tests
 	$(BIN)/python -m pytest
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
-	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak'
+	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak and not docker'
 
 test-soak: setup chromium  ## the tests that take longer: 20 kills, every net and size, 10,000 images (about 30 minutes)
 	$(BIN)/python -m pytest -m soak -s
@@ -80,11 +80,42 @@ $(BENCH_RUN)/model.onnx: | setup
 $(BENCH_RUN)/model.int8.onnx: $(BENCH_RUN)/model.onnx
 	$(BIN)/salver export $(BENCH_RUN) --precision int8 --max-accuracy-loss 1
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DOCKER_BUILD = DOCKER_BUILDKIT=1 docker build $(DOCKER_OPTIONS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
+BASE_IMAGE ?= python:3.11-slim-bookworm
+SERVE_BUDGET_MB ?= 250
+
+.PHONY: images images-all k8s audit
+images:  ## build the service's image for CPUs, and check what it adds to its base against the budget
+	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) -f Dockerfile.serve -t salver-serve:cpu .
+	@base=$$(docker image inspect -f '{{.Size}}' $(BASE_IMAGE)); all=$$(docker image inspect -f '{{.Size}}' salver-serve:cpu); \
+	added=$$(( (all - base) / 1000000 )); echo "salver-serve:cpu: $$((all / 1000000)) MB, $$added MB more than its base; budget $(SERVE_BUDGET_MB)"; \
+	test $$added -le $(SERVE_BUDGET_MB) || { echo "The image is over its budget: look at docker history salver-serve:cpu."; exit 1; }
+
+images-all: images  ## those for GPUs, training and load tests as well; several GB
+	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) --build-arg RUNTIME=gpu -f Dockerfile.serve -t salver-serve:gpu .
+	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) -f Dockerfile.train -t salver-train .
+	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) -f Dockerfile.loadtest -t salver-loadtest .
+	@docker image ls --filter 'reference=salver-*'
+
+k8s: setup  ## check every overlay, component and job
+	$(BIN)/python -m pytest tests/deploy
+
+audit: setup  ## known vulnerabilities and an SBOM (build/sbom-*.json) of what the images install
+	mkdir -p build
+	for lock in serve serve-gpu train loadtest; do \
+		$(BIN)/cyclonedx-py requirements requirements/$$lock.txt -o build/sbom-$$lock.json && \
+		$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; \
+	done
+
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt
 	$(LOCK) --extra train -o requirements/train.txt
-	$(LOCK) --extra serve -o requirements/serve.txt
-	$(LOCK) --extra serve-gpu -o requirements/serve-gpu.txt
+	$(LOCK) --extra serve --extra tracing -o requirements/serve.txt
+	$(LOCK) --extra serve-gpu --extra tracing -o requirements/serve-gpu.txt
+	$(LOCK) --extra loadtest -c requirements/dev.txt -o requirements/loadtest.txt
+	sed -n 's/^ *"\(hatchling==.*\)",/\1/p' pyproject.toml | $(subst pyproject.toml,-,$(LOCK)) -o requirements/build.txt
 
 clean:  ## remove what the commands made, .venv and runs/ included
 	rm -rf .venv runs build dist *.egg-info .*_cache .hypothesis

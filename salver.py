@@ -13,6 +13,8 @@ class Command(NamedTuple):
     module: str
     extra: str
     help: str
+    function: str = ""
+    """Its name in the module, where it is not the command's."""
 
 
 COMMANDS = {
@@ -28,6 +30,12 @@ COMMANDS = {
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
+    "deploy": Command("client.deployment_commands", "client", "Serve a model: a process, a container, Kubernetes."),
+    "list": Command("client.deployment_commands", "client", "List the deployments.", "list_deployments"),
+    "status": Command("client.deployment_commands", "client", "Say whether a deployment is ready, and where."),
+    "scale": Command("client.deployment_commands", "client", "Fix the number of replicas, or autoscale."),
+    "delete": Command("client.deployment_commands", "client", "End a deployment."),
+    "build-image": Command("client.deployment_commands", "client", "An image with the model in it.", "build_image"),
     "loadtest": Command("loadtest.commands", "loadtest", "Load a service: its capacity, and the replicas for a rate."),
 }
 
@@ -39,7 +47,7 @@ def build(called: str | None) -> typer.Typer:
     for name, command in COMMANDS.items():
         if name == called:
             module = importlib.import_module(command.module)
-            found = getattr(module, name)
+            found = getattr(module, command.function or name)
             if isinstance(found, typer.Typer):
                 app.add_typer(found, name=name)
             else:

@@ -4,7 +4,8 @@ ClientError                 its text is one plain sentence
 ├── ServiceUnreachable      no answer: wrong URL, nothing listening, or too slow
 ├── RequestRefused          the service answered with an error for the whole request
 │   └── KeyRefused          the key is missing or wrong
-└── UnexpectedAnswer        an answer that is not of the documented form
+├── UnexpectedAnswer        an answer that is not of the documented form
+└── DeploymentFailed        a service could not be started, changed or found
 """
 
 
@@ -34,3 +35,7 @@ class KeyRefused(RequestRefused):
 
 class UnexpectedAnswer(ClientError):
     """An answer that is not of the documented form."""
+
+
+class DeploymentFailed(ClientError):
+    """A service could not be started, changed or found; the text has the service's own words where it spoke."""

@@ -1,0 +1,114 @@
+"""The commands `salver deploy | list | status | scale | delete | build-image`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.deployment import Deployment, TargetName, quiet
+from client.deployment_target import Device, Say, Status
+from client.errors import ClientError
+
+Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
+Model = Annotated[Path, typer.Argument(help="The file model.onnx.")]
+Where = Annotated[TargetName, typer.Option(help="Where it runs.")]
+Namespace = Annotated[str, typer.Option(help="Namespace, on Kubernetes.")]
+OnDevice = Annotated[Device, typer.Option(help="What scores.")]
+Image = Annotated[str | None, typer.Option(help="Container image; on Kubernetes it holds the model.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say which commands are run.")]
+
+
+def deploy(
+    name: Name,
+    model: Model,
+    target: Where = "local",
+    replicas: Annotated[int, typer.Option(min=1, help="Replicas, on Kubernetes.")] = 1,
+    device: OnDevice = "cpu",
+    namespace: Namespace = "default",
+    image: Image = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until it is ready.")] = 300.0,
+    verbose: Verbose = False,
+) -> None:
+    """Serve a model file as a process, a container or on Kubernetes, and wait until it is ready."""
+    with _errors_as_messages("deploy"):
+        deployment = Deployment(
+            name, model, target, replicas, device, namespace, None, image, timeout, _progress(verbose)
+        )
+        typer.echo(deployment.deploy())
+
+
+def list_deployments(target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
+    """List the deployments on a target."""
+    with _errors_as_messages("list"):
+        for status in Deployment.list_deployment(target, namespace, _commands(verbose)):
+            typer.echo(_line(status))
+
+
+def status(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
+    """Say how many replicas are ready, and where; ends with 1 when none is."""
+    with _errors_as_messages("status"):
+        found = Deployment(name, target=target, namespace=namespace, say=_commands(verbose)).status()
+        typer.echo(_line(found))
+        raise typer.Exit(0 if found.ready else 1)
+
+
+def scale(
+    name: Name,
+    replicas: Annotated[int | None, typer.Argument(min=0, help="Fix the number.")] = None,
+    least: Annotated[int | None, typer.Option("--min", min=1, help="Autoscale from here …")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="… to here.")] = None,
+    target: Where = "kubernetes",
+    namespace: Namespace = "default",
+    verbose: Verbose = False,
+) -> None:
+    """Fix the number of replicas, or let the load decide between --min and --max."""
+    with _errors_as_messages("scale"):
+        deployment = Deployment(name, target=target, namespace=namespace, say=_commands(verbose))
+        if replicas is not None and least is None and most is None:
+            deployment.scale(replicas)
+        elif replicas is None and least is not None and most is not None:
+            deployment.autoscale(least, most)
+        else:
+            raise typer.BadParameter("give a number of replicas, or both --min and --max")
+
+
+def delete(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
+    """End a deployment and remove what deploying it made."""
+    with _errors_as_messages("delete"):
+        Deployment(name, target=target, namespace=namespace, say=_commands(verbose)).delete()
+
+
+def build_image(
+    name: Name, model: Model, device: OnDevice = "cpu", image: Image = None, verbose: Verbose = False
+) -> None:
+    """Build an image of the service with the model in it, for Kubernetes."""
+    with _errors_as_messages("build-image"):
+        deployment = Deployment(name, model, "kubernetes", device=device, image=image, say=_commands(verbose))
+        typer.echo(deployment.build_docker_image())
+
+
+def _line(status: Status) -> str:
+    return f"{status.name}  {status.target}  {status.ready}/{status.replicas} ready  {status.url}"
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _commands(verbose: bool) -> Say:
+    return _tell if verbose else quiet
+
+
+def _progress(verbose: bool) -> Say:
+    return lambda line: _tell(line) if verbose or not line.startswith("$") else None
+
+
+@contextmanager
+def _errors_as_messages(command: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        typer.echo(f"salver {command}: {error}", err=True)
+        raise typer.Exit(1) from None

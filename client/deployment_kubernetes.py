@@ -1,0 +1,256 @@
+"""Deployments on Kubernetes, through kubectl: k8s/base under the deployment's own name, by server-side apply.
+
+The number of replicas is never in what is applied: an autoscaler owns it, or `kubectl scale` set it.
+"""
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from client.deployment_target import INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted
+from client.errors import DeploymentFailed
+
+BASE = Path(__file__).resolve().parents[1] / "k8s" / "base"
+KEY = "keys"
+CPU_TARGET = 70
+GPU_RESOURCES = {  # those of k8s/components/gpu, where their reasons stand
+    "requests": {"cpu": "4", "memory": "4Gi"},
+    "limits": {"cpu": "4", "memory": "6Gi", "nvidia.com/gpu": "1"},
+}
+
+
+class _Metadata(BaseModel):
+    name: str = ""
+    labels: dict[str, str] = {}
+
+
+class _Spec(BaseModel):
+    replicas: int = 1
+
+
+class _State(BaseModel):
+    message: str = ""
+    reason: str = ""
+
+
+class _States(BaseModel):
+    waiting: _State | None = None
+    terminated: _State | None = None
+
+
+class _Container(BaseModel):
+    state: _States = _States()
+
+
+class _Condition(BaseModel):
+    status: str = ""
+    message: str = ""
+
+
+class _Ready(BaseModel):
+    ready: int = Field(default=0, alias="readyReplicas")
+    conditions: list[_Condition] = []
+    containers: list[_Container] = Field(default=[], alias="containerStatuses")
+    init_containers: list[_Container] = Field(default=[], alias="initContainerStatuses")
+
+
+class _Item(BaseModel):
+    metadata: _Metadata = _Metadata()
+    spec: _Spec = _Spec()
+    status: _Ready = _Ready()
+    data: dict[str, str] = {}
+
+
+class _List(BaseModel):
+    items: list[_Item] = []
+
+
+class KubernetesTarget:
+    """A Deployment, a Service and what belongs to them, in one namespace of kubectl's current context."""
+
+    def __init__(self, say: Say, namespace: str) -> None:
+        self._kubectl = Command("kubectl", say)
+        self._namespace = namespace
+
+    def deploy(self, wanted: Wanted) -> None:
+        name = wanted.name
+        self._refuse_foreign(name)
+        self._apply(_secret(name, wanted.key))
+        self._apply(self._render(wanted))
+        if not self._get("hpa", _instance(name)):
+            self._call("scale", f"deployment/{_object(name)}", f"--replicas={wanted.replicas}")
+        self._wait(name, wanted.timeout_seconds)
+
+    def _wait(self, name: str, timeout_seconds: float) -> None:
+        wait = ("rollout", "status", f"deployment/{_object(name)}", f"--timeout={timeout_seconds:.0f}s")
+        try:
+            self._call(*wait, timeout_seconds=timeout_seconds + 30)
+        except DeploymentFailed as error:
+            raise DeploymentFailed(f"{error} {' / '.join(self._words(name))}".strip()) from None
+
+    def _words(self, name: str) -> Iterator[str]:
+        """What the pods say themselves."""
+        for pod in self._get("pods", _instance(name)):
+            status = pod.status
+            for container in status.init_containers + status.containers:
+                for state in (container.state.waiting, container.state.terminated):
+                    if state and (state.message or state.reason):
+                        yield f"{pod.metadata.name}: {state.reason} {state.message}".strip()
+            yield from (
+                c.message for c in status.conditions if c.status == "False" and "unschedul" in c.message.lower()
+            )
+        try:
+            yield self._call("logs", "--selector", _instance(name), "--all-containers", "--tail=3").strip()
+        except DeploymentFailed:  # no container has begun
+            return
+
+    def _render(self, wanted: Wanted) -> str:
+        """The base under the deployment's name."""
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(BASE, Path(folder) / "base")
+            (Path(folder) / "kustomization.yaml").write_text(json.dumps(_kustomization(wanted)))
+            return self._kubectl("kustomize", folder)
+
+    def find(self, name: str) -> Status | None:
+        found = self._get("deployments", _instance(name))
+        return self._status(found[0]) if found else None
+
+    def all(self) -> list[Status]:
+        return [self._status(item) for item in self._get("deployments", f"{MANAGED}={OURS[MANAGED]}")]
+
+    def _status(self, item: _Item) -> Status:
+        name = item.metadata.labels[INSTANCE]
+        return Status(name, "kubernetes", item.status.ready, item.spec.replicas, self._url(name))
+
+    def _url(self, name: str) -> str:
+        return f"http://{_object(name)}.{self._namespace}.svc"
+
+    def delete(self, name: str) -> None:
+        kinds = "deployment,service,serviceaccount,hpa,pdb,networkpolicy,configmap,secret"
+        self._call("delete", kinds, "--selector", _instance(name), "--ignore-not-found", timeout_seconds=180)
+
+    def scale(self, name: str, replicas: int) -> None:
+        self._call("delete", "hpa", "--selector", _instance(name), "--ignore-not-found")
+        self._call("scale", f"deployment/{_object(name)}", f"--replicas={replicas}")
+
+    def autoscale(self, name: str, least: int, most: int) -> None:
+        self._apply(_autoscaler(name, least, most))
+
+    def key(self, name: str) -> str | None:
+        found = self._get("secrets", _instance(name))
+        return base64.b64decode(found[0].data[KEY]).decode().strip() if found else None
+
+    @contextmanager
+    def reach(self, name: str) -> Iterator[str]:
+        """Through a port of this machine, as long as the block lasts."""
+        command = [
+            self._kubectl.path,
+            "port-forward",
+            "--namespace",
+            self._namespace,
+            f"service/{_object(name)}",
+            ":80",
+        ]
+        self._kubectl.say(f"$ {' '.join(command)}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as forward:
+            assert forward.stdout
+            assert forward.stderr
+            line = forward.stdout.readline()  # Forwarding from 127.0.0.1:40001 -> 8000
+            try:
+                if not line:
+                    raise DeploymentFailed(f"'kubectl port-forward' failed: {forward.stderr.read().strip()}")
+                yield f"http://{line.split()[2]}"
+            finally:
+                forward.terminate()
+
+    def _refuse_foreign(self, name: str) -> None:
+        found = self._call("get", f"deployment/{_object(name)}", "--ignore-not-found", "--output=json")
+        if found and _Item.model_validate_json(found).metadata.labels.get(MANAGED) != OURS[MANAGED]:
+            raise DeploymentFailed(
+                f"There is a Deployment {_object(name)} in {self._namespace} that was not made by 'salver deploy': "
+                "choose another name."
+            )
+
+    def _get(self, kinds: str, selector: str) -> list[_Item]:
+        return _List.model_validate_json(self._call("get", kinds, "--selector", selector, "--output=json")).items
+
+    def _apply(self, manifest: str) -> None:
+        self._call("apply", "--server-side", "--field-manager=salver-deploy", "--filename=-", stdin=manifest)
+
+    def _call(self, verb: str, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60) -> str:
+        place = (verb, "--namespace", self._namespace)
+        return self._kubectl(*place, *arguments, stdin=stdin, timeout_seconds=timeout_seconds)
+
+
+def _object(name: str) -> str:
+    return f"salver-{name}"
+
+
+def _labels(name: str) -> dict[str, str]:
+    return {**OURS, INSTANCE: name}
+
+
+def _instance(name: str) -> str:
+    return f"{MANAGED}={OURS[MANAGED]},{INSTANCE}={name}"
+
+
+def _secret(name: str, key: str) -> str:
+    """It goes to kubectl's standard input: a command line can be read by everyone on the machine."""
+    metadata = {"name": f"{_object(name)}-keys", "labels": _labels(name)}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {KEY: key + "\n"}})
+
+
+def _autoscaler(name: str, least: int, most: int) -> str:
+    target = {"type": "Utilization", "averageUtilization": CPU_TARGET}
+    return json.dumps(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": _object(name), "labels": _labels(name)},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": _object(name)},
+                "minReplicas": least,
+                "maxReplicas": most,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+            },
+        }
+    )
+
+
+def _kustomization(wanted: Wanted) -> dict[str, object]:
+    pod = "/spec/template/spec"
+    changes: list[dict[str, object]] = [
+        {"op": "replace", "path": f"{pod}/volumes/1/secret/secretName", "value": f"{_object(wanted.name)}-keys"},
+        {"op": "replace", "path": f"{pod}/containers/0/image", "value": wanted.image},
+    ]
+    if wanted.device == "gpu":
+        toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+        changes += [
+            {"op": "replace", "path": f"{pod}/containers/0/resources", "value": GPU_RESOURCES},
+            {"op": "add", "path": f"{pod}/tolerations", "value": [toleration]},
+            {"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
+        ]
+    device = {"name": "salver-settings", "behavior": "merge", "literals": ["SALVER_DEVICE=cuda"]}
+    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "salver"}}
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["base"],
+        "nameSuffix": f"-{wanted.name}",
+        "labels": [
+            {"pairs": {MANAGED: OURS[MANAGED]}, "includeTemplates": True},
+            {"pairs": {INSTANCE: wanted.name}, "includeSelectors": True, "includeTemplates": True},
+        ],
+        "configMapGenerator": [device] if wanted.device == "gpu" else [],
+        "patches": [
+            {"target": {"kind": "Deployment"}, "patch": json.dumps(changes)},
+            {"patch": json.dumps({"$patch": "delete", **hpa})},
+        ],
+    }

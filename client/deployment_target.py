@@ -1,0 +1,121 @@
+"""What a target of deployments can do, and what is said about a deployment."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from client.errors import DeploymentFailed
+
+Device = Literal["cpu", "gpu"]
+Say = Callable[[str], None]
+
+MANAGED = "app.kubernetes.io/managed-by"
+INSTANCE = "app.kubernetes.io/instance"
+OURS = {"app.kubernetes.io/name": "salver", MANAGED: "salver-deploy"}
+"""The labels of everything that is made here; nothing without them is touched."""
+
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be deployed; `timeout_seconds` bounds the wait until it is ready."""
+
+    name: str
+    model: Path
+    device: Device
+    replicas: int
+    key: str
+    image: str
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """One deployment: how many replicas are ready of those wanted."""
+
+    name: str
+    target: str
+    ready: int
+    replicas: int
+    url: str
+
+
+class Target(Protocol):
+    """A place where services run; `name` is always that of a deployment. All may raise DeploymentFailed."""
+
+    def deploy(self, wanted: Wanted) -> None:
+        """Start or change it, and wait until it is ready."""
+
+    def find(self, name: str) -> Status | None:
+        """None when there is none of ours."""
+
+    def all(self) -> list[Status]:
+        """Every deployment of ours, by name."""
+
+    def delete(self, name: str) -> None:
+        """End it and remove what `deploy` made."""
+
+    def scale(self, name: str, replicas: int) -> None:
+        """Fix the number of replicas."""
+
+    def autoscale(self, name: str, least: int, most: int) -> None:
+        """Let the load decide between two numbers."""
+
+    def key(self, name: str) -> str | None:
+        """Out of the target's secret store."""
+
+    def reach(self, name: str) -> AbstractContextManager[str]:
+        """A URL at which this machine reaches it."""
+
+
+def check_name(name: str) -> str:
+    """The name. Raises DeploymentFailed when it cannot stand in a host name."""
+    if not NAME.fullmatch(name):
+        raise DeploymentFailed(
+            f"'{name}' cannot name a deployment: take small letters, digits and hyphens, a letter first, at most 40."
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program that is driven as a person would drive it; `say` hears each call under --verbose."""
+
+    program: str
+    say: Say
+
+    def __call__(
+        self, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60, stderr: bool = False
+    ) -> str:
+        """Its standard output, with `stderr` its standard error too. Raises DeploymentFailed with its own words."""
+        self.say(f"$ {self.program} {' '.join(arguments)}")
+        try:
+            ended = subprocess.run(
+                [self.path, *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise DeploymentFailed(
+                f"'{self.program} {arguments[0]}' did not end within {timeout_seconds:g} seconds."
+            ) from None
+        if ended.returncode != 0:
+            raise DeploymentFailed(f"'{self.program} {arguments[0]}' failed: {ended.stderr.strip()}")
+        return ended.stdout + ended.stderr if stderr else ended.stdout
+
+    @property
+    def path(self) -> str:
+        """Where the program lies. Raises DeploymentFailed when it is not installed."""
+        found = shutil.which(self.program)
+        if found is None:
+            raise DeploymentFailed(f"'{self.program}' is not installed: install it, or put it on the PATH.")
+        return found

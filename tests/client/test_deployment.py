@@ -1,0 +1,174 @@
+"""Deployments from beginning to end: a real process, and a kubectl that stands in for a cluster."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from client.deployment import ADD_SOFTMAX, Deployment
+from client.errors import DeploymentFailed, KeyRefused
+from client.result import Score
+from salver import build
+from tests.client.conftest import KEY, Service
+from tests.deploy.manifests import kubectl
+from tests.images import photo
+from tests.models import probe
+
+STAND_IN = Path(__file__).with_name("kubectl.py")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "a.jpg").write_bytes(photo(48, 40))
+    return probe(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Path:
+    """The folder in which the stand-in keeps what was applied."""
+    folder, programs = tmp_path / "cluster", tmp_path / "programs"
+    folder.mkdir()
+    programs.mkdir()
+    script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(STAND_IN))} "$@"\n'
+    (programs / "kubectl").write_text(script)
+    (programs / "kubectl").chmod(0o755)
+    monkeypatch.setenv("REAL_KUBECTL", kubectl())
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("STAND_IN_FOLDER", str(folder))
+    monkeypatch.setenv("STAND_IN_SERVICE", service.url.removeprefix("http://"))
+    return folder
+
+
+def kept(cluster: Path) -> set[str]:
+    return {path.name.split("--")[0] for path in cluster.glob("*.json")}
+
+
+@pytest.mark.slow
+def test_a_local_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: Path) -> None:
+    deployment = Deployment("one", model=model)
+    assert not deployment.is_existing_service()
+    url = deployment.deploy()
+    try:
+        assert [status.url for status in Deployment.list_deployment()] == [url]
+        assert (deployment.status().ready, deployment.status().replicas) == (1, 1)
+        image = tmp_path / "a.jpg"
+        result = deployment.score_image(image, parameters={ADD_SOFTMAX: True})
+        assert isinstance(result, Score)
+        assert sum(result.scores) == pytest.approx(1)
+        assert isinstance(Deployment.score_existing_service_with_image(image, url, deployment.service_key), Score)
+        with pytest.raises(KeyRefused):
+            Deployment.score_existing_service_with_image(image, url)
+        with pytest.raises(DeploymentFailed, match="one local process"):
+            deployment.scale(2)
+    finally:
+        assert Deployment.delete_if_service_exist("one")
+    assert not Deployment.delete_if_service_exist("one")
+    assert deployment.service_key is None
+
+
+def test_a_service_that_cannot_start_is_told_in_its_own_words(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeploymentFailed, match=r"ended before it was ready.*cannot be loaded by onnxruntime"):
+        Deployment("one", model=tmp_path / "a.jpg").deploy()
+    assert Deployment.list_deployment() == []
+
+
+def test_a_key_file_is_its_owners_alone(model: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    deployment = Deployment("one", model=model, service_key="my-key", say=said.append)
+    deployment.deploy()
+    try:
+        (file,) = (tmp_path / "state").rglob("key")
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert deployment.service_key == "my-key"
+        assert "my-key" not in "".join(said)
+    finally:
+        deployment.delete()
+
+
+@pytest.mark.parametrize("name", ["", "Cup", "1cup", "a_b", "-a", "a" * 41])
+def test_a_name_that_no_host_can_have_is_refused(name: str) -> None:
+    with pytest.raises(DeploymentFailed, match="cannot name a deployment"):
+        Deployment(name)
+
+
+@pytest.mark.slow
+def test_on_kubernetes_each_call_is_what_a_person_would_type(model: Path, cluster: Path) -> None:
+    """K807: what is applied never holds replicas, and a second deploy leaves the autoscaler's number alone."""
+    deployment = Deployment("tw", model, "kubernetes", 3, namespace="team", image="tw:1", service_key=KEY)
+    assert deployment.deploy() == "http://salver-tw.team.svc"
+    assert kept(cluster) == {
+        *("configmap", "deployment", "networkpolicy", "pdb", "secret", "service", "serviceaccount"),
+    }
+    assert (deployment.status().ready, deployment.status().replicas) == (3, 3)
+    assert deployment.service_key == KEY
+    deployment.autoscale(2, 5)
+    assert "hpa" in kept(cluster)
+    calls = [json.loads(line) for line in (cluster / "calls").read_text().splitlines()]
+    assert not any(KEY in word for call in calls for word in call)
+    assert sum(call[0] == "scale" for call in calls) == 1
+    deployment.deploy()
+    calls = [json.loads(line) for line in (cluster / "calls").read_text().splitlines()]
+    assert sum(call[0] == "scale" for call in calls) == 1
+    deployment.scale(2)
+    assert "hpa" not in kept(cluster)
+    deployment.delete()
+    assert kept(cluster) == set()
+
+
+def test_on_kubernetes_images_are_scored_through_a_port_of_this_machine(
+    model: Path, cluster: Path, tmp_path: Path
+) -> None:
+    deployment = Deployment("tw", model, "kubernetes", namespace="team", image="tw:1", service_key=KEY)
+    deployment.deploy()
+    assert isinstance(deployment.score_image(tmp_path / "a.jpg"), Score)
+
+
+def test_pods_that_do_not_start_are_told_in_their_own_words(model: Path, cluster: Path) -> None:
+    (cluster / "pods-fail").touch()
+    with pytest.raises(DeploymentFailed, match="ImagePullBackOff Back-off pulling image"):
+        Deployment("tw", model, "kubernetes", namespace="team", image="tw:1").deploy()
+
+
+def test_a_deployment_of_somebody_else_is_not_touched(model: Path, cluster: Path) -> None:
+    foreign = {"metadata": {"name": "salver-tw", "labels": {"app.kubernetes.io/instance": "tw"}}}
+    (cluster / "deployment--salver-tw.json").write_text(json.dumps(foreign))
+    with pytest.raises(DeploymentFailed, match="was not made by 'salver deploy'"):
+        Deployment("tw", model, "kubernetes", namespace="team", image="tw:1").deploy()
+    with pytest.raises(DeploymentFailed, match="There is no deployment 'tw'"):
+        Deployment("tw", target="kubernetes", namespace="team").delete()
+    assert kept(cluster) == {"deployment"}
+
+
+@pytest.mark.docker
+def test_a_docker_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    deployment = Deployment("test-one", model=model, target="docker")
+    deployment.deploy()
+    try:
+        assert [status.name for status in Deployment.list_deployment("docker")] == ["test-one"]
+        assert isinstance(deployment.score_image(tmp_path / "a.jpg"), Score)
+    finally:
+        deployment.delete()
+    assert not deployment.is_existing_service()
+
+
+def test_the_commands_say_what_is_there_and_what_is_not(model: Path) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(build(words[0]), words)
+        return result.exit_code, result.stdout + result.stderr
+
+    assert run("list") == (0, "")
+    assert run("status", "one") == (1, "salver status: There is no deployment 'one' on local.\n")
+    code, said = run("deploy", "one", str(model), "--verbose")
+    try:
+        assert code == 0
+        assert " -m service --port " in said
+        assert "1/1 ready" in run("list")[1]
+        assert run("status", "one")[0] == 0
+    finally:
+        assert run("delete", "one") == (0, "")
+    assert run("scale", "one", "--min", "2", "--target", "local")[0] == 2
