@@ -119,6 +119,7 @@ def test_on_kubernetes_each_call_is_what_a_person_would_type(model: Path, cluste
     assert kept(cluster) == set()
 
 
+@pytest.mark.soak
 def test_on_kubernetes_images_are_scored_through_a_port_of_this_machine(
     model: Path, cluster: Path, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_on_kubernetes_images_are_scored_through_a_port_of_this_machine(
     assert isinstance(deployment.score_image(tmp_path / "a.jpg"), Score)
 
 
+@pytest.mark.soak
 def test_pods_that_do_not_start_are_told_in_their_own_words(model: Path, cluster: Path) -> None:
     (cluster / "pods-fail").touch()
     with pytest.raises(DeploymentFailed, match="ImagePullBackOff Back-off pulling image"):

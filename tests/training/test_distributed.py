@@ -72,6 +72,7 @@ def test_ds15_a_shared_memory_too_small_for_gpus_is_found_before_the_first_batch
     check_shared_memory(cast(Accelerator, SimpleNamespace(num_processes=1, device=torch.device("cuda"))), missing)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_ds15_one_process_does_not_need_dev_shm(tmp_path: Path) -> None:
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
