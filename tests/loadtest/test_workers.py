@@ -10,7 +10,7 @@ from tests.live import free_port
 from tests.loadtest.generator import SMALL, command, environment
 from tests.loadtest.stub import Stub, running
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 def test_workers_take_the_options_of_their_master_and_share_its_rate(tmp_path: Path) -> None:
@@ -20,8 +20,11 @@ def test_workers_take_the_options_of_their_master_and_share_its_rate(tmp_path: P
         master = command(stub.url, *options, "--master", "--expect-workers", "2", "--master-bind-port", port)
         worker = command(stub.url, "--worker", "--master-host", "127.0.0.1", "--master-port", port)
         worker = [word for word in worker if word not in ("--headless", "--only-summary")]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        processes = [subprocess.Popen(line, env=environment(), **pipes) for line in (master, worker, worker)]
+        quiet = subprocess.DEVNULL
+        processes = [
+            subprocess.Popen(line, env=environment(), stdin=quiet, stdout=quiet, stderr=quiet)
+            for line in (master, worker, worker)
+        ]
         assert [process.wait(60) for process in processes] == [0, 0, 0]
     result = Result.model_validate_json(path.read_text())
     assert result.generator.processes == 2
