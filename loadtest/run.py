@@ -13,7 +13,7 @@ from loadtest import report, scrape
 from loadtest.options import Options
 from loadtest.record import Record
 from loadtest.result import EXIT_CODES, Result, result_of
-from loadtest.session import Session, payloads
+from loadtest.session import Session, payloads, photos_of
 from loadtest.text import summary
 
 TICK_SECONDS = 0.5
@@ -40,11 +40,13 @@ class Run:
         self.makes_load = not isinstance(self.runner, MasterRunner)
         self.judges = not isinstance(self.runner, WorkerRunner)
         options = options_of.read(self.parsed)
-        if self.makes_load:
-            payloads(tuple(options.mix), options.images, tuple(options.sizes.items()), options.file_host)
+        # First: a worker may be told to begin while it still renders.
+        self._listen()
         if self.judges:
             self._prepare(options)
-        self._listen()
+        if self.makes_load:
+            _render(options)
+            payloads(tuple(options.mix), options.images, tuple(options.sizes.items()), options.file_host)
 
     def _prepare(self, options: Options) -> None:
         self.parsed.spawn_rate = self.parsed.spawn_rate or options.users
@@ -80,6 +82,8 @@ class Run:
             options_of.share(self.parsed)
             self.workers = getattr(self.runner, "worker_count", 1)
         name = str(getattr(self.runner, "client_id", "master"))
+        if self.makes_load:
+            _render(self.options)
         self.session = Session(self.options, name)
         if self.makes_load:
             self.follow(self.session)
@@ -151,3 +155,8 @@ class Run:
         if options.out is not None:
             (options.out / "result.json").write_text(text)
             (options.out / "report.html").write_text(report.page(result))
+
+
+def _render(options: Options) -> None:
+    """In a thread of the system's: a worker that is silent for three seconds counts as lost."""
+    gevent.get_hub().threadpool.apply(photos_of, (options.images, tuple(options.sizes.items())))

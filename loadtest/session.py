@@ -94,10 +94,16 @@ class Session:
 
 
 @cache
+def photos_of(images: Path | None, sizes: tuple[tuple[str, int], ...]) -> tuple[Photo, ...]:
+    """The images of a run; some seconds of work when there are phone photos."""
+    return rendered(dict(sizes)) if images is None else from_folder(images)
+
+
+@cache
 def payloads(
     kinds: tuple[Kind, ...], images: Path | None, sizes: tuple[tuple[str, int], ...], file_host: str
 ) -> Payloads:
     """The payloads of a run; made once in a process, however often a run is started."""
-    photos: tuple[Photo, ...] = rendered(dict(sizes)) if images is None else from_folder(images)
+    photos = photos_of(images, sizes)
     urls = FileServer(photos, file_host).urls if Kind.URL in kinds else []
     return Payloads(photos, kinds, urls)

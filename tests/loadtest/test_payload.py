@@ -16,6 +16,7 @@ from tests.images import photo
 SMALL = rendered({"thumbnail": 1})
 
 
+@pytest.mark.slow
 def test_the_photos_have_their_sizes_and_a_photos_bytes() -> None:
     pool = rendered({"thumbnail": 1, "vga": 1, "phone": 2})
     sizes = {Image.open(io.BytesIO(photo.data)).size for photo in pool}
