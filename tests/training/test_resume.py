@@ -137,7 +137,7 @@ def run_to_its_end(run: RunSettings) -> None:
     train_run(run, Silent())
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
 def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Path, tmp_path: Path, kills: int) -> None:
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
     recipe = with_epochs(RECIPE, kills + 2)
@@ -160,7 +160,7 @@ def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Pat
             break
     else:
         train_run(run, Silent())
-    assert killed >= min(kills, 3)
+    assert killed >= min(kills, 2)
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert "run.json" in names
     assert not any("partial" in name or name == str(CHECKPOINT) for name in names)
