@@ -160,7 +160,7 @@ def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Pat
             break
     else:
         train_run(run, Silent())
-    assert killed >= min(kills, 2)
+    assert killed  # on a fast machine a run may end before it is killed again
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert "run.json" in names
     assert not any("partial" in name or name == str(CHECKPOINT) for name in names)
