@@ -61,17 +61,6 @@ class Point(BaseModel):
     p99_ms: float | None
 
 
-class ServiceUse(BaseModel):
-    """What the service says about itself."""
-
-    seconds: float
-    cpu_cores: float
-    memory_bytes: float
-    queue_images: float
-    images_per_second: float
-    stage_ms: dict[str, float]
-
-
 class GeneratorUse(BaseModel):
     """What the load generator cost: the busiest process' share of one core, and all memory."""
 
@@ -105,8 +94,8 @@ class Result(BaseModel):
     latency_ms: Latency | None
     kinds: list[Named]
     failure_reasons: dict[str, int]
-    service: ServiceUse | None
-    service_points: list[ServiceUse]
+    service: scrape.ServiceUse | None
+    service_points: list[scrape.ServiceUse]
     generator: GeneratorUse
     points: list[Point]
 
@@ -162,8 +151,8 @@ def result_of(
         latency_ms=_latency(measured),
         kinds=_kinds(measured),
         failure_reasons=record.reasons,
-        service=_service(scrape.over(samples, options.warm_up_seconds)),
-        service_points=[use for pair in scrape.each(samples) if (use := _service(pair))],
+        service=scrape.over(samples, options.warm_up_seconds),
+        service_points=scrape.each(samples),
         generator=_generator(record),
         points=_points(measured, options),
     )
@@ -263,10 +252,6 @@ def _point(measured: Measured, options: Options, interval: int) -> Point:
         p95_ms=p95,
         p99_ms=p99,
     )
-
-
-def _service(use: scrape.Used | None) -> ServiceUse | None:
-    return None if use is None else ServiceUse.model_validate(use, from_attributes=True)
 
 
 def _generator(record: Record) -> GeneratorUse:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
 
 STAGES = ("fetch", "queue", "decode", "inference", "total")
 TIMEOUT_SECONDS = 2.0
@@ -26,9 +27,8 @@ class Sample:
     stage_count: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Used:
-    """What happened between two samples."""
+class ServiceUse(BaseModel):
+    """What happened between two samples, by the service's own metrics."""
 
     seconds: float
     cpu_cores: float
@@ -77,12 +77,12 @@ def is_one_process(samples: Iterable[Sample]) -> bool:
     return len({sample.process for sample in samples}) == 1
 
 
-def used(before: Sample, after: Sample) -> Used:
+def used(before: Sample, after: Sample) -> ServiceUse:
     """The difference of two samples of the same process."""
     seconds = after.seconds - before.seconds
     counts = {stage: after.stage_count[stage] - before.stage_count[stage] for stage in STAGES}
     sums = {stage: after.stage_seconds[stage] - before.stage_seconds[stage] for stage in STAGES}
-    return Used(
+    return ServiceUse(
         seconds=after.seconds,
         cpu_cores=(after.cpu_seconds - before.cpu_seconds) / seconds,
         memory_bytes=after.memory_bytes,
@@ -92,13 +92,13 @@ def used(before: Sample, after: Sample) -> Used:
     )
 
 
-def over(samples: Sequence[Sample], warm_up_seconds: float) -> Used | None:
+def over(samples: Sequence[Sample], warm_up_seconds: float) -> ServiceUse | None:
     """All that happened after the warm-up; None without two samples of one process."""
     kept = [sample for sample in samples if sample.seconds >= warm_up_seconds]
     return used(kept[0], kept[-1]) if len(kept) > 1 and is_one_process(kept) else None
 
 
-def each(samples: Sequence[Sample]) -> list[Used]:
+def each(samples: Sequence[Sample]) -> list[ServiceUse]:
     """What happened from sample to sample."""
     if not is_one_process(samples):
         return []

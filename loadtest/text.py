@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from loadtest.options import Options
-from loadtest.result import Result, ServiceUse
+from loadtest.result import Result
+from loadtest.scrape import ServiceUse
 
 
 def summary(result: Result, options: Options) -> str:

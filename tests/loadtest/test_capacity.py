@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
-from loadtest.result import GeneratorUse, Latency, Result, ServiceUse
+from loadtest.result import GeneratorUse, Latency, Result
+from loadtest.scrape import ServiceUse
 from tests.loadtest.stub import Stub, running
 
 
