@@ -8,7 +8,7 @@ those who have a key keep it until January 2027.
 import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import httpx
 from pydantic import BaseModel, Field, ValidationError
@@ -20,6 +20,7 @@ GOOGLE = "https://www.googleapis.com/customsearch/v1"
 GOOGLE_KEY, GOOGLE_ENGINE = "SALVER_GOOGLE_KEY", "SALVER_GOOGLE_ENGINE"
 PROVIDERS = ("openverse", "google", "bing")
 
+Page = TypeVar("Page", bound=BaseModel)
 ProviderName = Literal["openverse", "google", "bing"]
 
 
@@ -83,12 +84,7 @@ class Openverse:
         number = 1
         while True:
             text = await _get(client, self, self.address, {"q": query, "page": str(number), "page_size": "20"})
-            try:
-                page = _OpenversePage.model_validate_json(text)
-            except ValidationError as error:
-                raise SourceError(
-                    f"Openverse answered in a form that is not known: {error.errors()[0]['msg']}."
-                ) from error
+            page = _parsed(_OpenversePage, text, "Openverse")
             for found in page.results:
                 yield found.hit()
             if number >= page.page_count or not page.results:
@@ -123,12 +119,7 @@ class Google:
         for start in range(1, 100, 10):
             question = {"key": self.key, "cx": self.engine, "q": query, "searchType": "image", "num": "10"}
             text = await _get(client, self, self.address, question | {"start": str(start)})
-            try:
-                page = _GooglePage.model_validate_json(text)
-            except ValidationError as error:
-                raise SourceError(
-                    f"Google answered in a form that is not known: {error.errors()[0]['msg']}."
-                ) from error
+            page = _parsed(_GooglePage, text, "Google")
             for item in page.items:
                 yield Hit(item.link, item.image.page, title=item.title)
             if len(page.items) < 10:
@@ -180,6 +171,13 @@ async def _get(client: httpx.AsyncClient, source: Provider, address: str, questi
     if not answer.is_success:
         raise SourceError(f"{source.name} answered {answer.status_code}{_reason(answer)}.")
     return answer.content
+
+
+def _parsed(form: type[Page], text: bytes, name: str) -> Page:
+    try:
+        return form.model_validate_json(text)
+    except ValidationError as error:
+        raise SourceError(f"{name} answered in a form that is not known: {error.errors()[0]['msg']}.") from error
 
 
 def _reason(answer: httpx.Response) -> str:
