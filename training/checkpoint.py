@@ -7,13 +7,12 @@ from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
-from training.durable import durable
 from training.errors import SettingError
 from training.fit import Fit, Position
+from training.tensor_file import read_tensors, write_tensors
 
 POSITION, IDENTITY = "position", "identity"
 NET, OPTIMIZER, START = "net.", "optimizer.", "start."
@@ -36,8 +35,7 @@ class Checkpoint:
             tensors |= {f"{OPTIMIZER}{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         texts = {POSITION: json.dumps(asdict(fit.position)), IDENTITY: json.dumps(self._identity)}
-        with durable(self._path) as partial:
-            partial.write_bytes(save(plain, metadata=texts))
+        write_tensors(self._path, plain, texts)
 
     def load(self, fit: Fit) -> bool:
         """Put `fit` where the checkpoint is; False when there is none.
@@ -47,9 +45,7 @@ class Checkpoint:
         if not self._path.exists():
             return False
         try:
-            with safe_open(self._path, "pt") as file:
-                texts = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+            tensors, texts = read_tensors(self._path)
             position = _position.validate_json(texts[POSITION])
             identity = TypeAdapter(dict[str, str]).validate_json(texts[IDENTITY])
         except (SafetensorError, ValidationError, KeyError) as error:

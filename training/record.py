@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors.torch import save
-
 from training.dataset import Dataset
 from training.durable import durable
 from training.evaluation import Evaluation
 from training.export import on_cpu
 from training.nets import LAST_LAYERS, PixelNet
+from training.tensor_file import write_tensors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,9 +34,7 @@ def write_checkpoint(path: Path, net: PixelNet) -> None:
     """The weights under torchvision's names for the whole net, so that `--weights FILE` reads them."""
     trained, last = on_cpu(net).net, LAST_LAYERS[net.net.base]
     head = {f"{last}.{name}": tensor for name, tensor in trained.head.state_dict().items()}
-    with durable(path) as partial:
-        # Not save_file: a full disk has to be an OSError that names the file.
-        partial.write_bytes(save(trained.backbone.state_dict() | head, metadata={"base": trained.base}))
+    write_tensors(path, trained.backbone.state_dict() | head, {"base": trained.base})
 
 
 def write_scores(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
 from artifact.manifest import PixelSpec
-from training.durable import durable
 from training.errors import SettingError
 from training.export import TrainedOn, on_cpu
 from training.history import History
 from training.nets import PixelNet
+from training.tensor_file import read_tensors, write_tensors
 
 HEADER = "classifier"
 
@@ -37,17 +36,14 @@ _saved = TypeAdapter(Saved)
 
 def write_saved(path: Path, net: PixelNet, saved: Saved) -> None:
     """Raises OSError, and then what stood under `path` before is still there."""
-    with durable(path) as partial:
-        partial.write_bytes(save(on_cpu(net).state_dict(), metadata={HEADER: _saved.dump_json(saved).decode()}))
+    write_tensors(path, on_cpu(net).state_dict(), {HEADER: _saved.dump_json(saved).decode()})
 
 
 def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor]]:
     """The classifier and its net's state. Raises SettingError when the file is not one of `Classifier.save`."""
     try:
-        with safe_open(path, "pt") as file:
-            header = (file.metadata() or {})[HEADER]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-        return _saved.validate_json(header), tensors
+        tensors, texts = read_tensors(path)
+        return _saved.validate_json(texts[HEADER]), tensors
     except (OSError, SafetensorError, KeyError, ValidationError) as error:
         raise SettingError(
             f"{path} cannot be loaded as a classifier ({type(error).__name__}): give a file that Classifier.save wrote."
