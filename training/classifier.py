@@ -22,7 +22,7 @@ from training.export import TrainedOn, export
 from training.features import FeatureCache, choose_resize, extract
 from training.fit import Fit
 from training.history import Epoch, History
-from training.images import PixelImages
+from training.images import PixelImages, targets_of
 from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, svm
 from training.loop import infer, train_one_epoch
 from training.nets import MIN_IMAGE_SIDE, PixelNet, build_net
@@ -105,9 +105,9 @@ class Classifier:
         images = PixelImages(train, self.labels, self.pixels, progress)
         watched = PixelImages(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
         board = self._board(tensorboard)
-        if recipe.head_first:
-            self._fit_last_layer(logistic_regression(self._estimator_weights(train, class_weights)), train, progress)
         weights = label_weights(class_weights, train.counts())
+        if recipe.head_first:
+            self._fit_last_layer(logistic_regression(self._by_index(weights)), train, progress)
         factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
         fit = Fit(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
         fit.asked_to_stop = asked_to_stop
@@ -143,7 +143,7 @@ class Classifier:
         self._begin(train, eval_dataset, seed, progress)
         board = self._board(tensorboard)
         board.check(())
-        estimator = estimator or svm(c, self._estimator_weights(train, class_weights))
+        estimator = estimator or svm(c, self._by_index(label_weights(class_weights, train.counts())))
         self._fit_last_layer(estimator, train, progress)
         if tensorboard is not None and eval_dataset:
             watched = PixelImages(eval_dataset, self.labels, self.pixels, progress)
@@ -164,18 +164,19 @@ class Classifier:
         validation: Dataset | None = None,
         metrics: Mapping[str, float] | None = None,
         thresholds: Mapping[str, float] | None = None,
+        reported: Evaluation | None = None,
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
         `validation` is the data set that `fit` watched when it is None; the temperature is fitted on it. `metrics` are
-        further figures for the provenance, `thresholds` probabilities below which a label is not given. Raises
-        SettingError before a fit or without images, ExportRefused when the file differs.
+        further figures for the provenance, `thresholds` probabilities below which a label is not given, and `reported`
+        is this net's evaluation of `validation` where there is one already: of several processes, of which one exports,
+        all have evaluated. Raises SettingError before a fit or without images, ExportRefused when the file differs.
         """
         validation = validation or self._validation
         if self._trained_on is None or validation is None:
             raise SettingError("Call fit first, and give it or export the validation images for the gate.")
-        # Alone: of several processes only one may export.
-        reported = self._evaluate(PixelImages(validation, self.labels, self.pixels), alone=True)
+        reported = reported or self.evaluate(validation)
         figures = {
             "validation_accuracy": reported.accuracy,
             "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
@@ -231,8 +232,7 @@ class Classifier:
 
     def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
         features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)
-        targets = torch.tensor([self.labels.index(image.label) for image in train.images])
-        layer = fit_linear(estimator, features, targets, len(self.labels))
+        layer = fit_linear(estimator, features, targets_of(train, self.labels), len(self.labels))
         with torch.no_grad():
             self.net.net.head.weight.copy_(layer.weight)
             self.net.net.head.bias.copy_(layer.bias)
@@ -280,8 +280,8 @@ class Classifier:
             kept.save(fit)
         self._accelerator.wait_for_everyone()
 
-    def _evaluate(self, images: PixelImages, alone: bool = False) -> Evaluation:
-        logits = infer(self.net.eval(), images, self._accelerator, Silent(), alone)
+    def _evaluate(self, images: PixelImages) -> Evaluation:
+        logits = infer(self.net.eval(), images, self._accelerator, Silent())
         return Evaluation(self.labels, logits.numpy(), images.targets.numpy())
 
     def _identity(self, recipe: Recipe, seed: int, weights: Mapping[str, float] | None) -> dict[str, str]:
@@ -297,8 +297,7 @@ class Classifier:
             "photos": self._trained_on.data_fingerprint,
         }
 
-    def _estimator_weights(self, train: Dataset, class_weights: ClassWeights) -> dict[int, float] | None:
-        weights = label_weights(class_weights, train.counts())
+    def _by_index(self, weights: Mapping[str, float] | None) -> dict[int, float] | None:
         return None if weights is None else {index: weights[label] for index, label in enumerate(self.labels)}
 
 

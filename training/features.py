@@ -16,7 +16,7 @@ from torch import Tensor
 from artifact.manifest import PixelSpec
 from training.dataset import Dataset
 from training.errors import DatasetError
-from training.images import PixelImages
+from training.images import PixelImages, targets_of
 from training.linear import cross_validated_accuracy
 from training.loop import infer
 from training.nets import PixelNet
@@ -106,7 +106,7 @@ def choose_resize(
     seed: int,
 ) -> PixelSpec:
     """The one under which a linear classifier of the features does best in cross-validation; the first of equals."""
-    targets = torch.tensor([dataset.labels.index(image.label) for image in dataset.images])
+    targets = targets_of(dataset, dataset.labels)
     accuracies = []
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache, progress)

@@ -95,9 +95,9 @@ def run(
     return np.concatenate([_score(session, pixels) for pixels in _batches(images, batch_size, count or len(images))])
 
 
-def tolerance(logits: NDArray[np.float32]) -> float:
-    """The largest difference that the gate lets pass, in logits."""
-    return RELATIVE_TOLERANCE * max(1.0, float(np.abs(logits).max()))
+def tolerance(logits: NDArray[np.float32], relative: float = RELATIVE_TOLERANCE) -> float:
+    """The largest difference that the gate lets pass, in logits: that share of the largest, or of 1."""
+    return relative * max(1.0, float(np.abs(logits).max()))
 
 
 def _batches(images: PixelImages, batch_size: int, count: int) -> Iterator[NDArray[np.uint8]]:

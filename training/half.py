@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.errors import ExportRefused
+from training.gate import tolerance
 
 RELATIVE_TOLERANCE = 0.03
 """Of the largest logit, or of 1. Rounding moved the logits of fine-tuned nets by up to 0.011 of it (docs/training.md);
@@ -56,10 +57,7 @@ def check_close(precise: NDArray[np.float32], halved: NDArray[np.float32]) -> No
             f"As fp16 {infinite} of {len(halved)} validation images get no finite answer: numbers inside the net "
             "exceed 65504, the largest of float16. Export int8, or stay with the float file."
         )
-    largest, allowed = (
-        float(np.abs(halved - precise).max()),
-        RELATIVE_TOLERANCE * max(1.0, float(np.abs(precise).max())),
-    )
+    largest, allowed = float(np.abs(halved - precise).max()), tolerance(precise, RELATIVE_TOLERANCE)
     if largest > allowed:
         raise ExportRefused(
             f"As fp16 the logits of the validation images differ by up to {largest:.2e}; the tolerance is "

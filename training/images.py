@@ -53,7 +53,7 @@ class PixelImages:
     ) -> None:
         self._images = dataset.images
         self.spec = spec
-        self.targets = torch.tensor([_index(image, labels) for image in dataset.images], dtype=torch.int64)
+        self.targets = targets_of(dataset, labels)
         shape = (len(dataset), spec.height, spec.width, 3)
         fits = decode_now and math.prod(shape) <= memory_budget_bytes
         self._pixels = torch.empty(shape, dtype=torch.uint8) if fits else None
@@ -131,13 +131,16 @@ def generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def _index(image: LabelledImage, labels: Sequence[str]) -> int:
-    try:
-        return labels.index(image.label)
-    except ValueError as error:
-        raise DatasetError(
-            f"{image.path} has the label '{image.label}', which is not one of the classifier's: {', '.join(labels)}."
-        ) from error
+def targets_of(dataset: Dataset, labels: Sequence[str]) -> Tensor:
+    """int64 [images], indices into `labels`. Raises DatasetError for an image with another label."""
+    indices = {label: index for index, label in enumerate(labels)}
+    for image in dataset.images:
+        if image.label not in indices:
+            raise DatasetError(
+                f"{image.path} has the label '{image.label}', which is not one of the classifier's: "
+                f"{', '.join(labels)}."
+            )
+    return torch.tensor([indices[image.label] for image in dataset.images], dtype=torch.int64)
 
 
 def _decoders() -> ThreadPoolExecutor:

@@ -5,7 +5,6 @@ With several processes each takes its share of every minibatch. What the loop co
 
 import time
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -71,17 +70,13 @@ def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
 
 @torch.inference_mode()
 def infer(
-    function: Callable[[Tensor], Tensor],
-    images: PixelImages,
-    accelerator: Accelerator,
-    progress: Progress,
-    alone: bool = False,
+    function: Callable[[Tensor], Tensor], images: PixelImages, accelerator: Accelerator, progress: Progress
 ) -> Tensor:
     """`function` of every image's pixels, float32 [images, width] on the CPU, in their order.
 
-    Each process computes a share, and all of them get the whole; or, `alone`, the one that asks computes all.
+    Each process computes a share, and all of them get the whole.
     """
-    processes, own = (1, 0) if alone else (accelerator.num_processes, accelerator.process_index)
+    processes, own = accelerator.num_processes, accelerator.process_index
     rows = -(-len(images) // processes)
     mine = [(row * processes + own) % len(images) for row in range(rows)]  # the last share may hold some twice
     parts = [mine[start : start + EVALUATION_BATCH] for start in range(0, rows, EVALUATION_BATCH)]
@@ -91,8 +86,8 @@ def infer(
         for pixels, _ in images.minibatches(parts):
             answers.append(function(pixels.to(accelerator.device)).float())
             progress.advance(len(pixels) * processes)
-    whole = torch.cat(answers) if alone else cast(Tensor, accelerator.gather(torch.cat(answers)))
-    return whole.cpu().view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
+    whole: Tensor = accelerator.gather(torch.cat(answers)).cpu()
+    return whole.view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
 
 
 def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:

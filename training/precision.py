@@ -21,7 +21,7 @@ from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.evaluation import Evaluation
-from training.gate import check_file, measure_parity, open_session, run
+from training.gate import check_file, measure_parity, open_session, run, tolerance
 from training.half import check_close, halve, rounded
 from training.images import PixelImages
 from training.progress import Progress
@@ -183,7 +183,7 @@ def _golden(manifest: Manifest, model: bytes, elsewhere: bytes, least: float) ->
     return Golden.model_construct(
         image=manifest.golden.image,
         logits=dict(zip(manifest.labels, logits.tolist(), strict=True)),
-        tolerance=max(least * max(1.0, float(np.abs(logits).max())), 1.5 * float(np.abs(logits - other).max())),
+        tolerance=max(tolerance(logits, least), 1.5 * float(np.abs(logits - other).max())),
     )
 
 

@@ -120,7 +120,7 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
         return None
     progress.report("exporting, and comparing the file with the net …")
     metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
-    manifest = classifier.export(settings.out / MODEL, parts.validation, metrics, settings.thresholds)
+    manifest = classifier.export(settings.out / MODEL, parts.validation, metrics, settings.thresholds, validation)
     result = RunResult(settings.out, classifier, manifest, validation, test, time.perf_counter() - start)
     _write(result, settings, data, parts)
     return result

@@ -1,27 +1,21 @@
 """Room training and room service together: the smaller files answer live as they did behind the gate."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.live import running_service
-from tests.training.photos import photo_folder
-from tests.training.test_run import settings
+from tests.training.runs import small_run
 from training.precision import Precision, export_precision, read_run
 from training.progress import Silent
-from training.run import train_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("precisions")
-    photo_folder(folder / "photos", {"cup": 8, "plate": 8})
-    train_run(replace(settings(folder / "photos", folder / "run"), val_size=0.3), Silent())
-    return folder / "run"
+    return small_run(tmp_path_factory.mktemp("precisions"), photos=8)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])

@@ -1,5 +1,4 @@
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,29 +8,18 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
-from artifact.manifest import Manifest
-from artifact.pixels import decode, to_pixels
 from salver import build
-from tests.training.photos import photo_folder
-from tests.training.test_run import settings
+from tests.training.runs import card_logits, manifest_of, small_run
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.precision import export_precision
 from training.progress import Silent
-from training.run import train_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("precision")
-    photo_folder(folder / "photos", {"cup": 10, "plate": 10})
-    train_run(replace(settings(folder / "photos", folder / "run"), val_size=0.3), Silent())
-    return folder / "run"
-
-
-def manifest_of(path: Path) -> Manifest:
-    return Manifest.from_metadata({entry.key: entry.value for entry in onnx.load(path).metadata_props})
+    return small_run(tmp_path_factory.mktemp("precision"))
 
 
 def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, tmp_path: Path) -> None:
@@ -40,9 +28,8 @@ def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
     assert (after.precision, after.labels, after.pixels) == ("int8", before.labels, before.pixels)
     session = onnxruntime.InferenceSession(comparison.path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 64, 64, 3]
-    card = to_pixels(decode(after.golden.image, after.pixels), after.pixels)
-    (logits,) = session.run(None, {"pixels": np.stack([card, card, card])})
     recorded = [after.golden.logits[label] for label in after.labels]
+    logits = card_logits(comparison.path.read_bytes(), after, 3)
     np.testing.assert_allclose(logits, [recorded] * 3, atol=1e-5)
     float_graph, graph = onnx.load(run_folder / "model.onnx"), onnx.load(comparison.path)
     assert (graph.opset_import, graph.ir_version) == (float_graph.opset_import, float_graph.ir_version)
@@ -59,12 +46,9 @@ def test_the_test_card_passes_where_the_steps_are_computed_in_float(run_folder: 
     path = export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path
     manifest, options = manifest_of(path), onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)
     recorded = [manifest.golden.logits[label] for label in manifest.labels]
-    np.testing.assert_allclose(
-        session.run(None, {"pixels": card[None]})[0][0], recorded, atol=manifest.golden.tolerance
-    )
+    (logits,) = card_logits(path.read_bytes(), manifest, options=options)
+    np.testing.assert_allclose(logits, recorded, atol=manifest.golden.tolerance)
 
 
 def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(run_folder: Path, tmp_path: Path) -> None:

@@ -1,51 +1,31 @@
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from artifact.manifest import Manifest
-from artifact.pixels import decode, to_pixels
 from salver import build
-from tests.training.photos import photo_folder
-from tests.training.test_run import settings
+from tests.training.runs import card_logits, manifest_of, small_run
 from training.errors import ExportRefused
 from training.half import check_close, rounded
 from training.precision import export_precision
 from training.progress import Silent
-from training.run import train_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fp16")
-    photo_folder(folder / "photos", {"cup": 10, "plate": 10})
-    train_run(replace(settings(folder / "photos", folder / "run"), val_size=0.3), Silent())
-    return folder / "run"
+    return small_run(tmp_path_factory.mktemp("fp16"))
 
 
 @pytest.fixture(scope="module")
 def fp16(run_folder: Path) -> Path:
     return export_precision(run_folder, "fp16", run_folder.parent / "fp16.onnx", 0.5, Silent()).path
-
-
-def manifest_of(path: Path) -> Manifest:
-    return Manifest.from_metadata({entry.key: entry.value for entry in onnx.load(path).metadata_props})
-
-
-def card_logits(model: bytes, manifest: Manifest, copies: int = 1) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)
-    logits: NDArray[np.float32] = session.run(None, {"pixels": np.stack([card] * copies)})[0]
-    return logits
 
 
 def test_the_fp16_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, fp16: Path) -> None:

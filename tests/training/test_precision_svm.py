@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
-from artifact.manifest import Manifest
+from tests.training.runs import manifest_of
 from tests.training.test_run import settings
 from training.nets import IMAGENET_MEAN, IMAGENET_STD
 from training.precision import Precision, export_precision
@@ -38,8 +38,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_support_vector_machine_passes_the_gate(run_folder: Path, tmp_path: Path, precision: Precision) -> None:
     comparison = export_precision(run_folder, precision, tmp_path / "model.onnx", 0.0, Silent())
     assert comparison.before.accuracy == comparison.after.accuracy == 1
-    model = onnx.load(comparison.path)
-    manifest = Manifest.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+    manifest = manifest_of(comparison.path)
     assert (manifest.head, manifest.precision) == ("svm", precision)
 
 
