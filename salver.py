@@ -27,7 +27,7 @@ COMMANDS = {
         "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."
     ),
     "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
-    "export": Command("training.commands", "train", "Export another precision of a finished run: int8."),
+    "export": Command("training.commands", "train", "Export another precision of a finished run: int8 or fp16."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
     "deploy": Command("client.deployment_commands", "client", "Serve a model: a process, a container, Kubernetes."),

@@ -70,12 +70,14 @@ def test_a_local_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: P
     assert deployment.service_key is None
 
 
+@pytest.mark.server
 def test_a_service_that_cannot_start_is_told_in_its_own_words(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DeploymentFailed, match=r"ended before it was ready.*cannot be loaded by onnxruntime"):
         Deployment("one", model=tmp_path / "a.jpg").deploy()
     assert Deployment.list_deployment() == []
 
 
+@pytest.mark.server
 def test_a_key_file_is_its_owners_alone(model: Path, tmp_path: Path) -> None:
     said: list[str] = []
     deployment = Deployment("one", model=model, service_key="my-key", say=said.append)
@@ -135,6 +137,7 @@ def test_pods_that_do_not_start_are_told_in_their_own_words(model: Path, cluster
         Deployment("tw", model, "kubernetes", namespace="team", image="tw:1").deploy()
 
 
+@pytest.mark.slow
 def test_a_deployment_of_somebody_else_is_not_touched(model: Path, cluster: Path) -> None:
     foreign = {"metadata": {"name": "salver-tw", "labels": {"app.kubernetes.io/instance": "tw"}}}
     (cluster / "deployment--salver-tw.json").write_text(json.dumps(foreign))
@@ -158,6 +161,7 @@ def test_a_docker_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: 
     assert not deployment.is_existing_service()
 
 
+@pytest.mark.server
 def test_the_commands_say_what_is_there_and_what_is_not(model: Path) -> None:
     def run(*words: str) -> tuple[int, str]:
         result = CliRunner().invoke(build(words[0]), words)
