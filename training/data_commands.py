@@ -85,7 +85,7 @@ def augment(
     data: Data,
     preview: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")],
     preset: Annotated[
-        Literal["none", "light", "trivial", "randaugment"], typer.Option(help="As salver train takes it.")
+        Literal["none", "light", "trivial", "randaugment"], typer.Option(help="How much is changed.")
     ] = "light",
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other changes.")] = 0,
 ) -> None:
