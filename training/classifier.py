@@ -199,6 +199,13 @@ class Classifier:
         """Of several processes that train together one writes files and speaks."""
         return bool(self._accelerator.is_main_process)
 
+    def part(self) -> None:
+        """Leave the other processes, which all do so at once: what follows, one does alone.
+
+        Python can abort when it ends with their connections open, and a launcher then ends the process that exports.
+        """
+        self._accelerator.end_training()
+
     def save(self, path: Path | str) -> None:
         """Keep it in one safetensors file with its labels and pixels, for `load`. Raises OSError."""
         net = self.net.net

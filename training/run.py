@@ -116,6 +116,7 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
         progress.report(line)
     classifier = _fit(settings, parts, progress)
     validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
+    classifier.part()
     if not classifier.is_main_process:
         return None
     progress.report("exporting, and comparing the file with the net …")
