@@ -26,7 +26,9 @@ COMMANDS = {
     "split": Command(
         "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."
     ),
-    "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
+    "train": Command(
+        "training.train_command", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."
+    ),
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8 or fp16."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),
