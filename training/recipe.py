@@ -53,6 +53,7 @@ GENTLE = Recipe(
     Cosine(peak=1e-3, epochs=8),
     backbone_rate=0.1,
     label_smoothing=0.1,
+    augmentation="light",
     head_first=True,
     frozen_batch_norm=True,
     average=0.5,

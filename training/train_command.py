@@ -191,7 +191,7 @@ def train(
         Augmentation | None,
         typer.Option(
             metavar="NAME",
-            show_default="flip; with a classic preset none",
+            show_default=f"{GENTLE.augmentation}; with --weights none {FROM_SCRATCH.augmentation}; or the preset's",
             help="Change the training photos anew in each epoch: none; flip, which mirrors half of them left to right; "
             "light, trivial or randaugment, as 'salver augment --preview' shows.",
             rich_help_panel=RECIPE,
