@@ -101,8 +101,8 @@ images:  ## build the service's image for CPUs, and those for load tests and fet
 	$(call image,salver-fetch,125,-f Dockerfile.fetch)
 
 images-all: images  ## those for training and for GPUs as well; several GB each
-	$(call image,salver-train,6800,-f Dockerfile.train)
-	$(call image,salver-serve:gpu,4000,-f Dockerfile.serve --build-arg RUNTIME=gpu)
+	$(call image,salver-train,6600,-f Dockerfile.train)
+	$(call image,salver-serve:gpu,2800,-f Dockerfile.serve --build-arg RUNTIME=gpu)
 
 k8s: setup  ## check every overlay, component and job
 	$(BIN)/python -m pytest tests/deploy
