@@ -6,6 +6,7 @@ something is wrong. It runs in the image of Dockerfile.fetch, which holds the dr
 
 import argparse
 import hashlib
+import logging
 import re
 import sys
 from pathlib import Path
@@ -26,10 +27,11 @@ def main() -> None:
     parser.add_argument("--sha256")
     arguments = parser.parse_args()
     sys.excepthook = say
+    logging.disable()  # some drivers tell what is then raised before, and at length
     if arguments.sha256 is None:
         copy(arguments.source, arguments.target)
     else:
-        copy_checked(arguments.source, Path(arguments.target), arguments.sha256.strip().lower())
+        copy_checked(arguments.source, Path(arguments.target), arguments.sha256)
 
 
 def copy(source: str, target: str) -> None:
@@ -51,12 +53,12 @@ def copy(source: str, target: str) -> None:
 
 def copy_checked(source: str, target: Path, wanted: str) -> None:
     """A file whose sha256 is known; nothing stands under the final name before it is checked."""
-    if not SHA256.fullmatch(wanted):
+    if not SHA256.fullmatch(wanted.lower()):
         sys.exit(f"'{wanted}' is no sha256: give the 64 hexadecimal digits that `sha256sum` prints.")
     part = target.with_name(target.name + ".part")
     try:
         found = copied(source, part)
-        if found != wanted:
+        if found != wanted.lower():
             sys.exit(f"{source} has the sha256 {found}, but {wanted} is wanted: it is another file, or was changed.")
         part.rename(target)
     finally:
@@ -76,7 +78,7 @@ def copied(source: str, part: Path) -> str:
 def say(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
     """In place of a traceback, because each store's driver raises its own kinds of error."""
     reason = " ".join(str(error).split()) or "it gave no reason"
-    sys.stderr.write(f"cannot be copied: {kind.__name__}: {reason}\n")
+    sys.stderr.write(f"{sys.argv[1]} cannot be copied: {kind.__name__}: {reason}\n")
 
 
 if __name__ == "__main__":
