@@ -148,19 +148,6 @@ def test_a_deployment_of_somebody_else_is_not_touched(model: Path, cluster: Path
     assert kept(cluster) == {"deployment"}
 
 
-@pytest.mark.docker
-def test_a_docker_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    deployment = Deployment("test-one", model=model, target="docker")
-    deployment.deploy()
-    try:
-        assert [status.name for status in Deployment.list_deployment("docker")] == ["test-one"]
-        assert isinstance(deployment.score_image(tmp_path / "a.jpg"), Score)
-    finally:
-        deployment.delete()
-    assert not deployment.is_existing_service()
-
-
 @pytest.mark.server
 def test_the_commands_say_what_is_there_and_what_is_not(model: Path) -> None:
     def run(*words: str) -> tuple[int, str]:

@@ -57,7 +57,9 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("end", ["", "/"])
-def test_a_folder_is_copied_with_what_is_in_it_to_one_that_is_there_or_not(tmp_path: Path, store: str, end: str) -> None:
+def test_a_folder_is_copied_with_what_is_in_it_to_one_that_is_there_or_not(
+    tmp_path: Path, store: str, end: str
+) -> None:
     source = f"file://{tmp_path}/store/photos{end}"
     for target in (tmp_path / "photos", f"file://{tmp_path}/far"):
         for _ in range(2):

@@ -70,9 +70,9 @@ def test_a_confined_container_scores_writes_nothing_outside_tmp_and_starts_withi
 
 
 def test_any_user_of_any_group_will_do(model: Path) -> None:
-    with container(model, "--user", "1000690000:1000", "--env", "SALVER_API_KEYS=k") as (_, url):
-        with httpx.Client(base_url=url) as client:
-            wait_until_ready(client)
+    options = ("--user", "1000690000:1000", "--env", "SALVER_API_KEYS=k")
+    with container(model, *options) as (_, url), httpx.Client(base_url=url) as client:
+        wait_until_ready(client)
 
 
 def test_the_images_health_check_turns_from_starting_to_healthy(model: Path) -> None:
