@@ -82,32 +82,38 @@ $(BENCH_RUN)/model.int8.onnx: $(BENCH_RUN)/model.onnx
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-DOCKER_BUILD = DOCKER_BUILDKIT=1 docker build $(DOCKER_OPTIONS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
-SERVE_BUDGET_MB ?= 250
+DOCKER_BUILD = DOCKER_BUILDKIT=1 docker build $(DOCKER_OPTIONS) --build-arg BASE=$(BASE_IMAGE) \
+	--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
+# $(call image,NAME,MEGABYTES,OPTIONS): build it, say its size, and fail when it adds more to its base than that.
+define image
+	@docker image inspect $(BASE_IMAGE) >/dev/null 2>&1 || docker pull $(BASE_IMAGE)
+	$(DOCKER_BUILD) $(3) -t $(1) .
+	@base=$$(docker image inspect -f '{{.Size}}' $(BASE_IMAGE)); all=$$(docker image inspect -f '{{.Size}}' $(1)); \
+	added=$$(( (all - base) / 1000000 )); echo "$(1): $$((all / 1000000)) MB, $$added MB more than its base; budget $(2)"; \
+	test $$added -le $(2) || { echo "The image is over its budget: look at  docker history $(1)"; exit 1; }
+endef
 
 .PHONY: images images-all k8s audit
-images:  ## build the service's image for CPUs, and check what it adds to its base against the budget
-	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) -f Dockerfile.serve -t salver-serve:cpu .
-	@base=$$(docker image inspect -f '{{.Size}}' $(BASE_IMAGE)); all=$$(docker image inspect -f '{{.Size}}' salver-serve:cpu); \
-	added=$$(( (all - base) / 1000000 )); echo "salver-serve:cpu: $$((all / 1000000)) MB, $$added MB more than its base; budget $(SERVE_BUDGET_MB)"; \
-	test $$added -le $(SERVE_BUDGET_MB) || { echo "The image is over its budget: look at docker history salver-serve:cpu."; exit 1; }
+images:  ## build the service's image for CPUs, and those for load tests and fetching; sizes against budgets
+	$(call image,salver-serve:cpu,250,-f Dockerfile.serve)
+	$(call image,salver-loadtest,250,-f Dockerfile.loadtest)
+	$(call image,salver-fetch,125,-f Dockerfile.fetch)
 
-images-all: images  ## those for GPUs, training and load tests as well; several GB
-	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) --build-arg RUNTIME=gpu -f Dockerfile.serve -t salver-serve:gpu .
-	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) -f Dockerfile.train -t salver-train .
-	$(DOCKER_BUILD) --build-arg BASE=$(BASE_IMAGE) -f Dockerfile.loadtest -t salver-loadtest .
-	@docker image ls --filter 'reference=salver-*'
+images-all: images  ## those for training and for GPUs as well; several GB each
+	$(call image,salver-train,6600,-f Dockerfile.train)
+	$(call image,salver-serve:gpu,2800,-f Dockerfile.serve --build-arg RUNTIME=gpu)
 
 k8s: setup  ## check every overlay, component and job
 	$(BIN)/python -m pytest tests/deploy
 
-audit: setup  ## known vulnerabilities and an SBOM (build/sbom-*.json) of what the images install
+LOCKS := serve serve-gpu train loadtest fetch
+
+# strict: a package that the database does not answer for is a failure, not a pass.
+audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs, and known vulnerabilities in it
 	mkdir -p build
-	for lock in serve serve-gpu train loadtest; do \
-		$(BIN)/cyclonedx-py requirements requirements/$$lock.txt -o build/sbom-$$lock.json && \
-		$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; \
-	done
+	for lock in $(LOCKS); do $(BIN)/cyclonedx-py requirements requirements/$$lock.txt -o build/sbom-$$lock.json || exit 1; done
+	for lock in $(LOCKS); do $(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt
@@ -115,6 +121,7 @@ lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra serve --extra tracing -o requirements/serve.txt
 	$(LOCK) --extra serve-gpu --extra tracing -o requirements/serve-gpu.txt
 	$(LOCK) --extra loadtest -c requirements/dev.txt -o requirements/loadtest.txt
+	$(LOCK:pyproject.toml=--group pyproject.toml:fetch) -o requirements/fetch.txt
 	sed -n 's/^ *"\(hatchling==.*\)",/\1/p' pyproject.toml | $(subst pyproject.toml,-,$(LOCK)) -o requirements/build.txt
 
 clean:  ## remove what the commands made, .venv and runs/ included

@@ -87,7 +87,8 @@ class Deployment:
         base = f"salver-serve:{self._device}"
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "model.onnx").write_bytes(self._checked_model().read_bytes())
-            (Path(folder) / "Dockerfile").write_text(f"FROM {base}\nCOPY --chmod=0444 model.onnx /model/model.onnx\n")
+            (Path(folder) / "model.onnx").chmod(0o444)  # for any user in the container
+            (Path(folder) / "Dockerfile").write_text(f"FROM {base}\nCOPY model.onnx /model/model.onnx\n")
             Command("docker", self._say)("build", "--tag", image, folder, timeout_seconds=BUILD_SECONDS)
         return image
 

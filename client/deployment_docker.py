@@ -21,21 +21,28 @@ class DockerTarget:
 
     def __init__(self, say: Say) -> None:
         self._docker = Command("docker", say)
+        self._look = Command("docker", lambda _: None)  # ten times a second: nobody wants to read that
         self._store = Store("docker")
 
     def deploy(self, wanted: Wanted) -> None:
         if wanted.replicas != 1:
             raise DeploymentFailed("A Docker deployment is one container; replicas are for target='kubernetes'.")
-        if self._container(wanted.name):
-            self._remove(wanted.name)
-        self._docker(*self._run(wanted))
+        self._remove(wanted.name)
         try:
+            self._docker(*self._run(wanted))
             with self.reach(wanted.name) as url:
                 wait_until_ready(url, wanted.timeout_seconds, lambda: self._runs(wanted.name))
         except DeploymentFailed as error:
-            said = self._docker("logs", "--tail", "3", _container_name(wanted.name), stderr=True).strip().splitlines()
+            said = self._last_words(wanted.name)
             self.delete(wanted.name)
-            raise DeploymentFailed(f"{error} Its last words: {' / '.join(said)}") from None
+            raise DeploymentFailed(f"{error}{said}") from None
+
+    def _last_words(self, name: str) -> str:
+        number = self._container(name)
+        if not number:
+            return ""
+        said = self._docker("logs", "--tail", "3", number, stderr=True).strip().splitlines()
+        return f" Its last words: {' / '.join(said)}"
 
     def _run(self, wanted: Wanted) -> list[str]:
         key = self._store.write(wanted.name, KEY, wanted.key + "\n")
@@ -50,7 +57,13 @@ class DockerTarget:
             *("--user", f"{user}:0", *CONFINED, *LIMITS, *gpu, "--publish", "127.0.0.1::8000"),
             *("--volume", f"{wanted.model.resolve()}:/model/model.onnx:ro", "--volume", f"{key}:/run/salver-key:ro"),
             *("--env", "SALVER_API_KEYS_FILE=/run/salver-key", "--env", "SALVER_DRAIN_SECONDS=0"),
-            *("--env", f"SALVER_DEVICE={'cuda' if wanted.device == 'gpu' else 'cpu'}", wanted.image),
+            *(
+                "--env",
+                f"SALVER_DEVICE={'cuda' if wanted.device == 'gpu' else 'cpu'}",
+                "--env",
+                "SALVER_LOG_FORMAT=text",
+            ),
+            wanted.image,
         ]
 
     def find(self, name: str) -> Status | None:
@@ -94,7 +107,7 @@ class DockerTarget:
         return self._docker("ps", "--all", "--quiet", *labels).strip()
 
     def _runs(self, name: str) -> bool:
-        state = self._docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", _container_name(name))
+        state = self._look("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", _container_name(name))
         return state.split() == ["true", "0"]
 
     def _remove(self, name: str) -> None:

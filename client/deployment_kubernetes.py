@@ -245,8 +245,12 @@ def _kustomization(wanted: Wanted) -> dict[str, object]:
         "resources": ["base"],
         "nameSuffix": f"-{wanted.name}",
         "labels": [
-            {"pairs": {MANAGED: OURS[MANAGED]}, "includeTemplates": True},
-            {"pairs": {INSTANCE: wanted.name}, "includeSelectors": True, "includeTemplates": True},
+            # In the selectors too, or those of k8s/overlays in the same namespace would take these pods for theirs.
+            {
+                "pairs": {MANAGED: OURS[MANAGED], INSTANCE: wanted.name},
+                "includeSelectors": True,
+                "includeTemplates": True,
+            },
         ],
         "configMapGenerator": [device] if wanted.device == "gpu" else [],
         "patches": [

@@ -58,7 +58,7 @@ def wait_until_ready(client: httpx.Client, attempts: int = 500, path: str = "/re
         try:
             if client.get(path).is_success:
                 return
-        except httpx.ConnectError:
+        except httpx.TransportError:  # nothing listens yet; or only Docker does, which takes a connection and ends it
             pass
         threading.Event().wait(0.02)
     raise AssertionError(f"{client.base_url} did not become ready")

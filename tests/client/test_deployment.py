@@ -13,7 +13,8 @@ from client.errors import DeploymentFailed, KeyRefused
 from client.result import Score
 from salver import build
 from tests.client.conftest import KEY, Service
-from tests.deploy.manifests import kubectl
+from tests.deploy.manifests import K8S, kubectl, mapping, of_kind
+from tests.deploy.manifests import build as kustomized
 from tests.images import photo
 from tests.models import probe
 
@@ -106,6 +107,12 @@ def test_on_kubernetes_each_call_is_what_a_person_would_type(model: Path, cluste
         *("configmap", "deployment", "networkpolicy", "pdb", "secret", "service", "serviceaccount"),
     }
     assert (deployment.status().ready, deployment.status().replicas) == (3, 3)
+    (of_base,) = of_kind(kustomized(K8S / "base"), "Service")
+    mine = json.loads((cluster / "service--salver-tw.json").read_text())
+    pods = json.loads((cluster / "deployment--salver-tw.json").read_text())
+    labels = mapping(pods, "spec", "template", "metadata", "labels")
+    assert mapping(mine, "spec", "selector").items() <= labels.items()
+    assert not mapping(of_base, "spec", "selector").items() <= labels.items()
     assert deployment.service_key == KEY
     deployment.autoscale(2, 5)
     assert "hpa" in kept(cluster)
@@ -146,19 +153,6 @@ def test_a_deployment_of_somebody_else_is_not_touched(model: Path, cluster: Path
     with pytest.raises(DeploymentFailed, match="There is no deployment 'tw'"):
         Deployment("tw", target="kubernetes", namespace="team").delete()
     assert kept(cluster) == {"deployment"}
-
-
-@pytest.mark.docker
-def test_a_docker_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    deployment = Deployment("test-one", model=model, target="docker")
-    deployment.deploy()
-    try:
-        assert [status.name for status in Deployment.list_deployment("docker")] == ["test-one"]
-        assert isinstance(deployment.score_image(tmp_path / "a.jpg"), Score)
-    finally:
-        deployment.delete()
-    assert not deployment.is_existing_service()
 
 
 @pytest.mark.server

@@ -1,54 +1,74 @@
-"""The init container's program of components/model-fetch, run as the pod runs it."""
+"""The program of Dockerfile.fetch, run as an init container runs it."""
 
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from demo import file_server
 from tests.deploy.manifests import K8S
 
 CONTENT = b"a model"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def fetch(target: Path, uri: str, sha256: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(K8S / "components" / "model-fetch" / "fetch.py"), str(target)],
-        env={"MODEL_URI": uri, "MODEL_SHA256": sha256},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def fetch(source: str, target: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(K8S / "fetch.py"), source, str(target), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> str:
-    (tmp_path / "there.onnx").write_bytes(CONTENT)
-    return f"file://{tmp_path / 'there.onnx'}"
+def store(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server with the file model.onnx and the folder photos."""
+    (tmp_path / "store" / "photos" / "cup").mkdir(parents=True)
+    (tmp_path / "store" / "model.onnx").write_bytes(CONTENT)
+    (tmp_path / "store" / "photos" / "cup" / "a.jpg").write_bytes(b"a photo")
+    with file_server(tmp_path / "store") as url:
+        yield url
 
 
-def test_the_model_is_copied_when_its_sha256_is_the_one_given(source: str, tmp_path: Path) -> None:
-    assert fetch(tmp_path / "model.onnx", source, SHA256.upper()).returncode == 0
+def test_a_model_behind_http_is_copied_when_its_sha256_is_the_one_given(store: str, tmp_path: Path) -> None:
+    ended = fetch(f"{store}/model.onnx", tmp_path / "model.onnx", "--sha256", SHA256.upper())
+    assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "model.onnx").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("uri", "sha256", "words"),
+    ("source", "sha256", "words"),
     [
-        ("{source}", "0" * 64, "it is another file, or was changed"),
-        ("{source}.none", SHA256, "cannot be fetched: FileNotFoundError"),
-        ("nothing://x", SHA256, "cannot be fetched: ValueError"),
-        ("", SHA256, "set both in salver-model"),
-        ("{source}", "", "set both in salver-model"),
+        ("{store}/model.onnx", "0" * 64, "it is another file, or was changed"),
+        ("{store}/none.onnx", SHA256, "cannot be copied: FileNotFoundError"),
+        ("http://127.0.0.1:9/model.onnx", SHA256, "cannot be copied: FileNotFoundError"),
+        ("nothing://x", SHA256, "cannot be copied: ValueError: Protocol not known: nothing"),
+        ("{store}/model.onnx", "$(MODEL_SHA256)", "is no sha256"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
-    source: str, tmp_path: Path, uri: str, sha256: str, words: str
+    store: str, tmp_path: Path, source: str, sha256: str, words: str
 ) -> None:
-    ended = fetch(tmp_path / "model.onnx", uri.format(source=source), sha256)
+    ended = fetch(source.format(store=store), tmp_path / "model.onnx", "--sha256", sha256)
     assert ended.returncode == 1
     assert words in ended.stderr
     assert ended.stderr.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_folder_is_copied_with_what_is_in_it_to_one_that_is_there_or_not(
+    tmp_path: Path, store: str, end: str
+) -> None:
+    source = f"file://{tmp_path}/store/photos{end}"
+    for target in (tmp_path / "photos", f"file://{tmp_path}/far"):
+        for _ in range(2):
+            assert fetch(source, target).returncode == 0
+    for name in ("photos", "far"):
+        assert [path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.jpg")] == [Path("cup/a.jpg")]
+
+
+def test_a_source_that_is_not_there_is_said(tmp_path: Path) -> None:
+    ended = fetch(f"file://{tmp_path}/none", tmp_path / "photos")
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "There is nothing at file://" in ended.stderr
