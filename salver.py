@@ -27,7 +27,9 @@ COMMANDS = {
         "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."
     ),
     "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
-    "evaluate": Command("training.evaluation_commands", "train", "Test a model file on photos; write a report to look at."),
+    "evaluate": Command(
+        "training.evaluation_commands", "train", "Test a model file on photos; write a report to look at."
+    ),
     "threshold": Command("training.evaluation_commands", "train", "Give a label only to images that score enough."),
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8 or fp16."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),

@@ -16,7 +16,9 @@ from training.metrics import Comparison, Estimate, LabelChange
 
 def compare(new: Evaluation, old: Evaluation) -> Comparison:
     """The labels of the two may differ in order and in number. Raises SettingError for evaluations of other images."""
-    if [image.name for image in new.images] != [image.name for image in old.images] or len(new.truths) != len(old.truths):
+    if [image.name for image in new.images] != [image.name for image in old.images] or len(new.truths) != len(
+        old.truths
+    ):
         raise SettingError("The two evaluations are of different images. Score the same data set with both models.")
     only_new, only_old = int((new.right & ~old.right).sum()), int((old.right & ~new.right).sum())
     differing = only_new + only_old
@@ -36,7 +38,7 @@ def compare(new: Evaluation, old: Evaluation) -> Comparison:
 
 def changed(new: Evaluation, old: Evaluation) -> NDArray[np.bool_]:
     """[images]: whether the answer, a label or none, is another one."""
-    return np.array(answers(new)) != np.array(answers(old))
+    return np.not_equal(answers(new), answers(old))
 
 
 def answers(evaluation: Evaluation) -> list[str]:

@@ -47,12 +47,12 @@ class Evaluation:
     @property
     def answered(self) -> NDArray[np.bool_]:
         """[images]"""
-        return self.predictions != NO_ANSWER
+        return np.not_equal(self.predictions, NO_ANSWER)
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """[images]"""
-        return self.predictions == self.truths
+        return np.equal(self.predictions, self.truths)
 
     @property
     def non_finite(self) -> int:
@@ -114,6 +114,11 @@ class Evaluation:
         """[images]: whether the service would give no label because the best score is below its label's threshold."""
         limits = np.array([self.thresholds.get(label, 0.0) for label in self.labels])
         return self.answered & (self.scores < limits[self.predictions])
+
+    def _repr_html_(self) -> str:
+        from training.notebook import summary  # which is built on this module
+
+        return summary(self)
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:

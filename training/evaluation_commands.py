@@ -51,7 +51,9 @@ def evaluate(
     ] = 500,
     fail_under: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", min=0, max=1, show_default=False, help="Exit code 1 below this overall accuracy."),
+        typer.Option(
+            metavar="SHARE", min=0, max=1, show_default=False, help="Exit code 1 below this overall accuracy."
+        ),
     ] = None,
     no_worse_than_old: Annotated[
         bool, typer.Option("--no-worse-than-old", help="Exit code 1 when fewer photos are right than with --against.")
@@ -161,12 +163,14 @@ def _summary(metrics: "MetricsFile") -> list[str]:
         lines.append(f"{test.non_finite} images have logits that are not finite: counted as wrong")
     if test.abstention.thresholds:
         found = test.abstention
-        lines.append(f"with the thresholds {_shown(found.coverage)} are answered, {_shown(found.accuracy)} of them rightly")
+        lines.append(
+            f"with the thresholds {_shown(found.coverage)} are answered, {_shown(found.accuracy)} of them rightly"
+        )
     if compared:
         lines.append(
-            f"the old model: {_shown(compared.old_accuracy)} overall; difference {_shown(compared.difference, '+.4f')}, "
-            f"{compared.only_new_right} newly right, {compared.only_old_right} newly wrong, McNemar p = "
-            f"{compared.p_value:.3f}"
+            f"the old model: {_shown(compared.old_accuracy)} overall; difference "
+            f"{_shown(compared.difference, '+.4f')}, {compared.only_new_right} newly right, "
+            f"{compared.only_old_right} newly wrong, McNemar p = {compared.p_value:.3f}"
         )
     return lines
 

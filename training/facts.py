@@ -41,5 +41,9 @@ def data_facts(evaluation: Evaluation) -> DataFacts:
 
 def folders(images: Sequence[LabelledImage]) -> list[str]:
     """What stands before the names of the images: one folder for a data set that was read from a folder."""
-    found = {str(image.path).removesuffix(image.name).rstrip("/") or "." for image in images}
-    return [printable(folder) for folder in sorted(found)]
+    return [printable(folder) for folder in sorted({_folder(image) for image in images})]
+
+
+def _folder(image: LabelledImage) -> str:
+    path = str(image.path)
+    return (path.removesuffix(image.name).rstrip("/") or ".") if path.endswith(image.name) else str(image.path.parent)

@@ -151,7 +151,7 @@ def _f1(label: str, figure: float) -> Estimate:
 
 
 def _divided(counts: Floats, totals: Floats) -> Floats:
-    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return np.asarray(np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0))
 
 
 def _mean(figures: Floats) -> Floats:

@@ -57,7 +57,7 @@ class LabelMetrics(Frozen):
 
 
 class TopK(Frozen):
-    """The share of images whose truth is among the `k` best labels; of equal scores the first label counts as better."""
+    """The share of images whose truth is among the `k` best labels; of equal scores the first label is the better."""
 
     k: int
     accuracy: Estimate
@@ -84,7 +84,7 @@ class Calibration(Frozen):
 
 
 class Coverage(Frozen):
-    """Were one threshold to hold for every label: the share of images answered, and the share of those that is right."""
+    """Were one threshold to hold for all labels: the share of images answered, and the share of those that is right."""
 
     threshold: tuple[float, ...]
     coverage: tuple[float, ...]

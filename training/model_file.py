@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
@@ -58,7 +59,8 @@ class ModelFile:
         refused = [row for row in scored if isinstance(row, str)]
         if refused:
             raise DatasetError(
-                f"{len(refused)} of {len(dataset)} images cannot be read. Mend or remove them:\n  " + "\n  ".join(refused)
+                f"{len(refused)} of {len(dataset)} images cannot be read. Mend or remove them:\n  "
+                + "\n  ".join(refused)
             )
         return np.stack([row for row in scored if not isinstance(row, str)])
 
@@ -110,7 +112,7 @@ def _bytes(path: Path) -> bytes:
 def _model(path: Path, data: bytes) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(data)
-    except ValueError as error:
+    except DecodeError as error:
         raise SettingError(f"{path} is not an ONNX file. Give the model.onnx of a run.") from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.durable import durable
 from training.evaluation import Evaluation
@@ -20,22 +21,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
 class Style(TypedDict, total=False):
     """Of a line, in matplotlib's words."""
 
     color: str
-    linestyle: str | tuple[int, tuple[int, ...]]
+    linestyle: str
     linewidth: float
     marker: str
 
 
 BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#4b4b4b"
-COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1)))
+COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ("-", "--", "-.", ":")
 DRAWN_LABELS = len(COLOURS)
 COUNTED_LABELS = 30
 """With more labels than this, the confusion matrix has colours alone: counts would be too small to read."""
-NAMED_LABELS = 60
+NAMED_LABELS = 50
 """With more, every second label or fewer is named at the sides."""
 
 
@@ -54,7 +56,8 @@ class Plot:
     def _repr_html_(self) -> str:
         stream = io.BytesIO()
         self.figure.savefig(stream, format="png")
-        return f'<img alt="" style="max-width: 40em" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+        data = base64.b64encode(stream.getvalue()).decode()
+        return f'<img alt="" style="max-width: 40em" src="data:image/png;base64,{data}">'
 
 
 def plots(evaluation: Evaluation, metrics: Metrics) -> dict[str, Plot]:
@@ -92,7 +95,9 @@ def reliability_plot(calibration: Calibration) -> Plot:
     figure, axes = _axes("Reliability", "best score, mean of a bin", "accuracy")
     axes.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1)
     before: Style = {"color": VERMILION, "linestyle": "--", "marker": "s"}
-    _draw_bins(axes, calibration.bins_before, _legend("before the temperature: error", calibration.error_before), before)
+    _draw_bins(
+        axes, calibration.bins_before, _legend("before the temperature: error", calibration.error_before), before
+    )
     after: Style = {"color": BLUE, "marker": "o"}
     _draw_bins(axes, calibration.bins_after, _legend("after the temperature: error", calibration.error_after), after)
     return _finished(figure)
@@ -112,28 +117,37 @@ def coverage_plot(metrics: Metrics) -> Plot:
 
 
 def confusion_figure(evaluation: Evaluation, title: str) -> "Figure":
-    """Shares of each truth as colours; counts in the cells and names at the sides while they can be read."""
-    from matplotlib.colors import PowerNorm
+    """Shares of each truth as colours, with the counts; with many labels a mark for each cell that has images."""
     from matplotlib.figure import Figure
 
-    labels, counts = evaluation.labels, evaluation.confusion_matrix
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(3.4 + 0.5 * len(labels), 14)
-    figure = Figure((side, side), dpi=110, layout="constrained")
+    labels = evaluation.labels
+    side = min(3 + 0.5 * len(labels), 10)
+    figure = Figure((side, side), dpi=110 if len(labels) <= COUNTED_LABELS else 160, layout="constrained")
     axes = figure.add_subplot(xlabel="predicted", ylabel="truth", title=title)
-    # A lone mistake among a thousand labels is a pixel: the power makes small shares dark enough to see.
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
-    if len(labels) > COUNTED_LABELS:
-        figure.colorbar(image, label="share of the truth's images", shrink=0.6)
-    else:
-        for truth, predicted in np.ndindex(counts.shape):
-            colour = "white" if shares[truth, predicted] > 0.4 else "black"
-            axes.text(predicted, truth, str(counts[truth, predicted]), ha="center", va="center", color=colour)
+    (_draw_counts if len(labels) <= COUNTED_LABELS else _draw_marks)(axes, evaluation.confusion_matrix)
     named = [*range(0, len(labels), -(-len(labels) // NAMED_LABELS))]
     names = [_short(labels[index]) for index in named]
-    axes.set_xticks(named, names, rotation="vertical", parse_math=False)
-    axes.set_yticks(named, names, parse_math=False)
+    axes.set_xticks(named, names, rotation="vertical", fontsize="small", parse_math=False)
+    axes.set_yticks(named, names, fontsize="small", parse_math=False)
     return figure
+
+
+def _draw_counts(axes: "Axes", counts: NDArray[np.int64]) -> None:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for truth, predicted in np.ndindex(counts.shape):
+        colour = "white" if shares[truth, predicted] > 0.5 else "black"
+        axes.text(predicted, truth, str(counts[truth, predicted]), ha="center", va="center", color=colour)
+
+
+def _draw_marks(axes: "Axes", counts: NDArray[np.int64]) -> None:
+    """As cells, lone mistakes among a thousand labels would be too small to see."""
+    truths, predictions = np.nonzero(counts)
+    shares = counts[truths, predictions] / counts.sum(axis=1)[truths]
+    size = max(4.0, 10_000 / len(counts) ** 1.4)
+    marks = axes.scatter(predictions, truths, s=size, c=shares, marker="s", cmap="viridis_r", vmin=0, vmax=1)
+    axes.set(xlim=(-1, len(counts)), ylim=(len(counts), -1), aspect="equal")
+    axes.figure.colorbar(marks, label="share of the truth's images", shrink=0.6)
 
 
 def _chosen(metrics: Metrics, area: Callable[[Curves], Estimate]) -> Iterator[tuple[str, Curves, Style]]:

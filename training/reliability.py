@@ -89,7 +89,7 @@ def _bins(confidences: Floats, right: NDArray[np.bool_]) -> tuple[ReliabilityBin
 
 
 def _bin_of(confidences: Floats) -> NDArray[np.int64]:
-    return np.clip(np.ceil(confidences * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidences)
 
 
 def _confidences(evaluation: Evaluation, temperature: float) -> Floats:

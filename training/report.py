@@ -22,6 +22,8 @@ PAGE = Path(__file__).with_name("report_page")
 SCRIPTS = ("data", "chart", "filters", "grid", "viewer", "thresholds", "confusion", "figures", "page")
 MAX_THUMBNAILS = 500
 NO_EPOCHS = History(())
+_NOT_SHOWN = {"confusion_matrix", "confusion_matrix_by_truth"}
+"""The page counts its images instead."""
 
 
 def metrics_of(
@@ -59,7 +61,9 @@ def write_report(
 
 def render(data: PageData) -> str:
     """One HTML page that needs no other file and no network."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     script = "\n".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
         title=data.metrics.model.file if data.metrics.model else "a classifier",
@@ -72,15 +76,17 @@ def render(data: PageData) -> str:
 
 def _embedded(data: PageData) -> Markup:
     """JSON that no text in it can end: HTML sees neither tags nor comments."""
-    left_out = {"metrics": {"validation": True, "test": {"confusion_matrix", "confusion_matrix_by_truth"}}}
-    return Markup(data.model_dump_json(exclude=left_out).replace("<", "\\u003c"))  # noqa: S704
+    content = data.model_dump_json(exclude={"metrics": {"validation": True, "test": _NOT_SHOWN}})
+    return Markup(content.replace("<", "\\u003c"))  # noqa: S704
 
 
 def laid_out(value: object, indent: str = "") -> str:
     """Strict JSON to read and to compare: a line for each field, and lists of numbers on one."""
     inner = indent + "  "
     if isinstance(value, Mapping) and value:
-        fields = [f"{inner}{json.dumps(name, ensure_ascii=False)}: {laid_out(part, inner)}" for name, part in value.items()]
+        fields = [
+            f"{inner}{json.dumps(name, ensure_ascii=False)}: {laid_out(part, inner)}" for name, part in value.items()
+        ]
         return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
     if isinstance(value, list) and value and isinstance(value[0], dict | list):
         return "[\n" + ",\n".join(f"{inner}{laid_out(part, inner)}" for part in value) + f"\n{indent}]"

@@ -55,7 +55,7 @@ def choose_threshold(evaluation: Evaluation, label: str, min_precision: float) -
     right, scores = evaluation.right[predicted], evaluation.scores[predicted]
     if not right.any():
         raise SettingError(
-            f"None of the {len(evaluation.truths)} images is rightly taken for '{label}', so no threshold can be chosen."
+            f"None of the {len(evaluation.truths)} images is rightly taken for '{label}', so none can be chosen."
         )
     precision, _, limits = precision_recall_curve(right, scores)
     enough = np.flatnonzero(precision[:-1] >= min_precision)  # the last one is that of no image at all

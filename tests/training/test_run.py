@@ -68,7 +68,9 @@ def test_a_run_leaves_its_files_and_no_others(run: Path) -> None:
         "checkpoint/weights.safetensors",
         "history.json",
         "history.png",
+        "history.svg",
         "metrics.json",
+        "report.html",
         "scores.csv",
         "run.json",
     }
@@ -86,14 +88,14 @@ def test_the_scores_are_what_the_model_file_gives_for_the_test_images(run: Path)
     with (run / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     metrics = json.loads((run / "metrics.json").read_text())
-    assert len(rows) == metrics["test"]["images"] == sum(metrics["counts"]["test"].values())
+    assert len(rows) == metrics["test"]["images"] == sum(metrics["data"]["counts"].values())
     for row in rows:
         pixels = to_pixels(decode(Path(row["path"]).read_bytes(), manifest.pixels), manifest.pixels)
         logits = session.run(None, {"pixels": pixels[None]})[0][0]
         assert np.abs(logits - [float(row[label]) for label in manifest.labels]).max() < 1e-4
         assert row["predicted"] == manifest.labels[int(logits.argmax())]
     right = sum(row["truth"] == row["predicted"] for row in rows)
-    assert metrics["test"]["accuracy"] == manifest.provenance.metrics["test_accuracy"] == right / len(rows)
+    assert metrics["test"]["accuracy"]["value"] == manifest.provenance.metrics["test_accuracy"] == right / len(rows)
 
 
 @pytest.mark.slow

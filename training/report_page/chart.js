@@ -1,4 +1,4 @@
-// Line charts as SVG, both axes from 0; `lines` are [{name, x, y}], of which the first is drawn on top.
+// Line charts as SVG. `lines` are [{name, x, y, marks}]; `marks` are the radii of the points, drawn when there are some.
 
 const PLOT = { left: 44, top: 22, width: 300, height: 220 };
 
@@ -9,7 +9,7 @@ function svg(tag, attributes, text = "") {
   return made;
 }
 
-function chart({ title, xLabel, yLabel, lines, ideal = [], xTicks = [0, 0.2, 0.4, 0.6, 0.8, 1], marks = false }) {
+function chart({ title, xLabel, yLabel, lines, ideal = [], xTicks = [0, 0.2, 0.4, 0.6, 0.8, 1] }) {
   const { left, top, width, height } = PLOT;
   const [first, last] = [xTicks[0], xTicks.at(-1)];
   const x = (value) => left + ((value - first) / (last - first || 1)) * width;
@@ -34,9 +34,11 @@ function chart({ title, xLabel, yLabel, lines, ideal = [], xTicks = [0, 0.2, 0.4
     const points = line.x.map((value, index) => [value, line.y[index]]).filter(([, value]) => value !== null);
     const kind = `series-${series % 3}`;
     drawn.append(svg("path", { class: `line ${kind}`, d: path(points) }));
-    if (marks || points.length === 1) {
-      points.forEach(([one, other]) => drawn.append(svg("circle", { class: `line ${kind}`, cx: x(one), cy: y(other), r: 3 })));
-    }
+    const marks = line.marks ?? (points.length === 1 ? [3] : []);
+    marks.forEach((r, index) => {
+      const [one, other] = points[index];
+      drawn.append(svg("circle", { class: `mark ${kind}`, cx: x(one), cy: y(other), r }));
+    });
     const row = legend + 16 * series;
     drawn.append(svg("path", { class: `line ${kind}`, d: `M${left} ${row - 4}h30` }));
     drawn.append(svg("text", { x: left + 38, y: row }, line.name));

@@ -2,6 +2,8 @@
 
 const TABLED_LABELS = 30;
 const LISTED_PAIRS = 40;
+const SIDE = 1000; // of the picture, and its smallest mark, in pixels
+const SMALLEST_MARK = 4;
 
 const confusion = {
   start() {
@@ -42,28 +44,35 @@ const confusion = {
     return cell;
   },
 
+  // A mark is never smaller than can be seen; a click finds the nearest one.
   canvas() {
-    const size = labels.length;
-    const canvas = element("canvas", { width: size, height: size, title: "Click a mark to see its images" });
+    const scale = SIDE / labels.length;
+    const size = Math.max(scale, SMALLEST_MARK);
+    const canvas = element("canvas", { width: SIDE, height: SIDE, title: "Click a mark to see its images" });
     const context = canvas.getContext("2d");
-    const [red, green, blue] = getComputedStyle(document.documentElement).getPropertyValue("--cell").trim().split(" ");
-    for (const key of this.counts.keys()) {
-      const [truth, predicted] = key.split(" ").map(Number);
-      context.fillStyle = `rgb(${red} ${green} ${blue} / ${0.35 + 0.65 * this.share(truth, predicted)})`;
-      context.fillRect(predicted, truth, 1, 1);
+    const colour = getComputedStyle(document.documentElement).getPropertyValue("--cell");
+    for (const [truth, predicted] of this.cells()) {
+      context.fillStyle = `rgb(${colour} / ${0.4 + 0.6 * this.share(truth, predicted)})`;
+      context.fillRect((predicted + 0.5) * scale - size / 2, (truth + 0.5) * scale - size / 2, size, size);
     }
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
-      const [predicted, truth] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]
-        .map((place) => Math.min(size - 1, Math.max(0, Math.floor(place * size))));
+      const [column, row] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]
+        .map((place) => place * labels.length - 0.5);
+      const far = ([truth, predicted]) => Math.hypot(truth - row, predicted - column);
+      const [truth, predicted] = this.cells().reduce((best, cell) => (far(cell) < far(best) ? cell : best));
       showImages({ truth: String(truth), predicted: String(predicted) });
     });
     return canvas;
   },
 
+  // [truth, predicted, images] of every cell that has images.
+  cells() {
+    return [...this.counts].map(([key, count]) => [...key.split(" ").map(Number), count]);
+  },
+
   listPairs() {
-    const mistakes = [...this.counts].map(([key, count]) => [...key.split(" ").map(Number), count])
-      .filter(([truth, predicted]) => truth !== predicted).sort((one, other) => other[2] - one[2]);
+    const mistakes = this.cells().filter(([truth, predicted]) => truth !== predicted).sort((one, other) => other[2] - one[2]);
     const buttons = mistakes.slice(0, LISTED_PAIRS).map(([truth, predicted, count]) => {
       const text = `${labels[truth]} → ${labels[predicted]}: ${count}`;
       const button = element("button", { type: "button", textContent: text });

@@ -81,12 +81,16 @@ const figures = {
         : `, ${said(found.error_after)} after the temperature ${number(found.temperature, 3)}.`);
     const line = (name, bins) => {
       const full = bins.filter((bin) => bin.images);
-      return { name, x: full.map((bin) => bin.confidence), y: full.map((bin) => bin.accuracy) };
+      return {
+        name, x: full.map((bin) => bin.confidence), y: full.map((bin) => bin.accuracy),
+        marks: full.map((bin) => 1.5 + 9 * Math.sqrt(bin.images / images.length)), // by area
+      };
     };
     const lines = [line("before the temperature", found.bins_before)];
     if (found.bins_after.length) lines.unshift(line("after the temperature", found.bins_after));
     $("reliability").replaceChildren(chart({
-      title: "Reliability", xLabel: "best score, mean of a bin", yLabel: "accuracy", ideal: [[0, 0], [1, 1]], lines, marks: true,
+      title: "Reliability; larger marks have more images", xLabel: "best score, mean of a bin", yLabel: "accuracy",
+      ideal: [[0, 0], [1, 1]], lines,
     }).drawn);
     $("coverage").replaceChildren(chart({
       title: "Accuracy of the surest images", xLabel: "share of images answered", yLabel: "accuracy of these",
@@ -98,12 +102,14 @@ const figures = {
     const { training, validation } = data.epochs;
     if (!training.length) return;
     const x = training.map((_, index) => index + 1);
+    const marks = x.map(() => 3);
     const step = Math.ceil(x.length / 10);
     const xTicks = [...x.filter((epoch) => epoch % step === 1 % step)];
     if (xTicks.at(-1) !== x.at(-1)) xTicks.push(x.at(-1));
     $("epochs").replaceChildren(chart({
-      title: "Accuracy in each epoch", xLabel: "epoch", yLabel: "accuracy", xTicks, marks: true,
-      lines: [{ name: "training, mean over the epoch", x, y: training }, { name: "validation, after the epoch", x, y: validation }],
+      title: "Accuracy in each epoch", xLabel: "epoch", yLabel: "accuracy", xTicks,
+      lines: [{ name: "training, mean over the epoch", x, y: training, marks },
+        { name: "validation, after the epoch", x, y: validation }],
     }).drawn);
   },
 
