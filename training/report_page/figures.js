@@ -155,10 +155,13 @@ const figures = {
 
   comparison(found) {
     $("comparison").hidden = false;
-    const [by, range] = [found.difference.value, interval(found.difference)];
-    $("compared").textContent = `Accuracy ${number(found.old_accuracy.value)} → ${number(test.accuracy.value)}: ${by >= 0 ? "+" : ""}${number(by)} (${range}). `
-      + `${plural(found.only_new_right, "image")} newly right, ${found.only_old_right} newly wrong; McNemar's test p = ${number(found.p_value, 3)}. `
-      + `Class-averaged ${number(found.old_class_averaged_accuracy)} → ${number(test.class_averaged_accuracy.value)}. `
+    const signed = (estimate) => `${estimate.value >= 0 ? "+" : ""}${number(estimate.value)}`
+      + (interval(estimate) && ` (${interval(estimate)})`);
+    $("compared").textContent = `Against ${found.old?.file ?? "a classifier"}: accuracy ${number(found.old_accuracy.value)} → `
+      + `${number(test.accuracy.value)}, a difference of ${signed(found.difference)}; class-averaged `
+      + `${number(found.old_class_averaged_accuracy)} → ${number(test.class_averaged_accuracy.value)}, `
+      + `${signed(found.class_averaged_difference)}. ${plural(found.only_new_right, "image")} newly right, `
+      + `${found.only_old_right} newly wrong; McNemar's test p = ${number(found.p_value, 3)}. `
       + `${plural(found.changed, "image")} with another answer, listed first below.`;
     const moved = found.labels.filter(({ old, new: now }) => old !== now);
     if (!moved.length) return;
