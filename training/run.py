@@ -12,7 +12,6 @@ RUN/tensorboard/                     where --tensorboard may point
 RUN/run.json                         settings, versions, data, seed, times; written last
 """
 
-import hashlib
 import shlex
 import sys
 import time
@@ -32,7 +31,6 @@ from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
 from training.linear import SVM_C
-from training.model_file import ModelFile
 from training.plots import Plot
 from training.progress import Progress
 from training.provenance import git_revision, package_versions
@@ -237,8 +235,8 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
     for picture in PICTURES if not result.classifier.history.epochs else ():
         (out / picture).unlink(missing_ok=True)  # an earlier run's
     write_scores(out / "scores.csv", parts.test, result.test)
-    version = hashlib.sha256((out / MODEL).read_bytes()).hexdigest()
-    model = ModelFile(out / MODEL, version, manifest)
+    model = result.classifier.exported
+    assert model is not None
     test, validation = replace(result.test, model=model), replace(result.validation, model=model)
     write_report(out, test, metrics_of(test, validation), history=result.classifier.history)
     run = {
@@ -253,7 +251,7 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
         "left_out": {left_out.image.name: left_out.reason for left_out in data.left_out},
         "seed": settings.seed,
         "seconds": result.seconds,
-        "model_sha256": version,
+        "model_sha256": model.sha256,
     }
     write_json(out / RECORD, run)
     (out / CHECKPOINT).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from tests.training.photos import photo_folder
 from training.commands import train
 from training.durable import durable
 from training.errors import SettingError
+from training.metrics import MetricsFile
 from training.nets import build_net
 from training.progress import Silent
 from training.recipe import Recipe
@@ -79,6 +80,20 @@ def test_a_run_leaves_its_files_and_no_others(run: Path) -> None:
     assert record["counts"] == {"bowl": 8, "cup": 8}
     assert record["settings"]["base"] == "resnet18"
     assert len(json.loads((run / "history.json").read_text())["epochs"]) == 1
+
+
+@pytest.mark.slow
+def test_the_metrics_of_a_run_have_the_published_form_and_its_report_shows_the_epochs(run: Path) -> None:
+    metrics = MetricsFile.model_validate_json((run / "metrics.json").read_text())
+    assert metrics.model is not None
+    assert metrics.model.sha256 == json.loads((run / "run.json").read_text())["model_sha256"]
+    assert metrics.validation is not None
+    assert metrics.validation.images == 3
+    assert metrics.test.calibration.temperature == metrics.model.temperature
+    page = (run / "report.html").read_text()
+    (epoch,) = json.loads((run / "history.json").read_text())["epochs"]
+    assert f'"epochs":{{"training":[{epoch["train_accuracy"]}],' in page
+    assert f"salver threshold {run / 'model.onnx'}" in page
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ const grid = {
 
   start() {
     $("grid").addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
-    new ResizeObserver(() => this.draw()).observe($("grid"));
+    new ResizeObserver(() => requestAnimationFrame(() => this.draw())).observe($("grid"));
     $("sizer").addEventListener("click", (event) => {
       const cell = event.target.closest(".cell");
       if (!cell) return;
