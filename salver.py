@@ -26,7 +26,9 @@ COMMANDS = {
     "split": Command(
         "training.data_commands", "data", "Split photos into train, validation and test; keep it in a file."
     ),
-    "train": Command("training.commands", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."),
+    "train": Command(
+        "training.train_command", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."
+    ),
     "evaluate": Command(
         "training.evaluation_commands", "train", "Test a model file on photos; write a report to look at."
     ),

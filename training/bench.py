@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from training.allocator import keep_large_blocks
-from training.classifier import pixel_spec
 from training.dataset import Dataset
 from training.device import make_accelerator
 from training.fit import Fit
 from training.images import PixelImages
 from training.loop import infer, set_training, train_one_epoch
 from training.nets import PixelNet, build_net
+from training.pixel_spec import pixel_spec
 from training.progress import Silent
 from training.recipe import GENTLE
 

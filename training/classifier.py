@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from artifact.manifest import Manifest, PixelSpec
+from artifact.manifest import Manifest
 from training.allocator import keep_large_blocks
 from training.board import Board
 from training.calibration import fit_temperature
@@ -26,16 +26,14 @@ from training.images import PixelImages, targets_of
 from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, svm
 from training.loop import infer, train_one_epoch
 from training.model_file import ModelFile
-from training.nets import MIN_IMAGE_SIDE, PixelNet, build_net
+from training.nets import PixelNet, build_net
+from training.pixel_spec import Resize, pixel_spec
 from training.progress import Progress, Silent
-from training.recipe import ClassWeights, Recipe, default_recipe, label_weights
+from training.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
 from training.saved import Saved, read_saved, write_saved
-from training.schedule import Schedule, Stepwise
+from training.schedule import Schedule
 
-Resize = Literal["crop", "pad", "stretch"]
 Head = Literal["softmax", "svm"]
-MAX_IMAGE_SIDE = 3584
-"""Pixels; with `crop` the shorter side is then 4096, the most that a manifest takes."""
 
 
 class Classifier:
@@ -102,7 +100,7 @@ class Classifier:
         Raises DatasetError before the first epoch when an image cannot be read, SettingError for settings that cannot
         work, Interrupted when it was asked to stop.
         """
-        recipe = _recipe(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
+        recipe = with_changes(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
         progress = progress or Silent()
         self._begin(train, eval_dataset, seed, progress)
         images = PixelImages(train, self.labels, self.pixels, progress)
@@ -311,27 +309,6 @@ class Classifier:
 
     def _by_index(self, weights: Mapping[str, float] | None) -> dict[int, float] | None:
         return None if weights is None else {index: weights[label] for index, label in enumerate(self.labels)}
-
-
-def pixel_spec(image_size: int | tuple[int, int], resize: Resize = "crop") -> PixelSpec:
-    """With `crop` the image's shorter side first becomes 256/224 of the larger side of `image_size`.
-
-    Raises SettingError for a side below 64 or above 3584 pixels.
-    """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if not all(MIN_IMAGE_SIDE <= side <= MAX_IMAGE_SIDE for side in (height, width)):
-        raise SettingError(
-            f"The image size is {height} x {width}; each side is from {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels."
-        )
-    shorter_side = round(max(height, width) * 256 / 224) if resize == "crop" else None
-    return PixelSpec(height=height, width=width, resize=resize, shorter_side=shorter_side)
-
-
-def _recipe(recipe: Recipe, schedule: Schedule | Sequence[float] | None, batch_size: int | None) -> Recipe:
-    if schedule is not None:
-        steps = schedule if isinstance(schedule, Schedule) else Stepwise(tuple(schedule))
-        recipe = replace(recipe, schedule=steps)
-    return recipe if batch_size is None else replace(recipe, batch_size=batch_size)
 
 
 def _remaining(epochs: Sequence[Epoch], total: int) -> str:

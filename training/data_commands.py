@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from training.messages import errors_as_messages
+from training.recipe import Augmentation
 
 # As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
 
@@ -84,9 +85,7 @@ def annotate(
 def augment(
     data: Data,
     preview: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")],
-    preset: Annotated[
-        Literal["none", "light", "trivial", "randaugment"], typer.Option(help="How much is changed.")
-    ] = "light",
+    preset: Annotated[Augmentation, typer.Option(help="How they are changed.")] = "light",
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other changes.")] = 0,
 ) -> None:
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""

@@ -22,6 +22,8 @@ from training.loop import infer
 from training.nets import PixelNet
 from training.progress import Progress
 
+LIMIT_BYTES = 2 * 2**30
+"""A file above this size is begun anew: room for 400,000 vectors of MobileNetV2."""
 AT_ONCE = 500
 """Keys in one query; SQLite takes 32,766."""
 
@@ -56,6 +58,8 @@ class FeatureCache:
         """Whether they could be kept."""
         rows = [(net, image, vector.tobytes()) for image, vector in vectors.items()]
         try:
+            if self._path.exists() and self._path.stat().st_size > LIMIT_BYTES:
+                self._path.unlink()
             with closing(self._open()) as database, database:
                 database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
         except (sqlite3.Error, OSError):

@@ -10,17 +10,20 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from artifact.manifest import Golden, PixelSpec
+from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Golden, Manifest, PixelSpec
 from artifact.pixels import decode, to_pixels
 from training.nets import PixelNet
 
 RELATIVE_TOLERANCE = 1e-3
 """Of the largest logit, or of 1. Another machine's arithmetic moves logits by about 1e-6 of it; a different resize
 filter by several hundredths."""
+ROUNDED_TOLERANCE = 0.02
+"""The same for a file that rounds between its layers, at least; see `signed_again`."""
 _TURNED = 6
 """EXIF orientation: the card is stored lying on its side, so a reader that ignores the tag gives other logits."""
 
@@ -35,6 +38,25 @@ def make_golden(net: PixelNet, spec: PixelSpec, labels: Sequence[str]) -> Golden
     # Golden's image is base64 in JSON, so pydantic takes and gives it encoded.
     return Golden.model_validate(
         {"image": base64.b64encode(card), "logits": dict(zip(labels, logits, strict=True)), "tolerance": tolerance}
+    )
+
+
+def signed_again(
+    manifest: Manifest, here: onnxruntime.InferenceSession, elsewhere: onnxruntime.InferenceSession
+) -> Golden:
+    """The card of `manifest` with the answer of a file made from its own, which rounds between its layers.
+
+    Processors round differently, and where one number goes the other way the rest of the net follows. How far is
+    measured: `here` and `elsewhere` are the file as two kinds of processor compute it. The tolerance is 1.5 times what
+    lies between them.
+    """
+    card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)[np.newaxis]
+    logits, others = (session.run([OUTPUT_NAME], {INPUT_NAME: card})[0][0] for session in (here, elsewhere))
+    least = ROUNDED_TOLERANCE * max(1.0, float(np.abs(logits).max()))
+    return Golden.model_construct(
+        image=manifest.golden.image,
+        logits=dict(zip(manifest.labels, logits.tolist(), strict=True)),
+        tolerance=max(least, 1.5 * float(np.abs(logits - others).max())),
     )
 
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from training.augmentation import augmented
 from training.errors import SettingError
 from training.fit import Fit
 from training.images import PixelImages, generator, shuffled
@@ -34,13 +35,13 @@ def train_one_epoch(
     minibatches = images.minibatches([part[own::processes] for part in parts[position.step :]])
     for part in parts[position.step :]:
         began = time.perf_counter()
-        pixels, targets = (tensor.to(device, non_blocking=True) for tensor in next(minibatches))
+        pixels, targets = next(minibatches)
+        draws = torch.randint(2**62, (len(part),), generator=generator(fit.seed, position.epoch, position.step))
+        pixels = augmented(pixels, recipe.augmentation, draws[own::processes])
+        pixels, targets = pixels.to(device, non_blocking=True), targets.to(device, non_blocking=True)
         waited = time.perf_counter() - began
         fit.set_rate(position.epoch + (position.step + 0.5) / len(parts))
         torch.manual_seed(generator(fit.seed, position.epoch, position.step, own).initial_seed())  # for dropout
-        if recipe.flip:
-            mirrored = torch.rand(len(part), generator=generator(fit.seed, position.epoch, position.step)) < 0.5
-            pixels = flip(pixels, mirrored[own::processes])
         logits = net(pixels)
         loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
         # The mean over the whole minibatch; Accelerate takes the mean over the processes.
@@ -88,8 +89,3 @@ def infer(
             progress.advance(len(pixels) * processes)
     whole: Tensor = accelerator.gather(torch.cat(answers)).cpu()
     return whole.view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]
-
-
-def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
-    """uint8 [batch, height, width, 3]: the images where `mirrored` [batch] is true, left to right."""
-    return torch.where(mirrored.to(pixels.device).view(-1, 1, 1, 1), pixels.flip(2), pixels)

@@ -26,20 +26,23 @@ def quantise(source: Path, calibration: PixelImages, first_in_float: bool = Fals
     The last layer stays in float: its output would otherwise know 255 values, and near labels would tie. The first
     one does with `first_in_float`.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         prepared, target = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        layers = [node.name for node in onnx.load(prepared).graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+        names = layers(onnx.load(prepared))
         quantize_static(
             str(prepared),
             str(target),
-            _Calibration(calibration),
+            CalibrationImages(calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            # Weights of 7 bits: without VNNI, x86 adds two products in 16 bits, which those of 8 bits overflow.
+            # docs/training.md has what that costs.
+            reduce_range=True,
             # The pair that VNNI instructions multiply.
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=layers[-1:] + (layers[:1] if first_in_float else []),
+            nodes_to_exclude=names[-1:] + (names[:1] if first_in_float else []),
         )
         graph = onnx.load(target)
     original = onnx.load(source)
@@ -50,13 +53,18 @@ def quantise(source: Path, calibration: PixelImages, first_in_float: bool = Fals
     return graph
 
 
+def layers(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes with weights, first to last."""
+    return [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+
+
 def calibration_part(train: Dataset) -> Dataset:
     """At most `CALIBRATION_IMAGES`, evenly over the data set, which is sorted by label."""
     count = min(len(train), CALIBRATION_IMAGES)
     return Dataset(tuple(train.images[index * len(train) // count] for index in range(count)), train.labels)
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """One training image at a time."""
 
     def __init__(self, images: PixelImages) -> None:
@@ -68,7 +76,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the quantiser's advice, which it gives through the root logger."""
     logging.disable(logging.WARNING)
     try:

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -11,6 +11,9 @@ from training.schedule import Cosine, Schedule, Stepwise
 
 ClassWeights = Literal["none", "auto"] | Mapping[str, float]
 """What an image of each label counts: all alike, each label the same in sum, or a factor for some labels."""
+
+Augmentation = Literal["none", "flip", "light", "trivial", "randaugment"]
+"""What `training.augmentation` makes of each."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
-    flip: bool = True
-    """Mirror half of the images left to right."""
+    augmentation: Augmentation = "flip"
+    """How training images are changed, anew in each epoch."""
     head_first: bool = False
     """Start with a last layer that was fitted in closed form on the features of the untouched net."""
     frozen_batch_norm: bool = False
@@ -50,6 +53,7 @@ GENTLE = Recipe(
     Cosine(peak=1e-3, epochs=8),
     backbone_rate=0.1,
     label_smoothing=0.1,
+    augmentation="light",
     head_first=True,
     frozen_batch_norm=True,
     average=0.5,
@@ -70,7 +74,7 @@ class Preset:
 
 def _classic(rates: tuple[float, ...], batch_size: int) -> Recipe:
     """SGD at one rate a minibatch, no augmentation; the 2018 package's tool added no weight decay."""
-    return Recipe(Stepwise(rates), optimizer="sgd", batch_size=batch_size, weight_decay=0.0, flip=False)
+    return Recipe(Stepwise(rates), optimizer="sgd", batch_size=batch_size, weight_decay=0.0, augmentation="none")
 
 
 PRESETS = {
@@ -103,6 +107,14 @@ def label_weights(class_weights: ClassWeights, counts: Mapping[str, int]) -> dic
                 "positive number."
             )
     return {label: class_weights.get(label, 1.0) for label in counts}
+
+
+def with_changes(recipe: Recipe, schedule: Schedule | Sequence[float] | None, batch_size: int | None) -> Recipe:
+    """The same with another schedule, or a rate for each epoch, and another size of minibatch, where they are given."""
+    if schedule is not None:
+        rates = schedule if isinstance(schedule, Schedule) else Stepwise(tuple(schedule))
+        recipe = replace(recipe, schedule=rates)
+    return recipe if batch_size is None else replace(recipe, batch_size=batch_size)
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

@@ -23,7 +23,7 @@ from typing import Literal
 from artifact.manifest import Manifest
 from training.board import EVENT_FILES
 from training.check import OnBad, without_unreadable
-from training.classifier import Classifier, Head, Resize
+from training.classifier import Classifier, Head
 from training.dataset import Dataset
 from training.device import Device, MixedPrecision
 from training.durable import PARTIALS
@@ -31,6 +31,7 @@ from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
 from training.linear import SVM_C
+from training.pixel_spec import Resize
 from training.plots import Plot
 from training.progress import Progress
 from training.provenance import git_revision, package_versions

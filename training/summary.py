@@ -33,7 +33,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         f"{after.accuracy:.4f} overall; {before.class_averaged_accuracy:.4f}, "
         f"{after.class_averaged_accuracy:.4f} class-averaged",
         f"{comparison.changed} images have another best label",
-        f"one image on one thread of this machine: {comparison.speed_ratio:.2f} times as fast as float",
+        f"one image on one thread of this machine's CPU: {comparison.speed_ratio:.2f} times as fast as float",
         f"next: salver serve {comparison.path}",
     ]
     for line in lines:

@@ -1,34 +1,54 @@
-"""Room training and room service together: the smaller files answer live as they did behind the gate."""
+"""A file of another precision gives the same answers live as in training's onnxruntime."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from artifact.pixels import decode, to_pixels
+from tests.contract.test_parity import TOLERANCE, kinds, largest_difference, live
 from tests.live import running_service
-from tests.training.runs import small_run
-from training.precision import Precision, export_precision, read_run
+from training.gate import open_session
+from training.precision import Precision, export_precision
 from training.progress import Silent
+from training.run import RunSettings, train_run
+from training.sample import write_sample
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run(tmp_path_factory.mktemp("precisions"), photos=8)
+    folder = tmp_path_factory.mktemp("precision")
+    write_sample(folder / "sample", count=8)
+    wanted = RunSettings(
+        data=folder / "sample",
+        out=folder / "run",
+        base="mobilenet_v2",
+        weights="offline",
+        image_size=(128, 128),
+        resize="crop",
+        head="svm",
+        val_size=0.25,
+    )
+    train_run(wanted, Silent())
+    return folder / "run"
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_the_service_answers_as_the_file_did_in_training(
-    run_folder: Path, tmp_path: Path, precision: Precision
+def test_the_live_service_agrees_with_training_on_twenty_kinds_of_files(
+    run_folder: Path, precision: Precision, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    exported = export_precision(run_folder, precision, tmp_path / "model.onnx", 1.0, Silent())
-    _, parts = read_run(run_folder)
-    with running_service(exported.path) as client:
+    path = export_precision(run_folder, precision, run_folder / f"model.{precision}.onnx", 1.0, Silent()).path
+    session = open_session(path.read_bytes())
+    manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
+    pixels = np.stack([to_pixels(decode(data, manifest.pixels), manifest.pixels) for data in kinds().values()])
+    logits = session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
+    trained = [dict(zip(manifest.labels, row.tolist(), strict=True)) for row in logits]
+    with running_service(path) as client:
         assert client.get("/model").json()["precision"] == precision
-        answers = [
-            client.post("/score", content=image.path.read_bytes(), headers={"Content-Type": "image/jpeg"}).json()[0]
-            for image in parts.validation.images
-        ]
-    np.testing.assert_allclose([answer["scores"] for answer in answers], exported.after.logits, atol=1e-5)
-    assert [answer["label_index"] for answer in answers] == exported.after.predictions.tolist()
+        largest = largest_difference(trained, live(client))
+    with capsys.disabled():
+        print(f"\nparity: largest logit difference training / live service as {precision}: {largest:.2e}")  # noqa: T201
+    assert largest <= TOLERANCE

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from tests.training.annotating import annotation_page, chromium
 from tests.training.photos import photo_folder
 from training.annotations import Annotation, read_annotations
-from training.commands import train
 from training.dataset import Dataset
 from training.split_file import write_split
+from training.train_command import train
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,13 @@ from tensorboard.util.tensor_util import make_ndarray
 from tests.training.photos import photo_folder
 from tests.training.test_run import ROOT, settings
 from training.board import EVENT_FILES, Board, worst_figure
-from training.classifier import Classifier, pixel_spec
+from training.classifier import Classifier
 from training.dataset import Dataset
 from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation
 from training.history import Epoch, History
 from training.images import PixelImages
+from training.pixel_spec import pixel_spec
 from training.plots import confusion_figure
 from training.progress import Silent
 from training.run import train_run
@@ -211,7 +212,7 @@ def test_of_two_processes_one_writes(tmp_path: Path) -> None:
 
 def test_tensorboard_and_matplotlib_are_not_imported_unless_asked_for() -> None:
     code = (
-        "import sys, training.classifier, training.summary, training.commands, training.board\n"
+        "import sys, training.classifier, training.summary, training.train_command, training.board\n"
         "with training.board.Board(None): pass\n"
         "print([name for name in ('matplotlib', 'tensorboard', 'torch.utils.tensorboard') if name in sys.modules])"
     )

@@ -8,12 +8,13 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from artifact.manifest import PixelSpec
 from tests.training.photos import photo_folder
-from training.classifier import Classifier, Resize, pixel_spec
+from training.classifier import Classifier
 from training.dataset import Dataset
 from training.errors import SettingError
 from training.features import FeatureCache
 from training.images import PixelImages
 from training.nets import build_net
+from training.pixel_spec import Resize, pixel_spec
 from training.recipe import GENTLE
 
 pytestmark = pytest.mark.torch

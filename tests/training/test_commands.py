@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from salver import build
 from tests.training.photos import photo_folder
-from training.commands import EPILOGS
+from training.train_command import EPILOGS
 
 pytestmark = pytest.mark.torch
 

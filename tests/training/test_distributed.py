@@ -27,6 +27,7 @@ def train(photos: Path, out: Path, weights: Path, processes: int) -> subprocess.
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "training"]
     command = [sys.executable, *(launcher if processes > 1 else ["-m", "training"]), str(photos), "--out", str(out)]
     command += ["--weights", str(weights), "--image-size", "64", "--epochs", "2", "--device", "cpu", "--seed", "1"]
+    command += ["--augment", "trivial"]
     # One thread each: two processes on two cores would otherwise wait for each other's.
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False

@@ -15,7 +15,7 @@ from PIL import Image
 from artifact.manifest import Manifest, PixelSpec
 from artifact.pixels import decode, to_pixels
 from tests.training.photos import photo_folder
-from training.classifier import Classifier, pixel_spec
+from training.classifier import Classifier
 from training.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation import Evaluation, evaluate
@@ -24,6 +24,7 @@ from training.gate import check_file, measure_parity
 from training.golden import make_golden, render_card
 from training.images import PixelImages
 from training.nets import PixelNet, build_net
+from training.pixel_spec import pixel_spec
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]  # one export for all takes about 5 s
 

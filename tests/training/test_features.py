@@ -1,15 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.training.photos import photo_folder
-from training.classifier import pixel_spec
 from training.dataset import Dataset
 from training.device import make_accelerator
 from training.errors import DatasetError
 from training.features import FeatureCache, choose_resize, extract
 from training.nets import PixelNet, build_net
+from training.pixel_spec import pixel_spec
 from training.progress import Silent
 
 pytestmark = pytest.mark.torch
@@ -65,6 +66,14 @@ def test_each_image_is_computed_once_for_a_net_a_pixel_spec_and_its_content(tmp_
     other = features(net(seed=1), Dataset.from_dir(tmp_path / "photos"), tmp_path / "cache", counted)
     assert counted.images == 14
     assert not torch.equal(other[1:4], first[:3])
+
+
+def test_a_cache_that_has_grown_too_large_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, vector = FeatureCache(tmp_path / "features.sqlite"), np.ones(4, np.float32)
+    assert cache.put("net", {"old": vector})
+    monkeypatch.setattr("training.features.LIMIT_BYTES", 1)
+    assert cache.put("net", {"new": vector})
+    assert list(cache.get("net", ["old", "new"])) == ["new"]
 
 
 def test_a_cache_that_cannot_be_used_is_told_and_costs_only_time(tmp_path: Path) -> None:

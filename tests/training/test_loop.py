@@ -2,20 +2,20 @@ import pytest
 import torch
 
 from tests.training.photos import photo_folder
-from training.classifier import pixel_spec
 from training.device import make_accelerator
 from training.errors import Interrupted, SettingError
 from training.fit import Fit
 from training.images import PixelImages
-from training.loop import flip, infer, train_one_epoch
+from training.loop import infer, train_one_epoch
 from training.nets import PixelNet, build_net
+from training.pixel_spec import pixel_spec
 from training.progress import Silent
 from training.recipe import Recipe
 from training.schedule import Stepwise
 
 pytestmark = pytest.mark.torch
 
-RECIPE = Recipe(Stepwise((1e-3,) * 3), batch_size=4)
+RECIPE = Recipe(Stepwise((1e-3,) * 3), batch_size=4, augmentation="none")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_class_weight_counts_like_so_many_copies_of_the_image(images: PixelIma
     """By the gradient of one step from the same net: SGD's change of weights is that, times the rate."""
 
     def step(weights: torch.Tensor | None) -> torch.Tensor:
-        recipe = Recipe(Stepwise((0.1,)), optimizer="sgd", batch_size=9, weight_decay=0, flip=False)
+        recipe = Recipe(Stepwise((0.1,)), optimizer="sgd", batch_size=9, weight_decay=0, augmentation="none")
         fitting = fit(recipe, "alexnet")
         fitting.class_weights = weights
         before = fitting.net.net.head.bias.detach().clone()
@@ -102,15 +102,6 @@ def test_a_class_weight_counts_like_so_many_copies_of_the_image(images: PixelIma
     cups = float((images.targets == 1).float().mean())
     assert plain[1] == pytest.approx(cups - 0.5, abs=0.1)  # an untrained net gives each label about one half
     assert weighted[1] == pytest.approx(1 - 0.5, abs=0.1)
-
-
-def test_mirrored_images_are_turned_left_to_right_and_the_others_left_alone() -> None:
-    pixels = torch.arange(2 * 3 * 3, dtype=torch.uint8).view(1, 2, 3, 3).expand(3, 2, 3, 3)
-    flipped = flip(pixels, torch.tensor([True, False, True]))
-    assert flipped.dtype == torch.uint8
-    assert torch.equal(flipped[1], pixels[1])
-    assert torch.equal(flipped[0], pixels[0].flip(1))
-    assert torch.equal(flipped[2], pixels[0].flip(1))
 
 
 def test_the_average_lies_between_start_and_end(images: PixelImages) -> None:

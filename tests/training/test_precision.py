@@ -1,4 +1,7 @@
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from salver import build
 from tests.training.runs import card_logits, manifest_of, small_run
+from tests.training.test_run import ROOT
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.precision import export_precision
 from training.progress import Silent
@@ -100,6 +104,20 @@ def test_a_model_file_that_is_cut_off_is_refused(run_folder: Path, tmp_path: Pat
     (copy / "model.onnx").write_bytes((run_folder / "model.onnx").read_bytes()[:1000])
     with pytest.raises(ExportRefused, match="cannot load"):
         export_precision(copy, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+
+
+def test_an_interrupted_export_leaves_what_was_there(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(b"earlier")
+    words = [sys.executable, "-m", "salver", "export", str(run_folder), "--out", str(tmp_path / "other.onnx")]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line.startswith("calibrating"))
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors == "Ended by SIGTERM. Start the command again.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["other.onnx"]
+    assert (tmp_path / "other.onnx").read_bytes() == b"earlier"
 
 
 @pytest.mark.parametrize(

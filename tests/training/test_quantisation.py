@@ -1,9 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
+from tests.models import SPEC, Constants
+from tests.training.made_run import LABELS, made_run
 from training.dataset import Dataset, LabelledImage
-from training.quantisation import CALIBRATION_IMAGES, calibration_part
+from training.images import PixelImages
+from training.quantisation import CALIBRATION_IMAGES, calibration_part, quantise
 
 pytestmark = pytest.mark.torch
 
@@ -13,3 +18,12 @@ def test_calibration_takes_images_of_every_label(tmp_path: Path) -> None:
     part = calibration_part(Dataset(images, ("cup", "plate")))
     assert len(part) == CALIBRATION_IMAGES
     assert part.counts()["plate"] == 38
+
+
+def test_weights_have_seven_bits_so_that_no_x86_processor_overflows(tmp_path: Path) -> None:
+    constants: Constants = {"weight": np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)}
+    run = made_run(tmp_path, [helper.make_node("Conv", ["images", "weight"], ["maps"], name="mix")], constants)
+    graph = quantise(run / "model.onnx", PixelImages(Dataset.from_dir(tmp_path / "photos"), LABELS, SPEC)).graph
+    (weight,) = (numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 4)
+    assert weight.dtype == np.int8
+    assert np.abs(weight.astype(int)).max() == 64

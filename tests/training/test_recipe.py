@@ -21,7 +21,7 @@ def test_the_classic_preset_is_the_2018_recipe() -> None:
     assert (classic.base, classic.image_side) == ("resnet18", 224)
     assert classic.recipe.schedule == Stepwise((*[0.05] * 7, *[0.005] * 7, 0.0005))
     assert (classic.recipe.optimizer, classic.recipe.momentum, classic.recipe.batch_size) == ("sgd", 0.9, 32)
-    assert (classic.recipe.flip, classic.recipe.head_first, classic.recipe.average) == (False, False, 0)
+    assert (classic.recipe.augmentation, classic.recipe.head_first, classic.recipe.average) == ("none", False, 0)
 
 
 def test_its_variant_for_accuracy_is_the_suggested_one() -> None:

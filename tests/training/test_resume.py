@@ -33,7 +33,7 @@ from training.schedule import Stepwise
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 # With dropout, a head fitted first, frozen statistics, mirrored images, a warm-up and an average at the end.
-RECIPE = replace(with_epochs(GENTLE, 4), batch_size=4)
+RECIPE = replace(with_epochs(GENTLE, 4), batch_size=4, augmentation="light")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 from artifact.manifest import Manifest
 from artifact.pixels import decode, to_pixels
 from tests.training.photos import photo_folder
-from training.commands import train
 from training.durable import durable
 from training.errors import SettingError
 from training.metrics import MetricsFile
@@ -29,6 +28,7 @@ from training.progress import Silent
 from training.recipe import Recipe
 from training.run import RunSettings, split, train_run
 from training.schedule import Stepwise
+from training.train_command import train
 
 pytestmark = pytest.mark.torch
 
