@@ -90,6 +90,9 @@ def test_curves_and_areas_are_those_of_scikit_learn(evaluation: Evaluation) -> N
         average = quiet(sklearn.average_precision_score, truth, scores) if truth.any() else float("nan")
         np.testing.assert_allclose(value(curves.roc.area), area)
         np.testing.assert_allclose(value(curves.precision_recall.average_precision), average)
+        if truth.any():
+            precision, recall, _ = sklearn.precision_recall_curve(truth, scores)
+            assert value(curves.precision_recall.area) == pytest.approx(sklearn.auc(recall, precision))
         areas.append(area)
         precisions.append(average)
     np.testing.assert_allclose(
@@ -225,6 +228,12 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         assert area.high is not None
         holds += area.low <= truth <= area.high
     assert holds >= 52
+
+
+def test_areas_of_a_large_set_have_no_interval_and_say_why() -> None:
+    area = label_curves(random_evaluation(2001, 10))[2].roc.area
+    assert area.value is not None
+    assert (area.low, area.reason) == (None, "there are more than 20,000 scores, so the interval was left out")
 
 
 def test_a_curve_is_cut_to_a_number_of_points_and_keeps_its_ends() -> None:

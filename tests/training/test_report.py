@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from training.labelled_image import LabelledImage
 from training.metrics import MetricsFile
 from training.model_file import ModelFile
 from training.plots import confusion_figure
+from training.progress import Silent
 from training.report import NO_EPOCHS, laid_out, metrics_of, render, write_report
 from training.report_data import PageData, page_data
 
@@ -86,7 +88,8 @@ def test_the_published_schema_is_that_of_the_file_and_the_file_keeps_it(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
     published = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    assert published == MetricsFile.model_json_schema(mode="serialization")
+    schema = MetricsFile.model_json_schema(mode="serialization")
+    assert published == schema, f"write {SCHEMA} anew: {json.dumps(schema, indent=2)}"
     evaluation = evaluate(model, Dataset.from_dir(photos))
     write_report(tmp_path, evaluation, metrics_of(evaluation, evaluation, evaluation), old=evaluation)
     validator = jsonschema_rs.validator_for(published)
@@ -133,6 +136,26 @@ def test_images_that_cannot_be_read_are_listed_and_nothing_is_written(model: Pat
     assert "2 of 6 images cannot be read" in result.stderr
     assert "red/000.png: The PNG file is truncated" in result.stderr
     assert not (tmp_path / "report").exists()
+
+
+class Stopping(Silent):
+    """Ctrl-C at the third image."""
+
+    images = 0
+
+    def advance(self, images: int, note: str = "") -> None:
+        super().advance(images, note)
+        self.images += images
+        if self.images == 3:
+            raise KeyboardInterrupt
+
+
+def test_an_evaluation_that_is_interrupted_stops_at_once(model: Path, photos: Path) -> None:
+    stopping = Stopping()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, Dataset.from_dir(photos), stopping)
+    assert stopping.images == 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
 def test_images_without_finite_scores_stand_first_and_their_loss_is_null(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.models import by_colour
 from tests.training.evaluations import colour_folder, from_logits, random_evaluation
+from tests.training.test_run import file_size_limit
 from training.errors import SettingError
 from training.evaluation import Evaluation, evaluate
 from training.measures import measure
@@ -83,6 +84,12 @@ def test_what_cannot_be_a_threshold_leaves_the_file_alone(
 ) -> None:
     with pytest.raises(SettingError, match=message):
         set_threshold(file, file.path, label, threshold, None, None)
+    assert ModelFile.read(file.path) == file
+
+
+def test_on_a_full_disk_the_version_before_stays(file: ModelFile) -> None:
+    with file_size_limit(100), pytest.raises(OSError, match="too large"):
+        set_threshold(file, file.path, "red", 0.5, None, None)
     assert ModelFile.read(file.path) == file
 
 
