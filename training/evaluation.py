@@ -137,8 +137,8 @@ def evaluate(model: "Classifier | Path | str", dataset: Dataset, progress: Progr
     """Score every image of `dataset` with a classifier or a model file, through `artifact.pixels`.
 
     A file is scored as the service does it on a CPU; a classifier by its own net, with temperature and thresholds once
-    it has been exported. Raises DatasetError for an empty
-    set, an unreadable image, or a label that the model does not have, and SettingError for a file that is no model.
+    it has been exported. Raises DatasetError for an empty set, an unreadable image, or a label that the model does not
+    have, and SettingError for a file that is no model.
     """
     if not len(dataset):
         raise DatasetError("There are no images to score. Give a data set with some.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from artifact.errors import ImageError
 from artifact.manifest import Frozen
 from training.comparison import answers, changed
+from training.errors import SettingError
 from training.evaluation import Evaluation
 from training.history import History
 from training.labelled_image import LabelledImage, printable
@@ -70,7 +71,12 @@ class PageData(Frozen):
 def page_data(
     evaluation: Evaluation, metrics: MetricsFile, history: History, old: Evaluation | None, max_thumbnails: int
 ) -> PageData:
-    """The worst first: with `old`, images that changed; then by loss."""
+    """The worst first: with `old`, images that changed; then by loss.
+
+    Raises SettingError for an evaluation that does not know its images.
+    """
+    if not evaluation.images:
+        raise SettingError("This evaluation does not know its images. Make it with training.evaluation.evaluate.")
     order = np.argsort(-evaluation.losses, kind="stable")
     if old is not None:
         order = order[np.argsort(~changed(evaluation, old)[order], kind="stable")]

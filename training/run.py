@@ -233,8 +233,9 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
     write_json(out / "history.json", {"epochs": [asdict(epoch) for epoch in result.classifier.history.epochs]})
     if result.classifier.history.epochs:
         Plot(result.classifier.history.plot()).save(out / "history")
-    for picture in PICTURES if not result.classifier.history.epochs else ():
-        (out / picture).unlink(missing_ok=True)  # an earlier run's
+    else:
+        for picture in PICTURES:
+            (out / picture).unlink(missing_ok=True)  # an earlier run's
     write_scores(out / "scores.csv", parts.test, result.test)
     model = result.classifier.exported
     assert model is not None

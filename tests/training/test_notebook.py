@@ -18,7 +18,7 @@ from tests.training.evaluations import colour_folder, random_evaluation
 from tests.training.photos import photo_folder
 from training.annotations import Annotation, read_annotations
 from training.dataset import Dataset
-from training.errors import DatasetError
+from training.errors import DatasetError, SettingError
 from training.evaluation import evaluate
 from training.history import Epoch, History
 from training.labelled_image import LabelledImage
@@ -89,6 +89,11 @@ def test_images_of_several_folders_have_no_one_page(tmp_path: Path) -> None:
     images = tuple(LabelledImage(tmp_path / folder / "cup" / "1.jpg", "cup", "cup/1.jpg") for folder in ("a", "b"))
     with pytest.raises(DatasetError, match="lie in 2 folders"):
         annotate(Dataset(images, ("cup", "bowl")))
+
+
+def test_an_evaluation_without_images_has_no_viewer() -> None:
+    with pytest.raises(SettingError, match=r"training\.evaluation\.evaluate"):
+        results_viewer(random_evaluation(5, 2))
 
 
 def test_an_evaluation_its_curves_and_a_history_show_themselves() -> None:
