@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 EPILOGS = {
     "evaluate": """Examples:
 
-salver evaluate runs/first/model.onnx holdout --out report
+salver evaluate model.onnx holdout --out report --fail-under 0.9
 
-salver evaluate new.onnx holdout --out report --against old.onnx --no-worse-than-old
+salver evaluate model.onnx photos --split photos/split.csv --out report
 
-salver evaluate model.onnx photos --split photos/split.csv --out report --fail-under 0.9""",
+salver evaluate new.onnx holdout --out report --against old.onnx""",
     "threshold": """Examples:
 
 salver threshold model.onnx --label cup --threshold 0.8
@@ -148,7 +148,8 @@ def threshold(
         written = set_threshold(file, out or model, label, value, min_precision, fingerprint)
         if evaluation is not None:
             typer.echo(_effect_line(effect(evaluation, label, value)))
-        typer.echo(f"'{label}' has the threshold {value:.6g}; {written.path} is version {written.sha256[:12]} now")
+        given = f"has the threshold {value:.6g}" if value else "has no threshold"
+        typer.echo(f"'{label}' {given}; {written.path} is version {written.sha256[:12]} now")
 
 
 def _summary(metrics: "MetricsFile") -> list[str]:
