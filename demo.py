@@ -110,7 +110,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> str:
 def score_and_compare(url: str, key: str) -> None:
     """Every held-out image by file, some by URL too; the live logits must be training's."""
     trained = read_scores()
-    tolerance = json.loads((RUN / "metrics.json").read_text())["parity"]["tolerance"]
+    tolerance = json.loads((RUN / "metrics.json").read_text())["model"]["provenance"]["parity"]["tolerance"]
     paths = [image.path for image in trained]
     with ScoringClient(url, key) as client, file_server(DATA) as files:
         logits = scored(client.score(paths))
@@ -182,7 +182,7 @@ def print_next_steps() -> None:
     for line in (
         f"  {DATA}/            the sample, one folder a label",
         f"  {RUN}/model.onnx   the model: all that the service needs",
-        f"  {RUN}/             metrics.json, scores.csv, history.json, run.json, checkpoint/",
+        f"  {RUN}/             report.html, metrics.json, scores.csv, history.json, run.json, checkpoint/",
         "Go on with:",
         "  make serve",
         "  curl -s http://127.0.0.1:8000/score -H 'Content-Type: application/json' -d \\",

@@ -29,6 +29,10 @@ COMMANDS = {
     "train": Command(
         "training.train_command", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."
     ),
+    "evaluate": Command(
+        "training.evaluation_commands", "train", "Test a model file on photos; write a report to look at."
+    ),
+    "threshold": Command("training.evaluation_commands", "train", "Give a label only to images that score enough."),
     "export": Command("training.commands", "train", "Export another precision of a finished run: int8 or fp16."),
     "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
     "score": Command("client.commands", "client", "Score images with a running service."),

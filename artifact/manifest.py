@@ -71,6 +71,17 @@ class Parity(Frozen):
     tolerance: float
 
 
+class ThresholdChange(Frozen):
+    """A threshold that was set after the export: on which version of the file, and by which images."""
+
+    label: Label
+    threshold: float
+    from_sha256: str
+    min_precision: float | None = None
+    """The precision that was asked for; None for a threshold that was given as a number."""
+    data_fingerprint: str | None = None
+
+
 class Provenance(Frozen):
     """Where the model comes from."""
 
@@ -81,6 +92,7 @@ class Provenance(Frozen):
     git_revision: str | None = None
     metrics: dict[str, float]
     parity: Parity
+    threshold_changes: tuple[ThresholdChange, ...] = ()
 
 
 class Manifest(Frozen):

@@ -57,6 +57,18 @@ def constant(path: Path, logits: Sequence[float], softmax: bool = False, tempera
     return write(path, nodes, constants, labels, temperature=temperature)
 
 
+def by_colour(
+    path: Path, gain: float = 8.0, temperature: float = 1.0, thresholds: dict[str, float] | None = None
+) -> Path:
+    """A model that tells red, green and blue photos: its logits are `gain` times the mean of each colour, over 255."""
+    constants: Constants = {"over": np.float32(1 / 255), "middle": np.array([1, 2]), "gain": np.float32(gain)}
+    nodes = [
+        helper.make_node("ReduceMean", ["scaled", "middle"], ["colour"], keepdims=0),
+        helper.make_node("Mul", ["colour", "gain"], [OUTPUT_NAME]),
+    ]
+    return write(path, nodes, constants, ("red", "green", "blue"), temperature=temperature, thresholds=thresholds)
+
+
 def nan_for_white(path: Path) -> Path:
     """A model whose three logits are not numbers for an all-white image."""
     constants: Constants = {

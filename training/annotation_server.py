@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -29,19 +30,22 @@ from training.inspection_cache import InspectionCache
 from training.thumbnails import PICTURE_SIDE, picture, thumbnail
 
 PAGE = Path(__file__).with_name("annotation_page")
-POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors {}; base-uri 'none'; form-action 'none'"
+NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"
+"""Pages of this machine, which may show the page inside of theirs when it is opened for that."""
 
 
-def create_app(store: AnnotationStore, token: str, port: int) -> FastAPI:
+def create_app(store: AnnotationStore, token: str, port: int, framed: bool = False) -> FastAPI:
     """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     door = Door(token, port)
     search = _Search(store)
+    policy = POLICY.format(NOTEBOOKS if framed else "'none'")
 
     @app.middleware("http")
     async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
         answer = door.refuse(request) or await call_next(request)
-        answer.headers["Content-Security-Policy"] = POLICY
+        answer.headers["Content-Security-Policy"] = policy
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "no-referrer"
         return answer
@@ -121,16 +125,35 @@ def find_duplicates(store: AnnotationStore) -> list[list[str]]:
     return [[names[index] for index in group] for group in groups if len(group) > 1]
 
 
+@dataclass(frozen=True)
+class OpenPage:
+    """A server that listens already and answers once it runs."""
+
+    server: uvicorn.Server
+    listener: socket.socket
+    port: int
+    token: str
+
+    def run(self) -> None:
+        """Until the server is told to exit, on the main thread also by Ctrl-C."""
+        with self.listener, suppress(KeyboardInterrupt):  # uvicorn has ended in order by then
+            self.server.run(sockets=[self.listener])
+
+
+def open_page(root: Path, port: int, framed: bool = False) -> OpenPage:
+    """On 127.0.0.1; 0 takes a free port. Raises DatasetError and OSError."""
+    store = AnnotationStore(root)
+    listener = socket.create_server(("127.0.0.1", port))
+    port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
+    config = uvicorn.Config(create_app(store, token, port, framed), log_level="warning", access_log=False)
+    return OpenPage(uvicorn.Server(config), listener, port, token)
+
+
 def serve(root: Path, port: int, ready: Callable[[str], None]) -> None:
     """Until Ctrl-C. `ready` gets the address with the token. Raises DatasetError and OSError."""
-    store = AnnotationStore(root)
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        port = listener.getsockname()[1]
-        token = secrets.token_urlsafe(24)
-        config = uvicorn.Config(create_app(store, token, port), log_level="warning", access_log=False)
-        ready(f"http://127.0.0.1:{port}/?token={token}")
-        with suppress(KeyboardInterrupt):  # uvicorn has ended in order by then
-            uvicorn.Server(config).run(sockets=[listener])
+    page = open_page(root, port)
+    ready(f"http://127.0.0.1:{page.port}/?token={page.token}")
+    page.run()
 
 
 def _picture(store: AnnotationStore, name: str, make: Callable[[Path], bytes], cached: str) -> Response:

@@ -135,7 +135,7 @@ def time_whole_command(figures: Figures, photos: Path) -> None:
         _own_process("-m", "training", str(photos), "--out", out, *options)
         _note(figures, f"{photos.name}: folder to gate, s", time.perf_counter() - began)
         metrics = json.loads((Path(out) / "metrics.json").read_text())
-        _note(figures, f"{photos.name}: test accuracy", metrics["test"]["accuracy"])
+        _note(figures, f"{photos.name}: test accuracy", metrics["test"]["accuracy"]["value"])
 
 
 def _own_process(*words: str) -> str:

@@ -18,6 +18,7 @@ from training.errors import SettingError
 from training.evaluation import NO_ANSWER, Evaluation
 from training.history import Epoch
 from training.images import PixelImages
+from training.plots import confusion_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 LOSS, CONFUSION, CURVES, WORST = "loss/train", "confusion matrix", "precision and recall", "worst images"
 EVENT_FILES = "events.out.tfevents.*"
 WORST_SHOWN = 16
-COUNTED_LABELS = 30
-"""With more labels than this, the confusion matrix has colours alone: counts would be too small to read."""
 
 
 class Board:
@@ -91,7 +90,7 @@ class Board:
         """
         if self._writer is None or self._evaluated:
             return
-        self._writer.add_figure(CONFUSION, confusion_figure(evaluation), step)
+        self._writer.add_figure(CONFUSION, confusion_figure(evaluation, f"{len(dataset)} validation images"), step)
         probabilities = np.exp(_log_probabilities(evaluation))
         for index, label in enumerate(evaluation.labels):
             if label not in evaluation.absent_labels:
@@ -99,24 +98,6 @@ class Board:
                 self._writer.add_pr_curve(f"{CURVES}/{label}", truths, probabilities[:, index], step)
         self._writer.add_figure(WORST, worst_figure(evaluation, dataset, images), step)
         self._writer.flush()
-
-
-def confusion_figure(evaluation: Evaluation) -> "Figure":
-    """The confusion matrix, the counts in the cells."""
-    from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    labels = evaluation.labels
-    side = min(3 + 0.5 * len(labels), 18)
-    figure = Figure((side, side), layout="constrained")
-    axes = figure.add_subplot(xlabel="predicted", ylabel="truth", title=f"{len(evaluation.truths)} validation images")
-    display = ConfusionMatrixDisplay(evaluation.confusion_matrix, display_labels=labels)
-    counted = len(labels) <= COUNTED_LABELS
-    display.plot(include_values=counted, cmap="Blues", ax=axes, colorbar=not counted, values_format="d")
-    axes.set(xlabel="predicted", ylabel="truth")
-    axes.set_xticks(range(len(labels)), labels, rotation="vertical", parse_math=False)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
-    return figure
 
 
 def worst_figure(evaluation: Evaluation, dataset: Dataset, images: PixelImages) -> "Figure":

@@ -25,6 +25,7 @@ from training.history import Epoch, History
 from training.images import PixelImages, targets_of
 from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, svm
 from training.loop import infer, train_one_epoch
+from training.model_file import ModelFile
 from training.nets import PixelNet, build_net
 from training.pixel_spec import Resize, pixel_spec
 from training.progress import Progress, Silent
@@ -69,6 +70,8 @@ class Classifier:
         self._chooses_resize = resize == "auto" and net.net.weights != "none"
         self._compiled = compiled
         self._cache = cache or FeatureCache()
+        self.exported: ModelFile | None = None
+        """The file that `export` has made of this net as it is."""
         self._trained_on: TrainedOn | None = None
         self._validation: Dataset | None = None
 
@@ -179,7 +182,7 @@ class Classifier:
             "validation_accuracy": reported.accuracy,
             "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
         }
-        return export(
+        manifest = export(
             self.net,
             self.pixels,
             Path(path),
@@ -191,6 +194,8 @@ class Classifier:
             temperature=fit_temperature(reported.logits, reported.truths),
             thresholds=dict(thresholds) if thresholds else None,
         )
+        self.exported = ModelFile.read(Path(path))
+        return manifest
 
     @property
     def is_main_process(self) -> bool:
@@ -233,7 +238,7 @@ class Classifier:
             specs = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
             self.pixels = choose_resize(self.net, train, specs, self._accelerator, self._cache, progress, seed)
         self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
-        self._validation = eval_dataset
+        self._validation, self.exported = eval_dataset, None
 
     def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
         features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)

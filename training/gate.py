@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, Parity, PixelSpec
@@ -19,19 +18,12 @@ from training.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation import Evaluation, by_label
 from training.images import PixelImages
+from training.model_file import ORT_ERRORS
 
 RELATIVE_TOLERANCE = 1e-4
 """Of the largest logit, or of 1. Two float32 implementations that add in another order were measured to differ by 1e-6
 to 4e-6 of it; another normalisation, weight or resize filter differs by a hundredth or more."""
 LARGEST_BATCH = 32
-ORT_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
 
 
 def measure_parity(model: bytes, images: PixelImages, logits: NDArray[np.float32]) -> Parity:

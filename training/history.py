@@ -71,3 +71,8 @@ class History:
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
+
+    def _repr_html_(self) -> str:
+        from training.plots import Plot  # imports torch, which a history does without
+
+        return Plot(self.plot())._repr_html_() if self.epochs else "There are no epochs."

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from training.dataset import Dataset
 from training.durable import durable
@@ -12,22 +11,6 @@ from training.evaluation import Evaluation
 from training.export import on_cpu
 from training.nets import LAST_LAYERS, PixelNet
 from training.tensor_file import write_tensors
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-def figures(evaluation: Evaluation) -> dict[str, object]:
-    """What metrics.json says about one part of the data set."""
-    return {
-        "images": len(evaluation.truths),
-        "accuracy": evaluation.accuracy,
-        "class_averaged_accuracy": evaluation.class_averaged_accuracy,
-        "labels": evaluation.labels,
-        "confusion_matrix": evaluation.confusion_matrix.tolist(),
-        "absent_labels": evaluation.absent_labels,
-        "non_finite": evaluation.non_finite,
-    }
 
 
 def write_checkpoint(path: Path, net: PixelNet) -> None:
@@ -47,12 +30,6 @@ def write_scores(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
         for image, predicted, logits in zip(dataset.images, evaluation.predictions, evaluation.logits, strict=True):
             row = [format(logit, ".9g") for logit in logits.tolist()]  # 9 digits give float32 back exactly
             writer.writerow([image.path, image.label, names[predicted], *row])
-
-
-def write_figure(path: Path, figure: "Figure") -> None:
-    """As PNG."""
-    with durable(path) as partial:
-        figure.savefig(partial, format="png")
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

@@ -4,19 +4,19 @@ RUN/model.onnx                       what the service needs, and all that it nee
 RUN/checkpoint/weights.safetensors   the trained net in torchvision's names: another run's --weights
 RUN/checkpoint/state.safetensors     while it trains: what --resume goes on from
 RUN/history.json                     the epochs
-RUN/history.png                      their accuracies as a picture; none for an SVM, which has no epochs
-RUN/metrics.json                     accuracies and confusion matrices of validation and test, parity figures
+RUN/history.png, history.svg         their accuracies as a picture; none for an SVM, which has no epochs
+RUN/metrics.json                     all figures of test and validation, with intervals; parity figures
+RUN/report.html                      the same to look at, with the test images
 RUN/scores.csv                       logits of every test image, as torch gave them
 RUN/tensorboard/                     where --tensorboard may point
 RUN/run.json                         settings, versions, data, seed, times; written last
 """
 
-import hashlib
 import shlex
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,15 +32,19 @@ from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
 from training.linear import SVM_C
 from training.pixel_spec import Resize
+from training.plots import Plot
 from training.progress import Progress
 from training.provenance import git_revision, package_versions
 from training.recipe import ClassWeights, Recipe, default_recipe
-from training.record import figures, write_checkpoint, write_figure, write_json, write_scores
+from training.record import write_checkpoint, write_json, write_scores
+from training.report import metrics_of, write_report
 from training.split_file import read_split
 
-MODEL, RECORD, PICTURE, BOARD = "model.onnx", "run.json", "history.png", "tensorboard"
+MODEL, RECORD, BOARD = "model.onnx", "run.json", "tensorboard"
+PICTURES = ("history.png", "history.svg")
 CHECKPOINT = Path("checkpoint", "state.safetensors")
-OWN = frozenset([MODEL, RECORD, PICTURE, BOARD, CHECKPOINT.parent.name, "history.json", "metrics.json", "scores.csv"])
+FIGURES = ("history.json", "metrics.json", "report.html", "scores.csv")
+OWN = frozenset([MODEL, RECORD, BOARD, *PICTURES, *FIGURES, CHECKPOINT.parent.name])
 
 
 @dataclass(frozen=True)
@@ -228,20 +232,15 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
     write_checkpoint(out / "checkpoint" / "weights.safetensors", net)
     write_json(out / "history.json", {"epochs": [asdict(epoch) for epoch in result.classifier.history.epochs]})
     if result.classifier.history.epochs:
-        write_figure(out / PICTURE, result.classifier.history.plot())
+        Plot(result.classifier.history.plot()).save(out / "history")
     else:
-        (out / PICTURE).unlink(missing_ok=True)  # an earlier run's
+        for picture in PICTURES:
+            (out / picture).unlink(missing_ok=True)  # an earlier run's
     write_scores(out / "scores.csv", parts.test, result.test)
-    metrics = {
-        "validation": figures(result.validation),
-        "test": figures(result.test),
-        "parity": manifest.provenance.parity.model_dump(),
-        "temperature": manifest.temperature,
-        "counts": parts.counts(),
-        "seed": settings.seed,
-        "seconds": result.seconds,
-    }
-    write_json(out / "metrics.json", metrics)
+    model = result.classifier.exported
+    assert model is not None
+    test, validation = replace(result.test, model=model), replace(result.validation, model=model)
+    write_report(out, test, metrics_of(test, validation), history=result.classifier.history)
     run = {
         "command": shlex.join(sys.argv),
         "settings": asdict(settings),
@@ -254,7 +253,7 @@ def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts
         "left_out": {left_out.image.name: left_out.reason for left_out in data.left_out},
         "seed": settings.seed,
         "seconds": result.seconds,
-        "model_sha256": hashlib.sha256((out / MODEL).read_bytes()).hexdigest(),
+        "model_sha256": model.sha256,
     }
     write_json(out / RECORD, run)
     (out / CHECKPOINT).unlink(missing_ok=True)

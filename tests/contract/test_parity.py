@@ -21,6 +21,7 @@ from tests.live import running_service
 from training.classifier import Classifier
 from training.dataset import Dataset
 from training.evaluation import evaluate
+from training.report import metrics_of
 from training.sample import LABELS, render, write_sample
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -192,6 +193,21 @@ def test_a_planted_fault_behind_a_forged_test_card_is_seen_by_the_parity_test(
     signed_again(faulty)
     with running_service(faulty) as client:
         assert largest_difference(trained, live(client)) > 100 * TOLERANCE
+
+
+def test_the_figures_of_the_file_are_those_of_the_classifier(
+    folder: Path, classifier: Classifier, trained: object
+) -> None:
+    dataset = Dataset.from_dir(folder / "kinds")
+    net, file = evaluate(classifier, dataset), evaluate(folder / "model.onnx", dataset)
+    assert net.model == file.model
+    assert float(np.abs(net.logits - file.logits).max()) <= TOLERANCE
+    ours, theirs = metrics_of(net), metrics_of(file)
+    assert ours.model == theirs.model
+    assert ours.data == theirs.data
+    assert ours.test.confusion_matrix == theirs.test.confusion_matrix
+    assert ours.test.accuracy == theirs.test.accuracy
+    assert ours.test.calibration.error_after.value == pytest.approx(theirs.test.calibration.error_after.value, abs=1e-4)
 
 
 def test_the_model_file_stands_alone(folder: Path, classifier: Classifier, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from tests.training.photos import photo_folder
 from tests.training.test_run import ROOT, settings
-from training.board import EVENT_FILES, Board, confusion_figure, worst_figure
+from training.board import EVENT_FILES, Board, worst_figure
 from training.classifier import Classifier
 from training.dataset import Dataset
 from training.errors import Interrupted, SettingError
@@ -22,6 +22,7 @@ from training.evaluation import Evaluation
 from training.history import Epoch, History
 from training.images import PixelImages
 from training.pixel_spec import pixel_spec
+from training.plots import confusion_figure
 from training.progress import Silent
 from training.run import train_run
 
@@ -157,10 +158,10 @@ def test_the_worst_images_come_in_the_order_of_their_loss_whatever_they_are_call
     assert titles[0].startswith("a cup of a name that … → no answer\nloss inf\n")
     assert titles[1] == f"$bowl_$ → a cup of a name that …, 0.88\nloss 2.13\n{photos.images[2].path.name}"
     assert titles[2].startswith("a cup of a name that … → $bowl_$, 0.73\nloss 1.31")
-    figure = confusion_figure(evaluation)
+    figure = confusion_figure(evaluation, "9 images")
     figure.savefig(io.BytesIO(), format="png")  # "$bowl_$" is no formula
     (axes,) = figure.axes
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(labels)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["$bowl_$", "a cup of a name that is f…"]
     assert [text.get_text() for text in axes.texts] == ["3", "1", "1", "3"]
 
 

@@ -43,7 +43,8 @@ def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_write
     assert two.stdout.count("epoch   1 ") == 1
     first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out1", "out2"))
     for part in ("validation", "test"):
-        assert first[part] == second[part]
+        for figure in ("images", "accuracy", "confusion_matrix"):
+            assert first[part][figure] == second[part][figure]
     histories = [json.loads((tmp_path / name / "history.json").read_text())["epochs"] for name in ("out1", "out2")]
     for alone, together in zip(*histories, strict=True):
         assert together["loss"] == pytest.approx(alone["loss"], abs=1e-4)

@@ -4,17 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.evaluations import from_pairs
 from tests.training.photos import photo_folder
 from training.classifier import Classifier
 from training.errors import DatasetError
 from training.evaluation import NO_ANSWER, Evaluation, by_label, evaluate
 
 pytestmark = pytest.mark.torch
-
-
-def from_pairs(truths: Sequence[int], predictions: Sequence[int], classes: int) -> Evaluation:
-    labels = tuple(f"label {index}" for index in range(classes))
-    return Evaluation(labels, np.eye(classes, dtype=np.float32)[list(predictions)], np.array(truths, dtype=np.int64))
 
 
 def from_matrix(matrix: Sequence[Sequence[int]]) -> Evaluation:

@@ -22,6 +22,7 @@ from artifact.pixels import decode, to_pixels
 from tests.training.photos import photo_folder
 from training.durable import durable
 from training.errors import SettingError
+from training.metrics import MetricsFile
 from training.nets import build_net
 from training.progress import Silent
 from training.recipe import Recipe
@@ -68,7 +69,9 @@ def test_a_run_leaves_its_files_and_no_others(run: Path) -> None:
         "checkpoint/weights.safetensors",
         "history.json",
         "history.png",
+        "history.svg",
         "metrics.json",
+        "report.html",
         "scores.csv",
         "run.json",
     }
@@ -80,20 +83,34 @@ def test_a_run_leaves_its_files_and_no_others(run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_metrics_of_a_run_have_the_published_form_and_its_report_shows_the_epochs(run: Path) -> None:
+    metrics = MetricsFile.model_validate_json((run / "metrics.json").read_text())
+    assert metrics.model is not None
+    assert metrics.model.sha256 == json.loads((run / "run.json").read_text())["model_sha256"]
+    assert metrics.validation is not None
+    assert metrics.validation.images == 3
+    assert metrics.test.calibration.temperature == metrics.model.temperature
+    page = (run / "report.html").read_text()
+    (epoch,) = json.loads((run / "history.json").read_text())["epochs"]
+    assert f'"epochs":{{"training":[{epoch["train_accuracy"]}],' in page
+    assert f"salver threshold {run / 'model.onnx'}" in page
+
+
+@pytest.mark.slow
 def test_the_scores_are_what_the_model_file_gives_for_the_test_images(run: Path) -> None:
     session = onnxruntime.InferenceSession(run / "model.onnx", providers=["CPUExecutionProvider"])
     manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
     with (run / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     metrics = json.loads((run / "metrics.json").read_text())
-    assert len(rows) == metrics["test"]["images"] == sum(metrics["counts"]["test"].values())
+    assert len(rows) == metrics["test"]["images"] == sum(metrics["data"]["counts"].values())
     for row in rows:
         pixels = to_pixels(decode(Path(row["path"]).read_bytes(), manifest.pixels), manifest.pixels)
         logits = session.run(None, {"pixels": pixels[None]})[0][0]
         assert np.abs(logits - [float(row[label]) for label in manifest.labels]).max() < 1e-4
         assert row["predicted"] == manifest.labels[int(logits.argmax())]
     right = sum(row["truth"] == row["predicted"] for row in rows)
-    assert metrics["test"]["accuracy"] == manifest.provenance.metrics["test_accuracy"] == right / len(rows)
+    assert metrics["test"]["accuracy"]["value"] == manifest.provenance.metrics["test_accuracy"] == right / len(rows)
 
 
 @pytest.mark.slow

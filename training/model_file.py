@@ -1,0 +1,127 @@
+"""A model file on disk: what it says about itself, what it answers, and a new version of it."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from artifact.errors import ImageError, ModelFileError
+from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from artifact.pixels import decode, to_pixels
+from training.dataset import Dataset, LabelledImage
+from training.durable import durable
+from training.errors import DatasetError, SettingError
+from training.labelled_image import printable
+from training.progress import Progress
+
+ORT_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Where it lies, the version that it is, and what it says about itself."""
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, path: Path) -> "ModelFile":
+        """Raises SettingError for a file that cannot be read or is not Salver's."""
+        data = _bytes(path)
+        return cls(path, hashlib.sha256(data).hexdigest(), _manifest(path, _model(path, data)))
+
+    def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
+        """Logits [images, classes] of every image, as the service computes them on a CPU: each image by itself.
+
+        Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run.
+        """
+        try:
+            session = onnxruntime.InferenceSession(_bytes(self.path), _one_thread(), providers=["CPUExecutionProvider"])
+            scored = self._score_all(session, dataset, progress)
+        except ORT_ERRORS as error:
+            raise SettingError(f"{self.path} cannot be run by onnxruntime: {error}. Export it again.") from error
+        refused = [row for row in scored if isinstance(row, str)]
+        if refused:
+            raise DatasetError(
+                f"{len(refused)} of {len(dataset)} images cannot be read. Mend or remove them:\n  "
+                + "\n  ".join(refused)
+            )
+        return np.stack([row for row in scored if not isinstance(row, str)])
+
+    def _score_all(
+        self, session: onnxruntime.InferenceSession, dataset: Dataset, progress: Progress
+    ) -> list[NDArray[np.float32] | str]:
+        """A row of logits for each image, or why there is none."""
+
+        def score(image: LabelledImage) -> NDArray[np.float32] | str:
+            try:
+                pixels = to_pixels(decode(image.read(), self.manifest.pixels), self.manifest.pixels)
+            except ImageError as error:
+                return f"{printable(image.path)}: {error}"
+            except DatasetError as error:
+                return str(error)
+            logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels[None]})[0][0]
+            return logits
+
+        progress.begin("scoring", len(dataset))
+        scored = []
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for row in pool.map(score, dataset.images):
+                scored.append(row)
+                progress.advance(1)
+        return scored
+
+    def write(self, path: Path, manifest: Manifest) -> "ModelFile":
+        """The same graph with another manifest, to `path`, which may be its own. Raises OSError."""
+        model = _model(self.path, _bytes(self.path))
+        onnx.helper.set_model_props(model, manifest.to_metadata())
+        with durable(path) as partial:
+            partial.write_bytes(model.SerializeToString())
+        return ModelFile.read(path)
+
+
+def _one_thread() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return options
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingError(f"Cannot read the model file {path}: {error.strerror}. Give a readable file.") from error
+
+
+def _model(path: Path, data: bytes) -> onnx.ModelProto:
+    try:
+        return onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise SettingError(f"{path} is not an ONNX file. Give the model.onnx of a run.") from error
+
+
+def _manifest(path: Path, model: onnx.ModelProto) -> Manifest:
+    if any(node.op_type == "Softmax" and OUTPUT_NAME in node.output for node in model.graph.node):
+        raise SettingError(
+            f"{path} ends in a softmax, so its output is no logits and its temperature means nothing. Export it again."
+        )
+    try:
+        return Manifest.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+    except ModelFileError as error:
+        raise SettingError(f"{path}: {error}") from error
