@@ -1,8 +1,16 @@
-"""The marker `server`, put on every test of a module that starts the real service."""
+"""The marker `server`, put on every test of a module that starts the real service; and signals as tests need them."""
+
+import signal
 
 import pytest
 
 STARTERS = ("running_service", "service_process")
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores SIGINT, and so would the processes that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
