@@ -109,6 +109,11 @@ audit: setup  ## known vulnerabilities and an SBOM (build/sbom-*.json) of what t
 		$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; \
 	done
 
+.PHONY: docs
+docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it
+	$(BIN)/python -m docs.settings_table
+	$(BIN)/mkdocs build --quiet
+
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt
 	$(LOCK) --extra train -o requirements/train.txt

@@ -86,7 +86,8 @@ def drop(page: Page, data: bytes = PHOTO, name: str = "cup.jpg", media_type: str
 def scored(page: Page) -> list[tuple[str, str]]:
     """Labels and scores as they stand under each other."""
     expect(page.locator("#json")).to_be_visible()
-    return [tuple(row.locator(".label, .score").all_inner_texts()) for row in page.locator("#bars li").all()]
+    labels, scores = (page.locator(f"#bars {part}").all_inner_texts() for part in (".label", ".score"))
+    return list(zip(labels, scores, strict=True))
 
 
 def shown_json(page: Page) -> list[dict[str, object]]:
@@ -113,7 +114,7 @@ def test_a_dropped_file_is_scored_and_its_curl_command_gives_the_same_json(page:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=20)
     assert json.loads(done.stdout) == shown_json(page)
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         screenshot(page, f"page-{scheme}.png")
 
 

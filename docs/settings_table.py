@@ -1,0 +1,48 @@
+"""Writes docs/settings.md out of service/settings.py:  python -m docs.settings_table"""
+
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from service.settings import PREFIX, Settings
+
+PAGE = Path(__file__).with_name("settings.md")
+HEAD = """# Settings
+
+The service reads environment variables, once, when it starts. A misspelt one that begins with `SALVER_` is an error that
+names it. `make docs` writes this table out of `service/settings.py`. What the settings do together stands in
+[running the service](operations.md).
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """The whole page."""
+    return HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items())
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    text = " ".join((field.description or "").split())
+    return f"| `{PREFIX}{name.upper()}` | {_default(field)} | {text}{_choices(field)} |\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    value = field.default
+    if value is None or value == "":
+        return "–"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _choices(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is not Literal:
+        return ""
+    return " One of " + ", ".join(f"`{choice}`" for choice in get_args(field.annotation)) + "."
+
+
+if __name__ == "__main__":
+    PAGE.write_text(settings_page())
