@@ -10,8 +10,8 @@ from service.settings import PREFIX, Settings
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """# Settings
 
-The service reads environment variables, once, when it starts. A misspelt one that begins with `SALVER_` is an error that
-names it. `make docs` writes this table out of `service/settings.py`. What the settings do together stands in
+The service reads environment variables, once, when it starts. A misspelt one that begins with `SALVER_` is an error
+that names it. `make docs` writes this table out of `service/settings.py`; what the settings do together stands in
 [running the service](operations.md).
 
 | variable | default | meaning |

@@ -49,6 +49,7 @@ def fixed(
     softmax: bool = False,
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
+    spec: PixelSpec = SPEC,
 ) -> Path:
     """A model that answers every image with these logits."""
     constants: Constants = {
@@ -64,7 +65,7 @@ def fixed(
     ]
     if softmax:
         nodes.append(helper.make_node("Softmax", ["sum"], [OUTPUT_NAME], axis=1))
-    return write(path, nodes, constants, tuple(logits), temperature=temperature, thresholds=thresholds)
+    return write(path, nodes, constants, tuple(logits), spec, temperature, thresholds)
 
 
 def nan_for_white(path: Path) -> Path:
