@@ -20,11 +20,12 @@ LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add each as a page of the site."""
+    """Add each as a page of the site, and one that lists the decisions."""
     from mkdocs.structure.files import File
 
     for source, name in PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / source).read_text()))
+    files.append(File.generated(config, "decisions.md", content=_decisions()))
     return files
 
 
@@ -33,6 +34,13 @@ def on_page_markdown(markdown: str, page: "Page", **_: object) -> str:
     sources = {name: Path(source) for source, name in PAGES.items()}
     own = sources.get(page.file.src_uri, Path("docs") / page.file.src_uri)
     return LINK.sub(lambda link: _moved(link[1], own, Path(page.file.src_uri)), markdown)
+
+
+def _decisions() -> str:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [(page.read_text().partition("\n")[0].lstrip("# "), page.name) for page in pages]
+    lines = "".join(f"- [{title}](decisions/{name})\n" for title, name in titles)
+    return f"# Decisions\n\nWhere the code differs from what was planned, and why.\n\n{lines}"
 
 
 def _moved(link: str, own: Path, place: Path) -> str:

@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 
-const figure = (value) => String(Number(value.toPrecision(2)));
+const figure = (value) => (value && Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
 
 function preparation({ height, width, resize, shorter_side: side }) {
   const how = resize === "crop" ? `cropped from a shorter side of ${side}` : { pad: "padded", stretch: "stretched" }[resize];
