@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.page import FILES, MEDIA_TYPES
 from tests.images import photo
-from tests.live import running_service, serving_folder
+from tests.live import running_service, service_process, serving_folder, wait_until_ready
 from tests.models import fixed
 from tests.training.annotating import chromium
 
@@ -171,6 +171,20 @@ def test_a_key_is_asked_for_refused_when_wrong_and_kept_in_memory_only(browser: 
         page.reload()
         expect(key).to_be_focused()
         expect(key).to_have_value("")
+
+
+def test_a_service_that_went_away_is_told_and_the_page_goes_on_when_it_is_back(browser: Browser, model: Path) -> None:
+    with running_service(model) as service:
+        page = browser.new_page()
+        page.goto(str(service.base_url))
+        expect(page.locator("#facts")).to_contain_text("plate")
+    drop(page)
+    expect(page.locator("#problem")).to_contain_text("The service did not answer")
+    with service_process(model, service.base_url.port or 0), httpx.Client(base_url=service.base_url) as again:
+        wait_until_ready(again)
+        page.get_by_label("Probabilities").uncheck()
+        assert scored(page)[0] == ("cup", "2.900")
+    page.close()
 
 
 def test_it_fits_a_phone(browser: Browser, service: httpx.Client) -> None:
