@@ -23,6 +23,7 @@ async function showModel() {
   }
   $("loading").textContent = "";
   $("door").hidden = true;
+  $("key").value = "";
   drawCard(model);
   await run();
 }
@@ -54,8 +55,12 @@ async function run() {
   const request = image(softmax);
   clearAnswer("Scoring …");
   try {
-    const answer = await score(request, signal);
-    drawAnswer(answer, model.labels, softmax, curlCommand(request));
+    const { body, version } = await score(request, signal);
+    if (version !== model.version) {  // another model is served since: its labels count
+      model = await getModel();
+      drawCard(model);
+    }
+    drawAnswer(body, model.labels, softmax, curlCommand(request));
   } catch (error) {
     if (signal.aborted) {
       return;

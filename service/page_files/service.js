@@ -11,7 +11,7 @@ export class Refused extends Error {
   }
 }
 
-async function ask(address, options = {}) {
+async function answerOf(address, options = {}) {
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   const answer = await fetch(address, { cache: "no-store", credentials: "omit", ...options, headers });
   const isJson = answer.headers.get("content-type")?.includes("json");
@@ -19,10 +19,10 @@ async function ask(address, options = {}) {
   if (!answer.ok) {
     throw new Refused(answer.status, body);
   }
-  return body;
+  return { body, version: answer.headers.get("x-model-version") };
 }
 
-export const getModel = () => ask("model");
+export const getModel = async () => (await answerOf("model")).body;
 
 // A request is { body, type, query, curl }: what is sent, and what stands for the body in a curl command.
 export function fileRequest(file, softmax) {
@@ -35,7 +35,8 @@ export function urlRequest(url, softmax) {
   return { body, type: "application/json", query: "", curl: body };
 }
 
-export const score = ({ body, type, query }, signal) => ask(`score${query}`, {
+// Gives the answer as `body`, and the `version` of the model that gave it.
+export const score = ({ body, type, query }, signal) => answerOf(`score${query}`, {
   method: "POST", headers: { "Content-Type": type }, body, signal,
 });
 

@@ -173,17 +173,22 @@ def test_a_key_is_asked_for_refused_when_wrong_and_kept_in_memory_only(browser: 
         expect(key).to_have_value("")
 
 
-def test_a_service_that_went_away_is_told_and_the_page_goes_on_when_it_is_back(browser: Browser, model: Path) -> None:
+def test_a_service_that_went_away_is_told_and_the_page_goes_on_with_another_model(
+    browser: Browser, model: Path, tmp_path: Path
+) -> None:
     with running_service(model) as service:
         page = browser.new_page()
         page.goto(str(service.base_url))
         expect(page.locator("#facts")).to_contain_text("plate")
     drop(page)
     expect(page.locator("#problem")).to_contain_text("The service did not answer")
-    with service_process(model, service.base_url.port or 0), httpx.Client(base_url=service.base_url) as again:
+    other = fixed(tmp_path / "model.onnx", {"glass": -1.0, "jug": 2.9})
+    port = service.base_url.port or 0
+    with service_process(other, port, SALVER_DRAIN_SECONDS="0"), httpx.Client(base_url=service.base_url) as again:
         wait_until_ready(again)
         page.get_by_label("Probabilities").uncheck()
-        assert scored(page)[0] == ("cup", "2.900")
+        assert scored(page) == [("jug", "2.900"), ("glass", "-1.000")]
+        expect(page.locator("#facts")).to_contain_text("glass, jug")
     page.close()
 
 
