@@ -115,6 +115,15 @@ audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs, and kn
 	for lock in $(LOCKS); do $(BIN)/cyclonedx-py requirements requirements/$$lock.txt -o build/sbom-$$lock.json || exit 1; done
 	for lock in $(LOCKS); do $(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
+.PHONY: docs
+docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it
+	$(BIN)/python -m docs.settings_table
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # with --quiet it would not count what is broken
+
+.PHONY: screenshots
+screenshots: setup chromium  ## take the pictures in docs/images of the pages themselves; after make demo
+	$(BIN)/python -m docs.screenshots
+
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt
 	$(LOCK) --extra train -o requirements/train.txt

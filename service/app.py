@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from artifact.manifest import PixelSpec
+from artifact.manifest import Parity, PixelSpec
 from service.errors import INTERNAL, ScoringError
 from service.front import SCORE_PATH, ErrorHandlers, Front
 from service.inference_protocol import failure_response, in_protocol
@@ -24,6 +24,7 @@ from service.metrics import router as metrics
 from service.observation import observed
 from service.observe import Observer, Templates
 from service.openapi import PROBLEM_JSON, describe, problems
+from service.page import router as page
 from service.reload import router as model_reload
 from service.score import problem_response
 from service.settings import Settings
@@ -51,6 +52,8 @@ class ModelCard(BaseModel):
     temperature: float
     thresholds: dict[str, float] | None
     metrics: dict[str, float]
+    parity: Parity
+    """What the export gate measured between training and the file."""
 
 
 class Status(BaseModel):
@@ -83,6 +86,7 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
     app.include_router(metrics)
     app.include_router(inference_protocol)
     app.include_router(model_reload)
+    app.include_router(page)
     document = describe(app)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     for kind, handler in ERROR_HANDLERS.items():
@@ -124,6 +128,7 @@ async def model_card(request: Request) -> ModelCard:
         temperature=manifest.temperature,
         thresholds=manifest.thresholds,
         metrics=manifest.provenance.metrics,
+        parity=manifest.provenance.parity,
     )
 
 

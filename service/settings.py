@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     """Most bytes that the bodies and fetched images of all requests hold at once; one more is answered 429. Unset: a
     quarter of the container's memory, at most 256 MiB and at least MAX_BODY_BYTES."""
     max_image_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 50_000_000
-    """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970."""
+    """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970. Decoding a PNG takes up to
+    13 bytes a pixel on each scoring thread: lower it where memory is short and callers are not trusted."""
     max_queue_images: Positive = 256
     """Most images that wait or are being scored; one more is answered 429."""
     rate_limit_images_per_second: Annotated[float, Field(gt=0)] | None = None
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
     """After SIGTERM: how long to go on accepting requests while load balancers take this replica off."""
     log_format: Literal["json", "text"] = "json"
+    """The form of the lines on standard error."""
 
     @field_validator("url_allowlist")
     @classmethod

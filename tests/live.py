@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -50,6 +52,24 @@ def service_process(model: Path, port: int, **environment: str) -> Iterator[subp
             yield process
         finally:
             process.terminate()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing on standard error."""
+
+
+@contextmanager
+def serving_folder(folder: Path) -> Iterator[str]:
+    """The folder's files over HTTP; yields the address that they lie under, with its slash."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def wait_until_ready(client: httpx.Client, attempts: int = 500, path: str = "/readyz") -> None:

@@ -1,7 +1,7 @@
 """Tiny ONNX model files with a real manifest, made without torch, for tests."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,24 @@ def probe(path: Path, spec: PixelSpec = SPEC) -> Path:
 
 
 def constant(path: Path, logits: Sequence[float], softmax: bool = False, temperature: float = 1.0) -> Path:
-    """A model that answers every image with the same logits, or with their softmax when it ends in one."""
+    """As `fixed`, with labels a, b, …; its answer is the logits' softmax when it ends in one."""
+    return fixed(path, dict(zip("abcdefgh", logits, strict=False)), softmax, temperature)
+
+
+def fixed(
+    path: Path,
+    logits: Mapping[str, float],
+    softmax: bool = False,
+    temperature: float = 1.0,
+    thresholds: dict[str, float] | None = None,
+    spec: PixelSpec = SPEC,
+) -> Path:
+    """A model that answers every image with these logits."""
     constants: Constants = {
         "over": np.float32(1 / 255),
         "middle": np.array([1, 2]),
         "nothing": np.zeros((3, len(logits)), np.float32),
-        "logits wanted": np.array([logits], np.float32),
+        "logits wanted": np.array([[*logits.values()]], np.float32),
     }
     nodes = [
         helper.make_node("ReduceMean", ["scaled", "middle"], ["colour"], keepdims=0),
@@ -53,8 +65,7 @@ def constant(path: Path, logits: Sequence[float], softmax: bool = False, tempera
     ]
     if softmax:
         nodes.append(helper.make_node("Softmax", ["sum"], [OUTPUT_NAME], axis=1))
-    labels = tuple("abcdefgh"[: len(logits)])
-    return write(path, nodes, constants, labels, temperature=temperature)
+    return write(path, nodes, constants, tuple(logits), spec, temperature, thresholds)
 
 
 def by_colour(

@@ -1,0 +1,61 @@
+"""`GET /`: a page to try the service with. Plain files of this package; it asks the API what any caller could ask."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+FILES = Path(__file__).with_name("page_files")
+MEDIA_TYPES = {
+    "index.html": "text/html",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "answer.js": "text/javascript",
+    "card.js": "text/javascript",
+    "service.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Asked for each time, and answered 304 while it is the same: a page never runs with another version's modules.
+    "Cache-Control": "no-cache",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def page(request: Request) -> Response:
+    """The page itself; needs no key, and shows nothing of the model without one."""
+    return _answer(request, "index.html")
+
+
+@router.get("/page/{name}")
+async def part(request: Request, name: str) -> Response:
+    """Its style, modules and icon."""
+    if name not in MEDIA_TYPES:
+        raise HTTPException(404)
+    return _answer(request, name)
+
+
+def _answer(request: Request, name: str) -> Response:
+    content, tag = _read(name)
+    headers = HEADERS | {"ETag": tag}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=MEDIA_TYPES[name], headers=headers)
+
+
+@cache
+def _read(name: str) -> tuple[bytes, str]:
+    """The file and its entity tag; read when first asked for."""
+    content = (FILES / name).read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'

@@ -1,0 +1,144 @@
+// The page: an image comes in by file, drop, paste or URL, and is scored.
+
+import { clearAnswer, drawAnswer, drawProblem } from "./answer.js";
+import { drawCard } from "./card.js";
+import { Refused, curlCommand, fileRequest, getModel, score, urlRequest, useKey } from "./service.js";
+
+const $ = (id) => document.getElementById(id);
+const RETRY_MS = 2000;
+const SILENCE = "The service did not answer, or closed the connection: is it running, and is the image within its limits?";
+
+let model = null;
+let image = null;  // a function of softmax that makes the request
+let running = new AbortController();
+
+const reason = (error) => (error instanceof Refused ? error.message : SILENCE);
+
+async function showModel() {
+  try {
+    model = await getModel();
+  } catch (error) {
+    await modelMissing(error);
+    return;
+  }
+  $("loading").textContent = "";
+  $("door").hidden = true;
+  $("key").value = "";
+  drawCard(model);
+  await run();
+}
+
+async function modelMissing(error) {
+  if (error.status === 401) {
+    askForKey(error);
+    return;
+  }
+  $("loading").textContent = reason(error);
+  setTimeout(showModel, RETRY_MS);
+}
+
+function askForKey(error) {
+  $("refusal").textContent = $("key").value ? `This key was not accepted. ${reason(error)}` : "";
+  $("loading").textContent = "The model is shown once there is a key.";
+  $("door").hidden = false;
+  $("key").focus();
+}
+
+async function run() {
+  if (!image || !model) {
+    return;
+  }
+  running.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const softmax = $("softmax").checked;
+  const request = image(softmax);
+  clearAnswer("Scoring …");
+  try {
+    const { body, version } = await score(request, signal);
+    if (version !== model.version) {  // another model is served since: its labels count
+      model = await getModel();
+      drawCard(model);
+    }
+    drawAnswer(body, model.labels, softmax, curlCommand(request));
+  } catch (error) {
+    if (signal.aborted) {
+      return;
+    }
+    drawProblem(reason(error));
+    if (error.status === 401) {
+      askForKey(error);
+    }
+  }
+}
+
+function preview(file) {
+  URL.revokeObjectURL($("preview").src);
+  $("preview").hidden = true;
+  if (file) {
+    $("preview").src = URL.createObjectURL(file);
+  } else {
+    $("preview").removeAttribute("src");
+  }
+}
+
+function takeFile(file) {
+  image = (softmax) => fileRequest(file, softmax);
+  preview(file);
+  $("chosen").textContent = `${file.name}, ${Math.ceil(file.size / 1024).toLocaleString("en")} KiB`;
+  return run();
+}
+
+function takeUrl(url) {
+  image = (softmax) => urlRequest(url, softmax);
+  preview(null);
+  $("chosen").textContent = `${url} (fetched by the service, not shown here)`;
+  return run();
+}
+
+// A file, or the address of a picture that was dragged or copied from another page.
+function takeTransfer(transfer) {
+  const [file] = transfer.files;
+  const text = (transfer.getData("text/uri-list") || transfer.getData("text/plain")).split("\n", 1)[0].trim();
+  if (file) {
+    takeFile(file);
+  } else if (/^https?:\/\//i.test(text)) {
+    takeUrl(text);
+  } else {
+    drawProblem("That is neither an image nor the URL of one.");
+  }
+}
+
+$("preview").addEventListener("load", () => { $("preview").hidden = false; });
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  if (file) {
+    takeFile(file);
+  }
+});
+$("fetching").addEventListener("submit", (event) => {
+  event.preventDefault();
+  takeUrl($("url").value.trim());
+});
+$("softmax").addEventListener("change", run);
+$("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey($("key").value.trim());
+  showModel();
+});
+document.addEventListener("paste", (event) => {
+  if (event.target.matches("#url, #key") && !event.clipboardData.files.length) {
+    return;
+  }
+  event.preventDefault();
+  takeTransfer(event.clipboardData);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+  });
+}
+document.addEventListener("drop", (event) => takeTransfer(event.dataTransfer));
+
+showModel();
