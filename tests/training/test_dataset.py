@@ -137,7 +137,7 @@ def test_a_name_that_is_not_utf_8_is_refused_as_label_and_printed_when_it_is_a_f
     (root / os.fsdecode(b"caf\xe9.txt")).write_text("a note")
     assert "udce9.txt" in Dataset.from_dir(root).summary().encode("utf-8").decode()
     (root / os.fsdecode(b"caf\xe9")).mkdir()
-    with pytest.raises(DatasetError, match="no UTF-8 name"):
+    with pytest.raises(DatasetError, match="not UTF-8"):
         Dataset.from_dir(root)
 
 
