@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing, one target a process: `python -m tests.prove.fuzz TARGET CORPUS_FOLDER [libFuzzer options]`.
 
-Whatever a target raises that is not one of our own errors ends the process with a code other than 0, and libFuzzer keeps the
-input. Its options bound the time, the memory and the number of inputs.
+Whatever a target raises that is not one of our own errors ends the process with a code other than 0, and libFuzzer
+keeps the input. Its options bound the time, the memory and the number of inputs.
 """
 
 import sys
@@ -11,12 +11,14 @@ import atheris
 
 with atheris.instrument_imports(include=["PIL", "artifact", "service"]):
     from artifact.errors import ImageError, ModelFileError
-    from artifact.manifest import METADATA_KEY, Manifest, PixelSpec
+    from artifact.manifest import METADATA_KEY, OUTPUT_NAME, Manifest, PixelSpec
     from artifact.pixels import Limits, decode, to_pixels
     from service.body import Inflater, read_media
     from service.errors import ScoringError
     from service.form import Form
+    from service.graph import ends_in_softmax
     from service.infer_request import parse
+    from service.model import ModelFile, open_model
     from service.query import parse_query
     from service.request import BodyParser, image_bytes
 
@@ -92,7 +94,17 @@ def manifest(data: bytes) -> None:
         assert len(str(error)) < MOST_DETAIL
 
 
-TARGETS = {target.__name__: target for target in (pixels, body, manifest)}
+def model(data: bytes) -> None:
+    """The model file, as the service opens it."""
+    try:
+        opened = open_model(ModelFile("model.onnx", data, ""), "cpu", 1)
+    except ModelFileError as error:
+        assert len(str(error)) < MOST_DETAIL
+    else:
+        assert ends_in_softmax(data, OUTPUT_NAME) == opened.ends_in_softmax
+
+
+TARGETS = {target.__name__: target for target in (pixels, body, manifest, model)}
 
 
 def main() -> None:

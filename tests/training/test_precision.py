@@ -87,7 +87,10 @@ def test_photos_that_changed_since_the_run_are_refused(run_folder: Path, tmp_pat
         extra.unlink()
 
 
-def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [None, b"", b"\xff", b"[" * 100_000, b"{}"])
+def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path, record: bytes | None) -> None:
+    if record is not None:
+        (tmp_path / "run.json").write_bytes(record)
     with pytest.raises(SettingError, match="not the folder of a finished run"):
         export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
 

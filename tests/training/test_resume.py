@@ -112,6 +112,18 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_advice(tmp_path: Path, con
         Checkpoint(tmp_path / "state", {}).load(fit)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"running_mean", b"running_mXan"), (b"optimizer.0.", b"optimizer.x."),
+                                         (b"optimizer.1.", b"optimizer.9."), (b'"F32"', b'"F16"')])  # fmt: skip
+def test_a_damaged_checkpoint_is_refused_with_advice(
+    photos: Dataset, backbone: Path, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, tmp_path / "state", steps=2)
+    (tmp_path / "state").write_bytes((tmp_path / "state").read_bytes().replace(old, new, 1))
+    with pytest.raises(SettingError, match="Remove it to start anew"):
+        fitted(photos, backbone, tmp_path / "state")
+
+
 def test_ds13_a_full_disk_ends_the_run_and_the_checkpoint_before_still_loads(
     photos: Dataset, backbone: Path, tmp_path: Path
 ) -> None:
