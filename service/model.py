@@ -38,6 +38,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 # RuntimeError is how onnxruntime says that a device's libraries or its memory cannot be had.
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError)
+# UnicodeDecodeError is how its bindings say that a name in the file is not UTF-8.
+OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, UnicodeDecodeError)
 SILENT = 4  # onnxruntime's log level; what it has to say comes as an exception
 
 
@@ -102,7 +104,7 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)
         session = on_gpu or session
-    except (*ORT_ERRORS, UnicodeDecodeError) as error:  # the second: a name in the file that is not UTF-8
+    except OPEN_ERRORS as error:
         reason = " ".join(str(error).split())[:400]
         raise ModelFileError(f"{location} cannot be loaded by onnxruntime {ort.__version__}: {reason}") from error
     model = Model(

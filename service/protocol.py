@@ -1,7 +1,6 @@
 """HTTP's heads in bounds: uvicorn limits neither how long one is nor how long it may take to arrive."""
 
 from asyncio import Transport
-from typing import cast
 
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -39,7 +38,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if self._head_timer.cancelled():  # the connection's first head has had its time since it was made
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, cast(Transport, self.transport).close)
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     @override
     def on_headers_complete(self) -> None:

@@ -222,7 +222,8 @@ class Classifier:
         try:
             loaded.net.load_state_dict(state)
         except RuntimeError as error:
-            raise SettingError(f"{path} is damaged: its tensors are not those of a {saved.base}. Save it anew.") from error
+            fault = f"{path} is damaged: its tensors are not those of a {saved.base}. Save it anew."
+            raise SettingError(fault) from error
         loaded.net.net.weights, loaded.pixels, loaded.head = saved.weights, saved.pixels, saved.head
         loaded._trained_on, loaded.history = saved.trained_on, saved.history
         return loaded

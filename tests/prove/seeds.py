@@ -46,7 +46,7 @@ def _bodies() -> list[bytes]:
         b"add_softmax=true&top_k=2&image_resize_dims=32,32",
         b'multipart/form-data; boundary="edge"; charset=utf-8',
         len(head).to_bytes(2) + head + b"\3\0\0\0abc",
-        json.dumps({"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 24, 32, 3], "data": [1]}]}).encode(),
+        json.dumps({"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1]}]}).encode(),
         json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}]}).encode(),
         text.encode(),
     ]

@@ -43,10 +43,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @given(CHANGES)
 def test_a_manifest_of_any_bytes_is_read_or_refused_in_one_short_line(changes: list[tuple[float, int, bytes]]) -> None:
     text = changed(VALID.encode(), changes).decode("utf-8", "replace")
+    told = ""
     try:
         Manifest.from_metadata({METADATA_KEY: text})
     except ModelFileError as error:
-        assert len(str(error)) < 1000
+        told = str(error)
+    assert len(told) < 1000
 
 
 @settings(max_examples=150, deadline=None, database=None)
@@ -58,7 +60,7 @@ def test_a_model_file_of_any_bytes_is_opened_or_refused(model: bytes, changes: l
 
 @pytest.mark.prove
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("target", "seconds"), [("pixels", 180), ("body", 90), ("manifest", 30), ("model", 90)])
+@pytest.mark.parametrize(("target", "seconds"), [("pixels", 150), ("body", 90), ("manifest", 30), ("model", 90)])
 def test_coverage_guided_fuzzing_finds_nothing_but_our_own_errors(
     tmp_path: Path, target: str, seconds: int, record_property: Callable[[str, object], None]
 ) -> None:

@@ -104,7 +104,7 @@ def test_a_url_server_that_hangs_costs_its_own_images_only(client: httpx.Client)
 
 @pytest.mark.parametrize(
     "full_seconds",
-    [pytest.param(3, marks=pytest.mark.slow), pytest.param(30, marks=[pytest.mark.slow, pytest.mark.soak])],
+    [pytest.param(3, marks=pytest.mark.slow), pytest.param(30, marks=[pytest.mark.soak, pytest.mark.prove])],
 )
 def test_while_the_queue_is_full_there_are_only_429s_and_right_answers(model: Path, full_seconds: float) -> None:
     statuses: list[int] = []

@@ -149,7 +149,9 @@ def run_to_its_end(run: RunSettings) -> None:
     train_run(run, Silent())
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    "kills", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.prove, pytest.mark.timeout(900)])]
+)
 def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Path, tmp_path: Path, kills: int) -> None:
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
     recipe = with_epochs(RECIPE, kills + 2)
