@@ -63,7 +63,7 @@ def test_a_text_is_an_existing_folder_a_url_or_a_query(tmp_path: Path) -> None:
     [
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("[" + "9" * 5000 + "]", "is not right"),
+        ("[" + "9" * 5000 + "]", "is not JSON"),
         ('["cup"]', "the whole is not right"),
         ('{"cup": "mug"}', "cup is not right"),
         ('{"a/b": ["mug"]}', "'a/b' cannot be a label"),
