@@ -28,7 +28,7 @@ CALLERS = 8
 Record = Callable[[str, object], None]
 
 
-@pytest.mark.parametrize("images", [400, pytest.param(10_000, marks=[pytest.mark.prove, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("images", [150, pytest.param(10_000, marks=[pytest.mark.prove, pytest.mark.timeout(300)])])
 def test_kill_9_of_one_of_two_replicas_loses_no_request_that_is_sent_again(
     tmp_path: Path, images: int, record_property: Record
 ) -> None:
@@ -173,8 +173,8 @@ spec = PixelSpec(height=32, width=32, resize="stretch")
 large, small = (Path(name).read_bytes() for name in sys.argv[1:])
 to_pixels(decode(small, spec), spec)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 40_000_000, -1))
-for _ in range(20):
+resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, -1))
+for _ in range(3):
     try:
         decode(large, spec)
         sys.exit("it fitted")
@@ -185,7 +185,7 @@ for _ in range(20):
 
 
 def test_an_image_for_which_there_is_no_memory_is_its_own_error_and_the_next_one_is_decoded(tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(solid((1, 2, 3), 6000, 5000))
+    (tmp_path / "large.png").write_bytes(solid((1, 2, 3), 4000, 4000))
     (tmp_path / "small.png").write_bytes(solid((1, 2, 3)))
     command = [sys.executable, "-c", OUT_OF_MEMORY, str(tmp_path / "large.png"), str(tmp_path / "small.png")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
