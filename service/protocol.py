@@ -1,6 +1,6 @@
 """HTTP's heads in bounds: uvicorn limits neither how long one is nor how long it may take to arrive."""
 
-from asyncio import Transport
+from asyncio import TimerHandle, Transport
 
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,34 +19,46 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._kept_bytes = 0
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._in_head = True
+        self._head_timer: TimerHandle | None = self.loop.call_later(HEAD_SECONDS, transport.close)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
+        self._stop_timer()
         super().connection_lost(exc)
 
     @override
     def data_received(self, data: bytes) -> None:
         self._kept_bytes += len(data)
         super().data_received(data)
-        if self._kept_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(REFUSAL)
-            self.transport.close()
+        if self._kept_bytes:  # seldom: most heads, and all pieces of a body, come whole
+            self._bound()
 
     @override
     def on_message_begin(self) -> None:
+        self._in_head = True
         super().on_message_begin()
-        if self._head_timer.cancelled():  # the connection's first head has had its time since it was made
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     @override
     def on_headers_complete(self) -> None:
         self._kept_bytes = 0
-        self._head_timer.cancel()
+        self._in_head = False
+        self._stop_timer()
         super().on_headers_complete()
 
     @override
     def on_body(self, body: bytes) -> None:
         self._kept_bytes = 0
         super().on_body(body)
+
+    def _bound(self) -> None:
+        if self._kept_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(REFUSAL)
+            self.transport.close()
+        elif self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
