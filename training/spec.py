@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from training.errors import DatasetError
 from training.folder import nfc
+from training.labelled_image import printable
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,17 @@ def describe(sources: Sequence[Source]) -> str:
 
 def _sources(label: str, texts: list[str], path: Path) -> Iterator[Source]:
     label = nfc(label.strip())
-    if not label or label in (".", "..") or "/" in label or "\\" in label or label.startswith("."):
-        raise DatasetError(f"{path}: '{label}' cannot be a label, because each label becomes a folder of that name.")
+    if (
+        not label
+        or label in (".", "..")
+        or "/" in label
+        or "\\" in label
+        or label.startswith(".")
+        or label != printable(label)
+    ):
+        raise DatasetError(
+            f"{path}: '{printable(label)}' cannot be a label, because each label becomes a folder of that name."
+        )
     for text in texts:
         if not text.strip():
             raise DatasetError(f"{path}: '{label}' has an empty source. Write a query, a folder or a URL.")
