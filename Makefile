@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command 'make lock' pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test test-fast test-soak test-scale loadtest bench bench-train lock clean
+.PHONY: help setup demo serve check test test-fast test-soak prove test-scale loadtest bench bench-train lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -59,6 +59,9 @@ test-fast: setup  ## the tests outside training that start no service; under 10 
 
 test-soak: setup chromium  ## the tests that take longer: 20 kills, every net and size, 10,000 images (about 30 minutes)
 	$(BIN)/python -m pytest -m soak -s
+
+prove: setup  ## fuzz, faults and an hour's worth of mixed load against real processes; says what was lost (under 20 minutes)
+	$(BIN)/python -m pytest -m prove
 
 test-scale: setup  ## check 10,000 generated images: time, memory, near duplicates (about 3 minutes)
 	$(BIN)/python -m pytest -m soak -s tests/training/test_scale.py

@@ -101,7 +101,8 @@ class Manifest(Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     pixels: PixelSpec
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(ge=1e-30)] = 1.0
+    """What logits are divided by before softmax; a smaller one makes infinities of them."""
     thresholds: dict[Label, float] | None = None
     head: Literal["softmax", "svm"] = "softmax"
     base: str

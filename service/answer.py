@@ -61,10 +61,10 @@ def answer_item(model: Model, outcome: Outcome, parameters: Parameters) -> Score
 
 def probabilities(model: Model, logits: Logits) -> Scores:
     """Calibrated probabilities [classes]; the output of a graph that ends in a softmax is left as it is."""
-    return logits if model.ends_in_softmax else softmax(logits / model.manifest.temperature)
+    return logits if model.ends_in_softmax else softmax(logits.astype(np.float64) / model.manifest.temperature)
 
 
-def softmax(logits: Logits) -> Scores:
+def softmax(logits: Scores) -> Scores:
     """Probabilities [classes] of logits [classes], in float64 and shifted by the largest so that none overflows."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max())
     return np.asarray(exponentials / exponentials.sum())

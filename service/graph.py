@@ -6,7 +6,8 @@ onnxruntime has parsed the same bytes before, so they are well formed here.
 
 from collections.abc import Iterator
 
-VARINT, FIXED64, BYTES = 0, 1, 2  # of the wire types; what else there is has 4 bytes
+VARINT, BYTES = 0, 2  # of the wire types
+WIDTHS = {1: 8, 5: 4}  # bytes of the fixed ones; what is left are the marks around a group, which have none
 MODEL_GRAPH = 7  # onnx.proto: ModelProto.graph
 GRAPH_NODE = 1  # GraphProto.node
 NODE_OUTPUT, NODE_OP_TYPE = 2, 4  # NodeProto.output, NodeProto.op_type
@@ -36,7 +37,7 @@ def _fields(message: memoryview, number: int) -> Iterator[memoryview]:
         elif wire_type == VARINT:
             _, at = _varint(message, at)
         else:
-            at += 8 if wire_type == FIXED64 else 4
+            at += WIDTHS.get(wire_type, 0)
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:

@@ -38,6 +38,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 # RuntimeError is how onnxruntime says that a device's libraries or its memory cannot be had.
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError)
+# UnicodeDecodeError is how its bindings say that a name in the file is not UTF-8.
+OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, UnicodeDecodeError)
 SILENT = 4  # onnxruntime's log level; what it has to say comes as an exception
 
 
@@ -102,7 +104,7 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)
         session = on_gpu or session
-    except ORT_ERRORS as error:
+    except OPEN_ERRORS as error:
         reason = " ".join(str(error).split())[:400]
         raise ModelFileError(f"{location} cannot be loaded by onnxruntime {ort.__version__}: {reason}") from error
     model = Model(
@@ -188,8 +190,12 @@ def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:
 
 def _warm_up(model: Model) -> None:
     pixels = card_pixels(model.manifest)[np.newaxis]
-    for alone in (False, True):
-        check_card(model.manifest, model.run(pixels, alone)[0])
+    try:
+        for alone in (False, True):
+            check_card(model.manifest, model.run(pixels, alone)[0])
+    except ScoringError as error:
+        reason = " ".join(str(error.__cause__).split())[:400]
+        raise ModelFileError(f"The model cannot be run on its own test card: {reason}") from error
 
 
 def card_pixels(manifest: Manifest) -> Pixels:

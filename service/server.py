@@ -15,6 +15,7 @@ from service.app import create_app
 from service.errors import SettingsError
 from service.keys import Keys
 from service.lifecycle import Lifecycle
+from service.protocol import Protocol
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")
@@ -38,6 +39,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self._app,
+                http=Protocol,
                 log_config=None,
                 access_log=False,
                 lifespan="on",

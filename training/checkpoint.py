@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -48,14 +48,14 @@ class Checkpoint:
             tensors, texts = read_tensors(self._path)
             position = _position.validate_json(texts[POSITION])
             identity = TypeAdapter(dict[str, str]).validate_json(texts[IDENTITY])
-        except (SafetensorError, ValidationError, KeyError) as error:
+            self._check(identity)
+            fit.net.load_state_dict(_part(tensors, NET))
+            fit.start = _part(tensors, START)
+            fit.optimizer.load_state_dict(_optimizer_state(fit.optimizer, _part(tensors, OPTIMIZER)))
+        except (SafetensorError, LookupError, RuntimeError, ValueError) as error:
             raise SettingError(
                 f"{self._path} is not a checkpoint of 'salver train' ({type(error).__name__}). Remove it to start anew."
             ) from error
-        self._check(identity)
-        fit.net.load_state_dict(_part(tensors, NET))
-        fit.start = _part(tensors, START)
-        fit.optimizer.load_state_dict(_optimizer_state(fit.optimizer, _part(tensors, OPTIMIZER)))
         fit.position = position
         return True
 

@@ -224,7 +224,11 @@ class Classifier:
         saved, state = read_saved(Path(path))
         size = saved.pixels.height, saved.pixels.width
         loaded = cls(saved.base, saved.labels, size, "none", resize=saved.pixels.resize, device=device)
-        loaded.net.load_state_dict(state)
+        try:
+            loaded.net.load_state_dict(state)
+        except RuntimeError as error:
+            fault = f"{path} is damaged: its tensors are not those of a {saved.base}. Save it anew."
+            raise SettingError(fault) from error
         loaded.net.net.weights, loaded.pixels, loaded.head = saved.weights, saved.pixels, saved.head
         loaded._trained_on, loaded.history = saved.trained_on, saved.history
         return loaded

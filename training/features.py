@@ -70,7 +70,11 @@ class FeatureCache:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self._path, timeout=30)
         table = "net TEXT, image TEXT, vector BLOB, PRIMARY KEY (net, image)"
-        database.execute(f"CREATE TABLE IF NOT EXISTS features ({table}) WITHOUT ROWID")
+        try:
+            database.execute(f"CREATE TABLE IF NOT EXISTS features ({table}) WITHOUT ROWID")
+        except sqlite3.Error:
+            database.close()
+            raise
         return database
 
 

@@ -141,8 +141,11 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _label(entry: os.DirEntry[str], folders: dict[str, os.DirEntry[str]]) -> str:
-    if printable(entry.path) != entry.path:
-        raise DatasetError(f"The folder {printable(entry.path)} has no UTF-8 name, so it cannot be a label. Rename it.")
+    if printable(entry.name) != entry.name:
+        raise DatasetError(
+            f"The folder {printable(entry.path)} has bytes that are not UTF-8 or control characters in its name, so it "
+            "cannot be a label. Rename it."
+        )
     label = nfc(entry.name)
     if label in folders:
         raise DatasetError(

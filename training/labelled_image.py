@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unicodedata import category
 
 from training.errors import DatasetError
 from training.inspection import inspect_bytes
@@ -52,5 +53,8 @@ class LabelledImage:
 
 
 def printable(path: Path | str) -> str:
-    """The path, with the bytes of a name that is not UTF-8 written out: printing them raw would fail."""
-    return str(path).encode(errors="backslashreplace").decode()
+    """The path, with bytes that are not UTF-8 and control characters written out: a terminal would obey the latter."""
+    return "".join(
+        character if category(character) not in ("Cs", "Cc") else character.encode("unicode_escape").decode()
+        for character in str(path)
+    )

@@ -1,6 +1,5 @@
 """Another precision of a finished run: an int8 or float16 file beside the float one, through the same gate."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +58,17 @@ class _Attempt:
     judged: Evaluation
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What is needed here of a run's `run.json`."""
+
+    settings: RunSettings
+    data_fingerprint: str
+
+
+_record = TypeAdapter(_Record)
+
+
 def export_precision(
     run_folder: Path, precision: Precision, out: Path, max_accuracy_loss: float, progress: Progress
 ) -> Comparison:
@@ -95,17 +105,16 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
     DatasetError when the photos are others than the model was trained on.
     """
     try:
-        content = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
-        settings = TypeAdapter(RunSettings).validate_python(content["settings"])
+        record = _record.validate_json((run_folder / "run.json").read_bytes())
         session = open_session((run_folder / "model.onnx").read_bytes())
         manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-        fingerprint = content["data_fingerprint"]
-    except (OSError, ValueError, TypeError, KeyError, ModelFileError) as error:
+    except (OSError, ValueError, ModelFileError) as error:
         raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
     if manifest.precision != "fp32":
         raise SettingError(f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the run's own file back.")
+    settings = record.settings
     data = Dataset.from_dir(settings.data)
-    parts = split(data, settings) if data.fingerprint() == fingerprint else None
+    parts = split(data, settings) if data.fingerprint() == record.data_fingerprint else None
     if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:
         raise DatasetError(
             f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "

@@ -1,6 +1,5 @@
 """The JSON that `salver build` reads: for each label, where its images come from."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from training.errors import DatasetError
 from training.folder import nfc
+from training.labelled_image import printable
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,16 @@ def read_spec(path: Path) -> tuple[Source, ...]:
     Raises DatasetError for a file that cannot be read or is not of that form, and a label that is no folder's name.
     """
     try:
-        labels = _SPEC.validate_python(json.loads(path.read_text(encoding="utf-8-sig")), strict=True)
+        labels = _SPEC.validate_json(path.read_text(encoding="utf-8-sig"), strict=True)
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}. Name a JSON file.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not JSON in UTF-8: {error}.") from error
     except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
+        first = error.errors(include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise DatasetError(f"{path} is not JSON in UTF-8: {first['msg']}.") from error
+        place = ".".join(map(str, first["loc"])) or "the whole"
         raise DatasetError(
             f'{path}: {place} is not right. Write {{"label": ["text query", "folder", "https://image"], …}}.'
         ) from error
@@ -71,8 +74,17 @@ def describe(sources: Sequence[Source]) -> str:
 
 def _sources(label: str, texts: list[str], path: Path) -> Iterator[Source]:
     label = nfc(label.strip())
-    if not label or label in (".", "..") or "/" in label or "\\" in label or label.startswith("."):
-        raise DatasetError(f"{path}: '{label}' cannot be a label, because each label becomes a folder of that name.")
+    if (
+        not label
+        or label in (".", "..")
+        or "/" in label
+        or "\\" in label
+        or label.startswith(".")
+        or label != printable(label)
+    ):
+        raise DatasetError(
+            f"{path}: '{printable(label)}' cannot be a label, because each label becomes a folder of that name."
+        )
     for text in texts:
         if not text.strip():
             raise DatasetError(f"{path}: '{label}' has an empty source. Write a query, a folder or a URL.")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from training.durable import durable
 from training.errors import DatasetError
+from training.labelled_image import printable
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and the wanted columns of each row; further columns are left alone, a byte order mark is skipped.
 
-    Raises DatasetError for a file that cannot be read, is not UTF-8 CSV, or lacks a column.
+    Raises DatasetError for a file that cannot be read, is not UTF-8 CSV, or lacks a column, and for a
+    label that a terminal would obey.
     """
     try:
         # surrogateescape: a file name that is not UTF-8 comes back as the bytes that it is.
@@ -23,6 +25,12 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
                     f"{path} has no column '{missing[0]}': its first line has to be {','.join(columns)}."
                 )
             for row in reader:
+                label = row.get("label") or ""
+                if printable(label) != label:
+                    raise DatasetError(
+                        f"{path}, line {reader.line_num}: the label '{printable(label)}' has control characters or "
+                        "bytes that are not UTF-8. Write it anew."
+                    )
                 yield reader.line_num, {name: row[name] or "" for name in columns}
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}. Give a readable file.") from error

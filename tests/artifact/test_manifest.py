@@ -98,6 +98,11 @@ def test_a_manifest_that_is_not_valid_is_refused_and_the_place_is_named(
         read(**changes)
 
 
+def test_a_temperature_that_makes_infinities_of_logits_is_refused() -> None:
+    with pytest.raises(ModelFileError, match="temperature"):
+        read(temperature=1e-320)
+
+
 def test_text_that_is_not_json_is_refused() -> None:
     with pytest.raises(ModelFileError, match="manifest is not valid"):
         Manifest.from_metadata({METADATA_KEY: "{"})

@@ -168,7 +168,9 @@ def bombs() -> dict[str, bytes]:
     webp = webp[:21] + struct.pack("<I", 11999 | 11999 << 14) + webp[25:]
     tiff = patch_tiff(patch_tiff(encode(image, "TIFF"), 256, 12000), 257, 12000)
     jpeg = encode(image, "JPEG").replace(b"\0\x0c\0\x10\3", side[::-1] * 2 + b"\3")
-    return {"png": png((12000, 12000), 8, 2, b""), "gif": gif, "bmp": bmp, "webp": webp, "tiff": tiff, "jpeg": jpeg}
+    avif = encode(image, "AVIF").replace(struct.pack(">II", 16, 12), struct.pack(">II", 12000, 12000), 1)
+    large = {"png": png((12000, 12000), 8, 2, b""), "gif": gif, "bmp": bmp, "webp": webp, "tiff": tiff, "jpeg": jpeg}
+    return {**large, "avif": avif}
 
 
 def run_python(code: str, *arguments: str, flags: tuple[str, ...] = ()) -> str:

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from artifact.errors import ModelFileError
-from artifact.manifest import METADATA_KEY, Manifest
+from artifact.manifest import INPUT_NAME, METADATA_KEY, Manifest
 from service.graph import ends_in_softmax
 from service.model import load_model
 from tests.images import solid
@@ -134,3 +134,58 @@ def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path
 def test_a_softmax_at_the_end_of_the_graph_is_seen(tmp_path: Path) -> None:
     assert ends_in_softmax(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes(), "logits")
     assert not ends_in_softmax(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes(), "logits")
+
+
+def external(model: onnx.ModelProto) -> None:
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "over")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+
+
+def larger_than_memory(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(helper.make_tensor("sides", onnx.TensorProto.INT64, [2], [2**24, 2**24]))
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["sides"], ["huge"]))
+    model.graph.node.append(helper.make_node("Mul", ["huge", "huge"], ["unused"]))
+
+
+STRANGERS: dict[str, Callable[[onnx.ModelProto], object]] = {
+    "reads another file": external,
+    "wants code of its own": lambda model: model.graph.node.append(
+        helper.make_node("Run", [INPUT_NAME], ["x"], domain="strange")
+    ),
+    "wants more memory than there is": larger_than_memory,
+    "a manifest nested without end": lambda model: helper.set_model_props(model, {METADATA_KEY: "[" * 100_000}),
+}
+
+
+@pytest.mark.parametrize("edit", STRANGERS.values(), ids=STRANGERS)
+def test_a_strangers_model_file_is_refused_in_one_line(
+    tmp_path: Path, edit: Callable[[onnx.ModelProto], object]
+) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        load_model(edited(probe(tmp_path / "model.onnx"), edit), "auto", 1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [b'"schema_version"', b"left half"])
+def test_a_name_in_the_file_that_is_not_utf_8_is_refused(tmp_path: Path, place: bytes) -> None:
+    path = probe(tmp_path / "model.onnx")
+    path.write_bytes(path.read_bytes().replace(place, b"\xff\xfe" + place[2:], 1))
+    with pytest.raises(ModelFileError):
+        load_model(str(path), "auto", 1)
+
+
+def test_a_pickle_in_the_models_place_is_not_opened(tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+    (tmp_path / "model.onnx").write_bytes(f"cpathlib\nPath\n(V{trap}\ntR.".encode() + b"cbuiltins\nopen\n.")
+    with pytest.raises(ModelFileError):
+        load_model(str(tmp_path / "model.onnx"), "auto", 1)
+    assert not trap.exists()
+
+
+def test_groups_which_protobuf_reads_over_do_not_hide_the_softmax(tmp_path: Path) -> None:
+    data = constant(tmp_path / "model.onnx", [2, 1, 0], softmax=True).read_bytes()
+    group = b"\xa3\x06\xa4\x06"  # field 100 of wire type 3, and its end
+    assert ends_in_softmax(group + data, "logits")
+    assert load_model(edited(tmp_path / "model.onnx", lambda _: None), "cpu", 1).ends_in_softmax

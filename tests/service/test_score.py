@@ -130,6 +130,12 @@ def test_the_temperature_divides_the_logits_before_softmax_only(tmp_path: Path) 
     assert off["scores"] == [2, 1, 0]
 
 
+def test_the_smallest_temperature_and_the_largest_logits_give_numbers(tmp_path: Path) -> None:
+    with running_service(constant(tmp_path / "model.onnx", [3e38, 1, -3e38], temperature=1e-30)) as client:
+        (answer,) = client.post("/score", json=[item(RED, add_softmax=True)]).json()
+    assert answer["scores"] == [1, 0, 0]
+
+
 def test_a_best_probability_under_its_labels_threshold_abstains(tmp_path: Path) -> None:
     from onnx import helper
 

@@ -6,7 +6,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -104,9 +104,11 @@ def test_a_url_server_that_hangs_costs_its_own_images_only(client: httpx.Client)
 
 @pytest.mark.parametrize(
     "full_seconds",
-    [pytest.param(3, marks=pytest.mark.slow), pytest.param(30, marks=[pytest.mark.slow, pytest.mark.soak])],
+    [pytest.param(3, marks=pytest.mark.slow), pytest.param(30, marks=[pytest.mark.soak, pytest.mark.prove])],
 )
-def test_while_the_queue_is_full_there_are_only_429s_and_right_answers(model: Path, full_seconds: float) -> None:
+def test_while_the_queue_is_full_there_are_only_429s_and_right_answers(
+    model: Path, full_seconds: float, record_property: Callable[[str, object], None]
+) -> None:
     statuses: list[int] = []
 
     async def fill(base_url: httpx.URL) -> None:
@@ -130,6 +132,8 @@ def test_while_the_queue_is_full_there_are_only_429s_and_right_answers(model: Pa
         asyncio.run(fill(client.base_url))
         assert seconds_to_score(client) < 1
     assert set(statuses) == {200, 429}
+    record_property("tried", f"{len(statuses):,} requests while the queue was full")
+    record_property("lost", f"nothing; {statuses.count(429):,} were told to come back")
 
 
 def resident_bytes(client: httpx.Client) -> float:

@@ -56,6 +56,7 @@ def test_a_file_saved_by_a_spreadsheet_is_read_and_stale_rows_are_said(tmp_path:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        ("path,label,flag,note\ncup/0.png,a\x1b[31m,,\n", r"line 2: the label 'a\\x1b\[31m' has control"),
         ("path,label,flag,note\na.jpg,,perhaps,\n", "line 2: the flag 'perhaps' is not known"),
         ("path,label,flag,note\na.jpg,,,\na.jpg,x,,\n", "line 3: 'a.jpg' has a row already"),
         ("path;label;flag;note\n", "has no column 'path'"),

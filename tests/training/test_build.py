@@ -62,8 +62,11 @@ def test_a_text_is_an_existing_folder_a_url_or_a_query(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[" + "9" * 5000 + "]", "is not JSON"),
         ('["cup"]', "the whole is not right"),
         ('{"cup": "mug"}', "cup is not right"),
+        ('{"a\\u001b[31m": ["mug"]}', r"'a\\x1b\[31m' cannot be a label"),
         ('{"a/b": ["mug"]}', "'a/b' cannot be a label"),
         ('{"..": ["mug"]}', "cannot be a label"),
         ('{"cup": [" "]}', "'cup' has an empty source"),

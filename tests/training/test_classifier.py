@@ -170,6 +170,14 @@ def test_a_file_that_is_no_classifier_is_refused_by_name(tmp_path: Path, content
         Classifier.load(tmp_path / "cups.safetensors")
 
 
+def test_a_classifier_file_whose_tensors_have_other_names_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cups.safetensors"
+    Classifier("resnet18", ("cup", "bowl"), image_size=64, weights="none", device="cpu").save(path)
+    path.write_bytes(path.read_bytes().replace(b"running_mean", b"running_mXan", 1))
+    with pytest.raises(SettingError, match=r"cups\.safetensors is damaged"):
+        Classifier.load(path, device="cpu")
+
+
 def test_exporting_before_a_fit_is_refused(tmp_path: Path) -> None:
     classifier = Classifier("resnet18", ("cup", "bowl"), image_size=64, weights="none", device="cpu")
     with pytest.raises(SettingError, match="Call fit first"):

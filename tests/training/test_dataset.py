@@ -137,8 +137,31 @@ def test_a_name_that_is_not_utf_8_is_refused_as_label_and_printed_when_it_is_a_f
     (root / os.fsdecode(b"caf\xe9.txt")).write_text("a note")
     assert "udce9.txt" in Dataset.from_dir(root).summary().encode("utf-8").decode()
     (root / os.fsdecode(b"caf\xe9")).mkdir()
-    with pytest.raises(DatasetError, match="no UTF-8 name"):
+    with pytest.raises(DatasetError, match="not UTF-8"):
         Dataset.from_dir(root)
+
+
+def test_control_characters_in_names_are_written_out_and_refused_in_a_label(tmp_path: Path) -> None:
+    """A terminal would obey them."""
+    root = write_labels(tmp_path, {"a": 1, "b": 1})
+    (root / "\x1b]0;title\x07\n.txt").write_text("a note")
+    assert "1 ignored: " in (summary := Dataset.from_dir(root).summary())
+    assert r"\x1b]0;title\x07\n.txt" in summary
+    (root / "red\x1b[31m").mkdir()
+    with pytest.raises(DatasetError, match="control characters") as caught:
+        Dataset.from_dir(root)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_files_and_labels_named_like_options_are_files_and_labels(tmp_path: Path) -> None:
+    files = ["--help.jpg", "-rf.jpg", "$(touch x).jpg", "; touch x.jpg", "%s.jpg", "<b>.jpg"]
+    for label in ("--out", "-"):
+        (tmp_path / label).mkdir()
+        for number, name in enumerate(files):
+            (tmp_path / label / name).write_bytes(image_bytes(len(label) * 100 + number))
+    dataset = Dataset.from_dir(tmp_path)
+    assert dataset.counts() == {"-": len(files), "--out": len(files)}
+    assert {image.path.name for image in dataset.images} == set(files)
 
 
 def test_links_are_followed_under_the_label_they_stand_in_and_loops_end(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 import numpy as np
@@ -38,6 +39,16 @@ def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
     float_graph, graph = onnx.load(run_folder / "model.onnx"), onnx.load(comparison.path)
     assert (graph.opset_import, graph.ir_version) == (float_graph.opset_import, float_graph.ir_version)
     assert (tmp_path / "int8.onnx").stat().st_size < (run_folder / "model.onnx").stat().st_size / 3
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_the_same_run_folder_gives_the_same_bytes(
+    run_folder: Path, tmp_path: Path, precision: Literal["int8", "fp16"]
+) -> None:
+    first, second = (
+        export_precision(run_folder, precision, tmp_path / name, 1.0, Silent()).path.read_bytes() for name in "ab"
+    )
+    assert first == second
 
 
 def test_the_last_layer_stays_in_float_so_that_near_labels_do_not_tie(run_folder: Path, tmp_path: Path) -> None:
@@ -87,7 +98,10 @@ def test_photos_that_changed_since_the_run_are_refused(run_folder: Path, tmp_pat
         extra.unlink()
 
 
-def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [None, b"", b"\xff", b"[" * 100_000, b"{}"])
+def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path, record: bytes | None) -> None:
+    if record is not None:
+        (tmp_path / "run.json").write_bytes(record)
     with pytest.raises(SettingError, match="not the folder of a finished run"):
         export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_advice(tmp_path: Path, con
         Checkpoint(tmp_path / "state", {}).load(fit)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"running_mean", b"running_mXan"), (b"optimizer.0.", b"optimizer.x."),
+                                         (b"optimizer.1.", b"optimizer.9."), (b'"F32"', b'"F16"')])  # fmt: skip
+def test_a_damaged_checkpoint_is_refused_with_advice(
+    photos: Dataset, backbone: Path, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, tmp_path / "state", steps=2)
+    (tmp_path / "state").write_bytes((tmp_path / "state").read_bytes().replace(old, new, 1))
+    with pytest.raises(SettingError, match="Remove it to start anew"):
+        fitted(photos, backbone, tmp_path / "state")
+
+
 def test_ds13_a_full_disk_ends_the_run_and_the_checkpoint_before_still_loads(
     photos: Dataset, backbone: Path, tmp_path: Path
 ) -> None:
@@ -137,8 +150,12 @@ def run_to_its_end(run: RunSettings) -> None:
     train_run(run, Silent())
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
-def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Path, tmp_path: Path, kills: int) -> None:
+@pytest.mark.parametrize(
+    "kills", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.prove, pytest.mark.timeout(900)])]
+)
+def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(
+    backbone: Path, tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
+) -> None:
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
     recipe = with_epochs(RECIPE, kills + 2)
     run = replace(settings(tmp_path / "photos", tmp_path / "out"), base="mobilenet_v2", weights=str(backbone))
@@ -166,6 +183,8 @@ def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(backbone: Pat
     assert not any("partial" in name or name == str(CHECKPOINT) for name in names)
     ours, theirs = (load_file(out / "checkpoint" / "weights.safetensors") for out in (run.out, straight.out))
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) <= 1e-6
+    record_property("tried", f"{killed} times kill -9")
+    record_property("lost", "nothing; the weights are those of a run that was not killed")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,0 +1,122 @@
+"""Coverage-guided fuzzing, one target a process: `python -m tests.prove.fuzz TARGET CORPUS_FOLDER [libFuzzer options]`.
+
+Whatever a target raises that is not one of our own errors ends the process with a code other than 0, and libFuzzer
+keeps the input. Its options bound the time, the memory and the number of inputs.
+"""
+
+import sys
+from collections.abc import Callable
+
+import atheris
+
+with atheris.instrument_imports(include=["PIL", "artifact", "service"]):
+    from artifact.errors import ImageError, ModelFileError
+    from artifact.manifest import METADATA_KEY, OUTPUT_NAME, Manifest, PixelSpec
+    from artifact.pixels import Limits, decode, to_pixels
+    from service.body import Inflater, read_media
+    from service.errors import ScoringError
+    from service.form import Form
+    from service.graph import ends_in_softmax
+    from service.infer_request import parse
+    from service.model import ModelFile, open_model
+    from service.query import parse_query
+    from service.request import BodyParser, image_bytes
+
+SPECS = [
+    PixelSpec(height=24, width=32, resize="stretch"),
+    PixelSpec(height=32, width=24, resize="pad", background=(10, 20, 30)),
+    PixelSpec(height=32, width=32, resize="crop", shorter_side=36),
+]
+LIMITS = Limits(max_bytes=2**20, max_pixels=2**20)
+MOST_DETAIL = 1000
+"""Characters in the longest sentence that a caller is told."""
+
+
+def _judge(text: str, status: int = 400) -> None:
+    assert 0 < len(text) < MOST_DETAIL
+    assert status < 500
+
+
+def pixels(data: bytes) -> None:
+    """File bytes to pixels, under each way to resize."""
+    spec = SPECS[len(data) % len(SPECS)]
+    try:
+        array = to_pixels(decode(data, spec, LIMITS), spec)
+    except ImageError as error:
+        _judge(str(error))
+    else:
+        assert array.shape == (spec.height, spec.width, 3)
+
+
+def body(data: bytes) -> None:
+    """Request bodies, as each of the forms that there are."""
+    for read in READERS:
+        try:
+            read(data)
+        except ScoringError as error:
+            _judge(error.detail, error.status)
+        except ImageError as error:
+            _judge(str(error))
+
+
+def _read_form(data: bytes) -> None:
+    form = Form(b"edge", 4)
+    for start in range(0, len(data), 100):
+        form.write(data[start : start + 100])
+    form.files()
+
+
+def _read_gzip(data: bytes) -> None:
+    inflater = Inflater()
+    for _ in inflater.inflate(data):
+        pass
+    inflater.finish()
+
+
+def _read_tensor(data: bytes) -> None:
+    request, raw = parse(data[2:], str(int.from_bytes(data[:2])).encode())
+    request.images(raw, SPECS[0], 4)
+
+
+READERS: tuple[Callable[[bytes], object], ...] = (
+    BodyParser(4).parse,
+    lambda data: parse(data, None)[0].images(memoryview(b""), SPECS[0], 4),
+    _read_tensor,
+    _read_form,
+    _read_gzip,
+    parse_query,
+    read_media,
+    lambda data: image_bytes(data.decode("latin-1"), 1000),
+)
+
+
+def manifest(data: bytes) -> None:
+    """The model file's JSON."""
+    try:
+        Manifest.from_metadata({METADATA_KEY: data.decode("utf-8", "replace")})
+    except ModelFileError as error:
+        _judge(str(error))
+
+
+def model(data: bytes) -> None:
+    """The model file, as the service opens it."""
+    try:
+        opened = open_model(ModelFile("model.onnx", data, ""), "cpu", 1)
+    except ModelFileError as error:
+        _judge(str(error))
+    else:
+        assert ends_in_softmax(data, OUTPUT_NAME) == opened.ends_in_softmax
+
+
+TARGETS = {target.__name__: target for target in (pixels, body, manifest, model)}
+
+
+def main() -> None:
+    """The command."""
+    name, *options = sys.argv[1:]
+    atheris.Setup([sys.argv[0], *options], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

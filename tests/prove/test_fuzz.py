@@ -1,0 +1,78 @@
+"""Bytes that nobody meant: only our own errors come out, in bounded time and memory."""
+
+import contextlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artifact.errors import ModelFileError
+from artifact.manifest import METADATA_KEY, Manifest
+from service.model import ModelFile, open_model
+from tests.images import solid
+from tests.models import SPEC, manifest_for, probe
+from tests.prove.seeds import write_seeds
+
+ROOT = Path(__file__).parents[2]
+VALID = manifest_for(("a", "b"), SPEC, solid((200, 30, 40)), [1.0, 2.0]).to_metadata()[METADATA_KEY]
+SLOWEST_SECONDS, MOST_MEMORY_MB = 10, 1500
+
+
+def changed(data: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
+    """The same with some bytes replaced, each change at a share of the length."""
+    for place, length, new in changes:
+        at = int(place * len(data))
+        data = data[:at] + new + data[at + length :]
+    return data
+
+
+CHANGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), st.binary(max_size=8)), min_size=1, max_size=4)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return probe(tmp_path_factory.mktemp("model") / "model.onnx").read_bytes()
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(CHANGES)
+def test_a_manifest_of_any_bytes_is_read_or_refused_in_one_short_line(changes: list[tuple[float, int, bytes]]) -> None:
+    text = changed(VALID.encode(), changes).decode("utf-8", "replace")
+    told = ""
+    try:
+        Manifest.from_metadata({METADATA_KEY: text})
+    except ModelFileError as error:
+        told = str(error)
+    assert len(told) < 1000
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(CHANGES)
+def test_a_model_file_of_any_bytes_is_opened_or_refused(model: bytes, changes: list[tuple[float, int, bytes]]) -> None:
+    with contextlib.suppress(ModelFileError):
+        open_model(ModelFile("model.onnx", changed(model, changes), ""), "cpu", 1)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("target", "seconds"), [("pixels", 150), ("body", 90), ("manifest", 30), ("model", 90)])
+def test_coverage_guided_fuzzing_finds_nothing_but_our_own_errors(
+    tmp_path: Path, target: str, seconds: int, record_property: Callable[[str, object], None]
+) -> None:
+    """With atheris; onnxruntime's and Pillow's compiled code is run but gives it no hints."""
+    pytest.importorskip("atheris", reason="atheris has wheels for Linux on x86-64 only")
+    write_seeds(tmp_path / "corpus", target)
+    command = [sys.executable, "-m", "tests.prove.fuzz", target, str(tmp_path / "corpus"), "-print_final_stats=1"]
+    command += [f"-max_total_time={seconds}", f"-timeout={SLOWEST_SECONDS}", f"-rss_limit_mb={MOST_MEMORY_MB}"]
+    command += ["-max_len=200000", f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (runs,) = re.findall(r"number_of_executed_units: (\d+)", done.stderr)
+    record_property("tried", f"{int(runs):,} inputs")
+    record_property("lost", "nothing")
+    assert int(runs) > 10
