@@ -126,9 +126,9 @@ def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np
 
     Scores are compared with thresholds, so the last digit counts: a contract test holds the two together.
     """
-    scaled = logits / temperature
+    scaled = logits.astype(np.float64) / temperature
     with np.errstate(invalid="ignore"):
-        exponentials = np.exp(scaled.astype(np.float64) - scaled.max(axis=1, keepdims=True))
+        exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         shares = exponentials / exponentials.sum(axis=1, keepdims=True)
     return np.where(np.isfinite(logits).all(axis=1, keepdims=True), shares, 0.0)
 

@@ -205,10 +205,11 @@ def test_it_fits_a_phone(browser: Browser, service: httpx.Client) -> None:
 
 def test_everything_is_done_by_keyboard_alone(page: Page, tmp_path: Path) -> None:
     (tmp_path / "cup.jpg").write_bytes(PHOTO)
-    for _ in range(3):  # past the two links
-        page.keyboard.press("Tab")
-    expect(page.locator("#file")).to_be_focused()
+    # Asked for before the keys that lead there: Playwright begins to listen a moment after it is told to.
     with page.expect_file_chooser() as chooser:
+        for _ in range(3):  # past the two links
+            page.keyboard.press("Tab")
+        expect(page.locator("#file")).to_be_focused()
         page.keyboard.press("Enter")
     chooser.value.set_files(tmp_path / "cup.jpg")
     assert scored(page)[0][0] == "cup"
