@@ -58,6 +58,10 @@ def train_one_epoch(
             raise SettingError("The loss is no longer finite: the net has diverged. Train with lower learning rates.")
         progress.advance(len(part), str(position))
         fit.stop_when_asked(accelerator)
+    if processes > 1:
+        # Batch normalisation's statistics are each process's own: all go on with those that are exported.
+        for statistics in fit.net.buffers():
+            torch.distributed.broadcast(statistics, src=0)
 
 
 def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:

@@ -23,11 +23,11 @@ from training.nets import build_net
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
-def train(photos: Path, out: Path, weights: Path, processes: int) -> subprocess.CompletedProcess[str]:
+def train(photos: Path, out: Path, weights: Path, processes: int, *options: str) -> subprocess.CompletedProcess[str]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "training"]
     command = [sys.executable, *(launcher if processes > 1 else ["-m", "training"]), str(photos), "--out", str(out)]
     command += ["--weights", str(weights), "--image-size", "64", "--epochs", "2", "--device", "cpu", "--seed", "1"]
-    command += ["--augment", "trivial"]
+    command += ["--augment", "trivial", *options]
     # One thread each: two processes on two cores would otherwise wait for each other's.
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
@@ -51,6 +51,17 @@ def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_write
         assert together["train_accuracy"] == alone["train_accuracy"]
     ours, theirs = (load_file(tmp_path / name / "checkpoint" / "weights.safetensors") for name in ("out1", "out2"))
     assert max(float((ours[name].float() - theirs[name].float()).abs().max()) for name in ours) < 1e-4
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_two_processes_that_learn_statistics_export_what_they_evaluated(tmp_path: Path, seed: int) -> None:
+    """The gate compares the file with what both of them answered for the validation photos."""
+    photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
+    result = train(
+        tmp_path / "photos", tmp_path / "out", Path("none"), 2, "--seed", str(seed), "--base", "mobilenet_v2"
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.soak
