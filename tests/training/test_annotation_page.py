@@ -66,14 +66,16 @@ def saved(photos: Path, rows: dict[str, Annotation]) -> None:
 
 def test_images_are_labelled_flagged_and_undone_by_keyboard_and_training_uses_it(page: Page, photos: Path) -> None:
     press(page, "2", "3", "2")  # cup, plate, cup; each goes on to the next image
-    press(page, "f", "f", "u")
-    expect(page.locator("#undo")).to_be_enabled()
+    press(page, "f", "f")
     said = {
         "bowl/000.jpg": Annotation("cup"),
         "bowl/001.jpg": Annotation("plate"),
         "bowl/002.jpg": Annotation("cup"),
         "bowl/003.jpg": Annotation(flag="bad"),
     }
+    saved(photos, said | {"bowl/004.jpg": Annotation(flag="bad")})
+    press(page, "u")
+    expect(page.locator("#undo")).to_be_enabled()
     saved(photos, said)
     page.reload()
     expect(page.locator("#cell-0 .label")).to_have_text("cup")
