@@ -8,14 +8,12 @@ from pathlib import Path
 from PIL import Image
 from torchvision.transforms import v2
 
-from artifact.errors import ImageError
 from artifact.manifest import PixelSpec
-from artifact.pixels import decode
 from training.augmentation import seeded
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError
-from training.labelled_image import LabelledImage, printable
+from training.labelled_image import LabelledImage
 from training.progress import Progress, Silent
 from training.table import write_table
 
@@ -47,7 +45,7 @@ def augment(
     progress.begin("augmenting", len(dataset) * len(pipelines) * copies)
     made: list[LabelledImage] = []
     for image in dataset.images:
-        original = _decode(image)
+        original = image.decode(WHOLE)
         for number, pipeline in enumerate(pipelines):
             for copy in range(copies):
                 made.append(_write(image, original, pipeline, (number, copy), out, seed))
@@ -55,13 +53,6 @@ def augment(
     rows = ((image.name, image.label, image.source) for image in made)
     write_table(out / "augmented.csv", ("path", "label", "source"), rows)
     return replace(dataset, images=(*dataset.images, *made))
-
-
-def _decode(image: LabelledImage) -> Image.Image:
-    try:
-        return decode(image.read(), WHOLE)
-    except ImageError as error:
-        raise DatasetError(f"{printable(image.path)}: {error}") from error
 
 
 def _write(

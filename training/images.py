@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifact.errors import ImageError
 from artifact.manifest import PixelSpec
-from artifact.pixels import decode, to_pixels
-from training.dataset import Dataset, LabelledImage
+from artifact.pixels import to_pixels
+from training.dataset import Dataset
 from training.errors import DatasetError
+from training.labelled_image import LabelledImage, unreadable
 from training.progress import Progress, Silent
 
 MEMORY_BUDGET_BYTES = 256 * 2**20
@@ -103,9 +103,7 @@ class PixelImages:
                         self._pixels[index] = torch.from_numpy(result)
                     progress.advance(1)
         if refused:
-            raise DatasetError(
-                f"{len(refused)} of {len(self)} images cannot be read. Mend or remove them:\n  " + "\n  ".join(refused)
-            )
+            raise unreadable(refused, len(self))
 
 
 def minibatch_sizes(count: int, batch_size: int, processes: int = 1) -> list[int]:
@@ -149,9 +147,7 @@ def _decoders() -> ThreadPoolExecutor:
 
 def _decode(image: LabelledImage, spec: PixelSpec) -> Decoded:
     try:
-        return to_pixels(decode(image.read(), spec), spec)
-    except ImageError as error:
-        return DatasetError(f"{image.path}: {error}")
+        return to_pixels(image.decode(spec), spec)
     except DatasetError as error:
         return error
 

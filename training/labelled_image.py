@@ -1,11 +1,17 @@
 """One image of a data set."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from unicodedata import category
 
+from PIL import Image
+
+from artifact.errors import ImageError
+from artifact.manifest import PixelSpec
+from artifact.pixels import decode
 from training.errors import DatasetError
 from training.inspection import inspect_bytes
 
@@ -33,6 +39,13 @@ class LabelledImage:
             name = printable(self.path)
             raise DatasetError(f"Cannot read the image {name}: {error.strerror}. Mend or remove it.") from error
 
+    def decode(self, spec: PixelSpec) -> Image.Image:
+        """As `artifact.pixels.decode` gives it. Raises DatasetError, by name, when it cannot be read or decoded."""
+        try:
+            return decode(self.read(), spec)
+        except ImageError as error:
+            raise DatasetError(f"{printable(self.path)}: {error}") from error
+
     @cached_property
     def sha256(self) -> str:
         """The image's id: the digest of its content, in hexadecimal. The file is read for it once."""
@@ -50,6 +63,13 @@ class LabelledImage:
     def size_bytes(self) -> int:
         """Of the file; 0 where there is none."""
         return self.path.stat().st_size if self.path.exists() else 0
+
+
+def unreadable(reasons: Sequence[str], images: int) -> DatasetError:
+    """The error for some of so many images, which `reasons` name."""
+    return DatasetError(
+        f"{len(reasons)} of {images} images cannot be read. Mend or remove them:\n  " + "\n  ".join(reasons)
+    )
 
 
 def printable(path: Path | str) -> str:

@@ -13,13 +13,13 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from artifact.errors import ImageError, ModelFileError
+from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
-from artifact.pixels import decode, to_pixels
-from training.dataset import Dataset, LabelledImage
+from artifact.pixels import to_pixels
+from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, SettingError
-from training.labelled_image import printable
+from training.labelled_image import LabelledImage, unreadable
 from training.progress import Progress
 
 ORT_ERRORS = (
@@ -52,16 +52,13 @@ class ModelFile:
         Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run.
         """
         try:
-            session = onnxruntime.InferenceSession(_bytes(self.path), _one_thread(), providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(_bytes(self.path), one_thread(), providers=["CPUExecutionProvider"])
             scored = self._score_all(session, dataset, progress)
         except ORT_ERRORS as error:
             raise SettingError(f"{self.path} cannot be run by onnxruntime: {error}. Export it again.") from error
         refused = [row for row in scored if isinstance(row, str)]
         if refused:
-            raise DatasetError(
-                f"{len(refused)} of {len(dataset)} images cannot be read. Mend or remove them:\n  "
-                + "\n  ".join(refused)
-            )
+            raise unreadable(refused, len(dataset))
         return np.stack([row for row in scored if not isinstance(row, str)])
 
     def _score_all(
@@ -71,9 +68,7 @@ class ModelFile:
 
         def score(image: LabelledImage) -> NDArray[np.float32] | str:
             try:
-                pixels = to_pixels(decode(image.read(), self.manifest.pixels), self.manifest.pixels)
-            except ImageError as error:
-                return f"{printable(image.path)}: {error}"
+                pixels = to_pixels(image.decode(self.manifest.pixels), self.manifest.pixels)
             except DatasetError as error:
                 return str(error)
             logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels[None]})[0][0]
@@ -96,7 +91,8 @@ class ModelFile:
         return ModelFile.read(path)
 
 
-def _one_thread() -> onnxruntime.SessionOptions:
+def one_thread() -> onnxruntime.SessionOptions:
+    """For a session that scores one image at a time, maybe beside others."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return options
