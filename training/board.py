@@ -10,15 +10,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from training.dataset import Dataset
 from training.errors import SettingError
 from training.evaluation import NO_ANSWER, Evaluation
 from training.history import Epoch
 from training.images import PixelImages
-from training.plots import confusion_figure
+from training.plots import confusion_figure, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
 LOSS, CONFUSION, CURVES, WORST = "loss/train", "confusion matrix", "precision and recall", "worst images"
 EVENT_FILES = "events.out.tfevents.*"
 WORST_SHOWN = 16
+TITLE_LENGTH = 22
+"""Characters of a label or a name above a small picture."""
 
 
 class Board:
@@ -91,11 +91,10 @@ class Board:
         if self._writer is None or self._evaluated:
             return
         self._writer.add_figure(CONFUSION, confusion_figure(evaluation, f"{len(dataset)} validation images"), step)
-        probabilities = np.exp(_log_probabilities(evaluation))
         for index, label in enumerate(evaluation.labels):
             if label not in evaluation.absent_labels:
                 truths = evaluation.truths == index
-                self._writer.add_pr_curve(f"{CURVES}/{label}", truths, probabilities[:, index], step)
+                self._writer.add_pr_curve(f"{CURVES}/{label}", truths, evaluation.probabilities[:, index], step)
         self._writer.add_figure(WORST, worst_figure(evaluation, dataset, images), step)
         self._writer.flush()
 
@@ -104,9 +103,7 @@ def worst_figure(evaluation: Evaluation, dataset: Dataset, images: PixelImages) 
     """The images with the highest loss, as the net saw them, with truth, prediction and its probability."""
     from matplotlib.figure import Figure
 
-    log_probabilities = _log_probabilities(evaluation)
-    losses = -log_probabilities[np.arange(len(evaluation.truths)), evaluation.truths]
-    worst = np.argsort(-losses, kind="stable")[:WORST_SHOWN].tolist()
+    worst = np.argsort(-evaluation.losses, kind="stable")[:WORST_SHOWN].tolist()
     columns = min(4, len(worst))
     rows = -(-len(worst) // columns)
     figure = Figure((3 * columns, 3.6 * rows + 0.4), layout="constrained")
@@ -115,30 +112,18 @@ def worst_figure(evaluation: Evaluation, dataset: Dataset, images: PixelImages) 
         truth, predicted = evaluation.truths[index], evaluation.predictions[index]
         answer = "no answer"
         if predicted != NO_ANSWER:
-            answer = f"{_short(evaluation.labels[predicted])}, {np.exp(log_probabilities[index, predicted]):.2f}"
+            answer = f"{shortened(evaluation.labels[predicted], TITLE_LENGTH)}, {evaluation.scores[index]:.2f}"
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(pixels.numpy())
         axes.set_axis_off()
         axes.set_title(
-            f"{_short(evaluation.labels[truth])} → {answer}\nloss {losses[index]:.2f}\n"
-            f"{_short(dataset.images[index].path.name)}",
+            f"{shortened(evaluation.labels[truth], TITLE_LENGTH)} → {answer}\nloss {evaluation.losses[index]:.2f}\n"
+            f"{shortened(dataset.images[index].path.name, TITLE_LENGTH)}",
             fontsize="small",
             color="black" if truth == predicted else "#b34700",
             parse_math=False,
         )
     return figure
-
-
-def _log_probabilities(evaluation: Evaluation) -> NDArray[np.float64]:
-    """[images, labels]; minus infinity in the row of an image without an answer."""
-    answered = evaluation.predictions != NO_ANSWER
-    logits = np.where(answered[:, None], evaluation.logits, 0).astype(np.float64)
-    found: NDArray[np.float64] = np.where(answered[:, None], log_softmax(logits, axis=1), -np.inf)
-    return found
-
-
-def _short(text: str, length: int = 22) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _check_writable(folder: Path) -> None:

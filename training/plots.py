@@ -126,7 +126,7 @@ def confusion_figure(evaluation: Evaluation, title: str) -> "Figure":
     axes = figure.add_subplot(xlabel="predicted", ylabel="truth", title=title)
     (_draw_counts if len(labels) <= COUNTED_LABELS else _draw_marks)(axes, evaluation.confusion_matrix)
     named = [*range(0, len(labels), -(-len(labels) // NAMED_LABELS))]
-    names = [_short(labels[index]) for index in named]
+    names = [shortened(labels[index]) for index in named]
     axes.set_xticks(named, names, rotation="vertical", fontsize="small", parse_math=False)
     axes.set_yticks(named, names, fontsize="small", parse_math=False)
     return figure
@@ -157,7 +157,7 @@ def _chosen(metrics: Metrics, area: Callable[[Curves], Estimate]) -> Iterator[tu
     known = [(value, label) for label in metrics.labels if (value := area(label.curves).value) is not None]
     worst = sorted(known, key=lambda pair: pair[0])[:DRAWN_LABELS]
     for (_, label), colour, dashes in zip(worst, COLOURS, DASHES, strict=False):
-        yield _short(label.label), label.curves, {"color": colour, "linestyle": dashes, "linewidth": 1.2}
+        yield shortened(label.label), label.curves, {"color": colour, "linestyle": dashes, "linewidth": 1.2}
 
 
 def _axes(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
@@ -184,5 +184,6 @@ def _legend(name: str, area: Estimate) -> str:
     return f" {name} {shown}" if area.low is None else f" {name} {shown} ({area.low:.3f} to {area.high:.3f})"
 
 
-def _short(text: str, length: int = 26) -> str:
+def shortened(text: str, length: int = 26) -> str:
+    """With an ellipsis when it is longer."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
