@@ -72,10 +72,10 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
     _check_golden(session, own)
 
 
-def open_session(model: bytes) -> onnxruntime.InferenceSession:
-    """On the CPU with onnxruntime's defaults. Raises ExportRefused when it cannot load the model."""
+def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
+    """On the CPU, with onnxruntime's defaults but for `options`. Raises ExportRefused when it cannot load the model."""
     try:
-        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         raise ExportRefused(f"onnxruntime cannot load the exported graph: {error}") from error
 

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Golden, Manifest, PixelSpec
 from artifact.pixels import decode, to_pixels
+from training.gate import tolerance
 from training.nets import PixelNet
 
 RELATIVE_TOLERANCE = 1e-3
@@ -33,11 +34,14 @@ def make_golden(net: PixelNet, spec: PixelSpec, labels: Sequence[str]) -> Golden
     card = render_card(spec)
     pixels = to_pixels(decode(card, spec), spec)
     with torch.inference_mode():
-        logits = net(torch.from_numpy(pixels)[None])[0].tolist()
-    tolerance = RELATIVE_TOLERANCE * max(1.0, *map(abs, logits))
+        logits = net(torch.from_numpy(pixels)[None])[0].numpy()
     # Golden's image is base64 in JSON, so pydantic takes and gives it encoded.
     return Golden.model_validate(
-        {"image": base64.b64encode(card), "logits": dict(zip(labels, logits, strict=True)), "tolerance": tolerance}
+        {
+            "image": base64.b64encode(card),
+            "logits": dict(zip(labels, logits.tolist(), strict=True)),
+            "tolerance": tolerance(logits, RELATIVE_TOLERANCE),
+        }
     )
 
 
@@ -52,11 +56,10 @@ def signed_again(
     """
     card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)[np.newaxis]
     logits, others = (session.run([OUTPUT_NAME], {INPUT_NAME: card})[0][0] for session in (here, elsewhere))
-    least = ROUNDED_TOLERANCE * max(1.0, float(np.abs(logits).max()))
     return Golden.model_construct(
         image=manifest.golden.image,
         logits=dict(zip(manifest.labels, logits.tolist(), strict=True)),
-        tolerance=max(least, 1.5 * float(np.abs(logits - others).max())),
+        tolerance=max(tolerance(logits, ROUNDED_TOLERANCE), 1.5 * float(np.abs(logits - others).max())),
     )
 
 

@@ -21,7 +21,8 @@ Floats = NDArray[np.float64]
 def measure(evaluation: Evaluation) -> Metrics:
     """Every figure with its interval. The images are at least one."""
     matrix, right, images = evaluation.confusion_matrix, evaluation.right, len(evaluation.truths)
-    averaged, macro_f1, *f1 = _bootstrapped(evaluation)
+    marks = Marks.of(evaluation)
+    averaged, macro_f1, *f1 = _bootstrapped(evaluation, marks)
     curves, micro, macro = label_curves(evaluation)
     return Metrics(
         images=images,
@@ -32,7 +33,7 @@ def measure(evaluation: Evaluation) -> Metrics:
         absent_labels=evaluation.absent_labels,
         non_finite=evaluation.non_finite,
         abstention=_abstention(evaluation),
-        labels=_labels(evaluation, f1, curves),
+        labels=_labels(evaluation, marks, f1, curves),
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
         confusion_matrix_by_truth=_by_truth(evaluation),
         micro=micro,
@@ -69,8 +70,9 @@ def _abstention(evaluation: Evaluation) -> Abstention:
     )
 
 
-def _labels(evaluation: Evaluation, f1: list[Estimate], curves: list[Curves]) -> tuple[LabelMetrics, ...]:
-    marks = Marks.of(evaluation)
+def _labels(
+    evaluation: Evaluation, marks: "Marks", f1: list[Estimate], curves: list[Curves]
+) -> tuple[LabelMetrics, ...]:
     right, support, predicted = (_count(part) for part in (marks.right, marks.truth, marks.predicted))
     return tuple(
         LabelMetrics(
@@ -123,14 +125,13 @@ def _count(marks: csr_array) -> list[int]:
     return counted
 
 
-def _bootstrapped(evaluation: Evaluation) -> list[Estimate]:
+def _bootstrapped(evaluation: Evaluation, marks: Marks) -> list[Estimate]:
     """The class-averaged accuracy, the macro F1, and the F1 of each label."""
     figures = precision_recall_fscore_support(
         evaluation.truths, evaluation.predictions, labels=range(len(evaluation.labels)), zero_division=np.nan
     )[2]
     f1 = [_f1(label, figure) for label, figure in zip(evaluation.labels, figures.tolist(), strict=True)]
     averages = Estimate(value=evaluation.class_averaged_accuracy), Estimate(value=float(np.nanmean(figures)))
-    marks = Marks.of(evaluation)
 
     def statistic(weights: Weights) -> Floats:
         scores = _divided(2 * (weights @ marks.right), weights @ marks.truth + weights @ marks.predicted)

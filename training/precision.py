@@ -181,7 +181,7 @@ def _elsewhere(graph: onnx.ModelProto, precision: Precision) -> onnxruntime.Infe
         return open_session(rounded(graph).SerializeToString())
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_session(graph.SerializeToString(), options)
 
 
 def _manifest(
@@ -195,10 +195,10 @@ def _manifest(
         "validation_accuracy_fp32": before.accuracy,
         "largest_logit_difference_from_fp32": _largest_difference(before, after),
     }
-    parity = measure_parity(attempt.graph.SerializeToString(), validation, attempt.here.logits)
+    model = attempt.graph.SerializeToString()
+    parity = measure_parity(model, validation, attempt.here.logits)
     provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
-    sessions = open_session(attempt.graph.SerializeToString()), _elsewhere(attempt.graph, precision)
-    golden = signed_again(manifest, *sessions)
+    golden = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
     return manifest.model_copy(update={"precision": precision, "golden": golden, "provenance": provenance})
 
 

@@ -10,7 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME
+from training.gate import open_session
 from training.images import PixelImages
+from training.model_file import one_thread
 
 IMAGES, ROUNDS = 12, 5
 
@@ -21,12 +23,7 @@ def speed_ratio(before: Path, after: Path, images: PixelImages) -> float:
     From medians of turns, so that a busy moment of the machine falls on both.
     """
     batches = [images.read([index]).pixels.numpy() for index in range(min(len(images), IMAGES))]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    sessions = [
-        onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        for path in (before, after)
-    ]
+    sessions = [open_session(path.read_bytes(), one_thread()) for path in (before, after)]
     turns = [[_seconds(session, batches) for session in sessions] for _ in range(ROUNDS)]
     first, second = zip(*turns, strict=True)
     return float(median(first) / median(second))

@@ -1,17 +1,15 @@
 """What a notebook shows, in a page on another port of the same machine, as a notebook's is."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
+from tests.live import serving_folder
 from tests.models import by_colour
 from tests.training.annotating import chromium
 from tests.training.evaluations import colour_folder, random_evaluation
@@ -34,18 +32,8 @@ def notebook(folder: Path, *cells: str) -> Iterator[str]:
     """The address of a page that holds the cells."""
     (folder / "notebook.html").write_text("<!doctype html><meta charset=utf-8>" + "".join(cells), encoding="utf-8")
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://localhost:{server.server_port}/notebook.html"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_folder(folder) as address:
+        yield f"{address.replace('127.0.0.1', 'localhost')}notebook.html"
 
 
 @pytest.mark.slow
