@@ -1,7 +1,7 @@
 """How well a classifier, or a model file, does on a labelled set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,10 +33,10 @@ class Evaluation:
     """
 
     labels: tuple[str, ...]
-    logits: NDArray[np.float32]
-    truths: NDArray[np.int64]
-    images: tuple[LabelledImage, ...] = ()
-    model: ModelFile | None = None
+    logits: NDArray[np.float32] = field(repr=False)
+    truths: NDArray[np.int64] = field(repr=False)
+    images: tuple[LabelledImage, ...] = field(default=(), repr=False)
+    model: ModelFile | None = field(default=None, repr=False)
 
     @cached_property
     def predictions(self) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import base64
 import html
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Viewer:
     """A page that a notebook shows by itself."""
 
-    page: str
+    page: str = field(repr=False)
     height: int
     """Of the frame in the notebook, in pixels."""
 
