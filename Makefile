@@ -123,6 +123,13 @@ docs: setup  ## the settings page anew, and the documentation as a site in build
 	$(BIN)/python -m docs.settings_table
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # with --quiet it would not count what is broken
 
+.PHONY: test-docs notebook
+test-docs: setup chromium  ## type what README and docs say, page by page in a fresh folder, and execute the notebook
+	$(BIN)/python -m pytest -m docs
+
+notebook: setup  ## execute docs/walkthrough.ipynb and store it with what it showed (about 2 minutes)
+	$(BIN)/python -m docs.notebook
+
 .PHONY: screenshots
 screenshots: setup chromium  ## take the pictures in docs/images of the pages themselves; after make demo
 	$(BIN)/python -m docs.screenshots

@@ -62,5 +62,5 @@ def _decisions() -> str:
 def _moved(link: str, own: Path, place: Path) -> str:
     """Where the file that `own` links to lies, seen from the page `place`."""
     target = (ROOT / own.parent / link).resolve().relative_to(ROOT).as_posix()
-    inside = PAGES.get(target, target.removeprefix("docs/"))
+    inside = PAGES.get(target, target.removeprefix("docs/")).replace(NOTEBOOK.name, f"{NOTEBOOK.stem}.md")
     return "../" * (len(place.parts) - 1) + inside
