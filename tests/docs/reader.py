@@ -22,6 +22,8 @@ STAYS = re.compile(r"^(?:\w+=\S+ )*(?:salver (?:serve|annotate)|tensorboard) .*$
 SAYS_WHERE = re.compile(r"http://(?:127\.0\.0\.1|localhost|0\.0\.0\.0):\d+/\S*")
 AT = {"salver serve": "http://127.0.0.1:8000/readyz", "tensorboard": "http://127.0.0.1:6006/"}
 BLOCK_SECONDS, START_SECONDS, END_SECONDS = 600, 60, 30
+NO_CLUSTER = """{apiVersion: v1, kind: Config, current-context: none,
+contexts: [{name: none, context: {cluster: none}}], clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]}"""
 REFUSED = "refused"
 """What kubectl says where no cluster listens."""
 
@@ -88,6 +90,7 @@ class Reader:
             if process.poll() is not None:
                 assert process.returncode in allowed, f"{command}\nended with {process.returncode}:\n{said}"
                 assert process.returncode, f"{command}\nended by itself:\n{said}"
+                del self._terminals[kind]
                 return
             where = AT.get(kind) or next(iter(SAYS_WHERE.findall(said)), "")
             if where and _answers(where):
@@ -118,6 +121,7 @@ def reading(folder: Path, checkpoints: Path) -> Iterator[Reader]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "kubeconfig").write_text(NO_CLUSTER)
     environment = os.environ | {
         "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
         "BROWSER": "true",  # a browser that shows nothing
