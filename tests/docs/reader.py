@@ -17,10 +17,12 @@ from tests.docs.pages import ROOT
 from tests.images import photo
 from training.sample import LABELS, render
 
-STAYS = re.compile(r"^(?:\w+=\S+ )*(?:salver (?:serve|annotate)|tensorboard) .*$", re.MULTILINE)
+KINDS = ("salver serve", "salver annotate", "tensorboard", "docker run")
+STAYS = re.compile(rf"^(?:\w+=\S+ )*(?:{'|'.join(KINDS)}) (?:.*\\\n)*.*$", re.MULTILINE)
 """A command that goes on until Ctrl-C, while the reader types the next one in another terminal."""
 SAYS_WHERE = re.compile(r"http://(?:127\.0\.0\.1|localhost|0\.0\.0\.0):\d+/\S*")
-AT = {"salver serve": "http://127.0.0.1:8000/readyz", "tensorboard": "http://127.0.0.1:6006/"}
+SERVED = "http://127.0.0.1:8000/readyz"
+AT = {"salver serve": SERVED, "docker run": SERVED, "tensorboard": "http://127.0.0.1:6006/"}
 BLOCK_SECONDS, START_SECONDS, END_SECONDS = 600, 60, 30
 NO_CLUSTER = """{apiVersion: v1, kind: Config, current-context: none,
 contexts: [{name: none, context: {cluster: none}}], clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]}"""
@@ -76,8 +78,9 @@ class Reader:
         )
 
     def _opens_terminal(self, command: str, allowed: tuple[int, ...]) -> None:
-        kind = next(kind for kind in ("salver serve", "salver annotate", "tensorboard") if kind in command)
-        self._interrupts(kind)
+        kind = next(kind for kind in KINDS if kind in command)
+        for other in [other for other in self._terminals if AT.get(other) == AT.get(kind)]:
+            self._interrupts(other)
         log = self.folder / "terminal.log"
         with log.open("w") as out:
             words = ["bash", "-c", f"exec env {command}"]
@@ -151,6 +154,7 @@ def lay_photos(folder: Path, of_label: int) -> None:
     (folder / "spec.json").write_text('{"cup": ["my cups"], "plate": ["my cups/../photos/plate"]}')
     for name in ("photo.jpg", "cup.jpg", "plate.jpg"):
         (folder / name).write_bytes(photo(64, 48))
+    (folder / "keys").write_text("key\n")
 
 
 def lay_run(folder: Path, run: Path) -> None:
