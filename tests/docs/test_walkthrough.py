@@ -12,9 +12,11 @@ import pytest
 from nbformat import NotebookNode
 from PIL import Image
 from playwright._impl._driver import compute_driver_executable
+from playwright.sync_api import expect
 
 from client.deployment import Deployment
 from docs.notebook import LIVE, NOTEBOOK, executed, stored
+from tests.training.annotating import chromium
 
 pytestmark = [pytest.mark.torch, pytest.mark.docs, pytest.mark.timeout(1200)]
 
@@ -105,8 +107,18 @@ def test_the_file_answers_as_the_classifier_did_and_well(notebook: NotebookNode)
     same, farthest = text(notebook, "file").splitlines()
     assert same.endswith("True")
     assert numbers(farthest)[0] <= allowed
-    assert "53 images" in cell(notebook, "viewer").outputs[0].data["text/html"]
     assert "'cup' has the threshold 0.5" in text(notebook, "threshold")
+
+
+def test_the_results_viewer_works_in_the_cell(notebook: NotebookNode) -> None:
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_content(cell(notebook, "viewer").outputs[0].data["text/html"])
+        viewer = page.frame_locator("iframe")
+        expect(viewer.locator("#shown")).to_have_text("53 of 53 images")
+        viewer.locator("#show").select_option("wrong")
+        expect(viewer.locator("#shown")).to_contain_text("of 53 images")
+        expect(viewer.locator("#shown")).not_to_have_text("53 of 53 images")
 
 
 def test_every_way_to_score_gives_the_same_answer(notebook: NotebookNode) -> None:
