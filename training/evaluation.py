@@ -145,7 +145,7 @@ def evaluate(model: "Classifier | Path | str", dataset: Dataset, progress: Progr
     if not isinstance(model, Path | str):
         return replace(model.evaluate(dataset), images=dataset.images, model=model.exported)
     file = ModelFile.read(Path(model))
-    truths = targets_of(dataset, file.manifest.labels).numpy()
+    truths = targets_of(dataset, file.manifest.labels, f"The model file {file.path}").numpy()
     logits = file.score(dataset, progress or Silent())
     return Evaluation(file.manifest.labels, logits, truths, dataset.images, file)
 
