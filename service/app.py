@@ -31,6 +31,10 @@ from service.settings import Settings
 
 log = logging.getLogger("salver.service")
 
+DESCRIPTION = """Scores images with one fine-tuned network.
+
+A path that is not listed here is answered 404, and a method that is not listed at its path 405 with `Allow`: as a
+`Problem`, or under `/v2` as a `Failure`."""
 NOTHING_HERE = "Nothing answers this method at this path: GET /docs lists what there is."
 
 
@@ -76,7 +80,7 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
 
     app = FastAPI(
         title="Salver",
-        description="Scores images with one fine-tuned network.",
+        description=DESCRIPTION,
         version=version("salver"),
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.observe does it
@@ -153,11 +157,12 @@ async def _scoring_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    if error.detail == title:  # Starlette's own
+        error.detail = NOTHING_HERE
     if in_protocol(request.scope["path"]):
         return failure_response(error)
-    title = HTTPStatus(error.status_code).phrase  # and Starlette's own detail is no more than that
-    detail = NOTHING_HERE if error.detail == title else error.detail
-    problem = {"type": "about:blank", "title": title, "detail": detail, "status": error.status_code}
+    problem = {"type": "about:blank", "title": title, "detail": error.detail, "status": error.status_code}
     return JSONResponse(problem, error.status_code, error.headers, PROBLEM_JSON)
 
 

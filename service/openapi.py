@@ -20,7 +20,7 @@ Schema = dict[str, Any]  # a JSON document
 
 TEXT: Schema = {"type": "string"}
 REQUEST_ID = {"X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`."}
-SCORE_HEADERS = REQUEST_ID | {
+SCORE_HEADERS = {
     "X-Model-Version": "sha256 of the model file that answered.",
     "Server-Timing": "Longest fetch, queueing, decoding and inference among the images, and the whole, in ms.",
 }
@@ -43,12 +43,13 @@ def problem_answer(status: int, description: str) -> Schema:
     """One error answer of a route."""
     return {
         "description": description,
-        "headers": _headers(REQUEST_ID | PROBLEM_HEADERS.get(status, {})),
+        "headers": headers(PROBLEM_HEADERS.get(status, {})),
         "content": {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(model="Problem")}}},
     }
 
 
-def _headers(texts: Mapping[str, str]) -> Schema:
+def headers(texts: Mapping[str, str]) -> Schema:
+    """The headers of an answer, by what each says."""
     return {name: {"description": text, "schema": TEXT} for name, text in texts.items()}
 
 
@@ -89,13 +90,16 @@ def describe(app: FastAPI) -> Schema:
             "responses": {
                 "200": {
                     "description": "One answer or error for each image.",
-                    "headers": _headers(SCORE_HEADERS),
+                    "headers": headers(SCORE_HEADERS),
                     "content": {JSON: {"schema": schemas["answers", "validation"]}},
                 },
                 **{str(status): answer for status, answer in problems(*KINDS).items()},
             },
         }
     }
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        for answer in operation["responses"].values():
+            answer["headers"] = headers(REQUEST_ID) | answer.get("headers", {})
     return document
 
 
