@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from artifact.manifest import Parity, PixelSpec
+from service.docs import router as docs
 from service.errors import INTERNAL, ScoringError
 from service.front import SCORE_PATH, ErrorHandlers, Front
 from service.inference_protocol import failure_response, in_protocol
@@ -83,6 +84,8 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
         description=DESCRIPTION,
         version=version("salver"),
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load Swagger UI and Redoc from a network
+        redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.observe does it
     )
     app.state.service = service
@@ -91,6 +94,7 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
     app.include_router(inference_protocol)
     app.include_router(model_reload)
     app.include_router(page)
+    app.include_router(docs)
     document = describe(app)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     for kind, handler in ERROR_HANDLERS.items():

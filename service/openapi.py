@@ -104,7 +104,10 @@ def describe(app: FastAPI) -> Schema:
 
 
 def _query(properties: Schema) -> list[Schema]:
-    """The parameters of an item as those of the query, where nothing can be null."""
+    """The parameters of an item as those of the query, where nothing can be null.
+
+    Without their defaults: a page that tries requests would send them, and beside JSON no query may stand.
+    """
     return [
         {
             "name": name,
@@ -112,7 +115,7 @@ def _query(properties: Schema) -> list[Schema]:
             "description": "For image/* and multipart/form-data; in JSON it stands in the item.",
             "style": "form",
             "explode": False,
-            "schema": schema.get("anyOf", [schema])[0],
+            "schema": {key: value for key, value in schema.get("anyOf", [schema])[0].items() if key != "default"},
         }
         for name, schema in properties.items()
     ]
