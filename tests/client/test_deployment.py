@@ -139,9 +139,14 @@ def test_on_kubernetes_images_are_scored_through_a_port_of_this_machine(
 
 @pytest.mark.soak
 def test_pods_that_do_not_start_are_told_in_their_own_words(model: Path, cluster: Path) -> None:
+    deployment = Deployment("tw", model, "kubernetes", namespace="team", image="tw:1")
     (cluster / "pods-fail").touch()
-    with pytest.raises(DeploymentFailed, match="ImagePullBackOff Back-off pulling image"):
-        Deployment("tw", model, "kubernetes", namespace="team", image="tw:1").deploy()
+    with pytest.raises(DeploymentFailed, match="ImagePullBackOff Back-off pulling image") as refusal:
+        deployment.deploy()
+    assert "before" not in str(refusal.value)
+    undo = "kubectl rollout undo --namespace team deployment/salver-tw"
+    with pytest.raises(DeploymentFailed, match=f"What was deployed before serves on; '{undo}' takes the change back"):
+        deployment.deploy()
 
 
 @pytest.mark.slow

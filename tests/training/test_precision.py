@@ -51,6 +51,25 @@ def test_the_same_run_folder_gives_the_same_bytes(
     assert first == second
 
 
+class Exchanging(Silent):
+    """Stands for another run that writes over the model file in the middle of the export."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    def report(self, line: str) -> None:
+        super().report(line)
+        self._model.write_bytes(b"another model")
+
+
+def test_a_model_file_that_is_exchanged_meanwhile_is_not_mixed_in(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    alone = export_precision(run_folder, "int8", tmp_path / "alone.onnx", 1.0, Silent()).path
+    disturbed = export_precision(copy, "int8", tmp_path / "disturbed.onnx", 1.0, Exchanging(copy / "model.onnx")).path
+    assert (copy / "model.onnx").read_bytes() == b"another model"
+    assert disturbed.read_bytes() == alone.read_bytes()
+
+
 def test_the_last_layer_stays_in_float_so_that_near_labels_do_not_tie(run_folder: Path, tmp_path: Path) -> None:
     graph = onnx.load(export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path).graph
     (last,) = (node for node in graph.node if "logits" in node.output)
