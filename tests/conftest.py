@@ -1,5 +1,6 @@
-"""The marker `server`, put on every test of a module that starts the real service; and signals as tests need them."""
+"""The marker `server`, put on every test of a module that starts the real service; signals and threads for tests."""
 
+import os
 import signal
 
 import pytest
@@ -8,7 +9,12 @@ STARTERS = ("running_service", "service_process")
 
 
 def pytest_configure() -> None:
-    """A shell's background job ignores SIGINT, and so would the processes that tests start and interrupt."""
+    """Before torch is imported; what is set here holds in the processes that tests start, too.
+
+    The tests' nets are small: torch's threads would spend more on waiting for each other than on work, ten times as
+    much while others use the cores. A shell's background job ignores SIGINT, and so would what tests interrupt.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
