@@ -5,16 +5,15 @@ import signal
 
 import pytest
 
+# Before anything imports torch, and for the processes that tests start, too: the threads of small nets spend more time
+# on waiting for each other than on work, several times as much while others use the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 STARTERS = ("running_service", "service_process")
 
 
 def pytest_configure() -> None:
-    """Before torch is imported; what is set here holds in the processes that tests start, too.
-
-    The tests' nets are small: torch's threads would spend more on waiting for each other than on work, ten times as
-    much while others use the cores. A shell's background job ignores SIGINT, and so would what tests interrupt.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    """A shell's background job ignores SIGINT, and so would the processes that tests start and interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
