@@ -3,8 +3,10 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 from typer.testing import CliRunner
 
@@ -29,8 +31,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Path:
-    """The folder in which the stand-in keeps what was applied."""
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Iterator[Path]:
+    """The folder in which the stand-in keeps what was applied, which Kubernetes' schemas allow."""
     folder, programs = tmp_path / "cluster", tmp_path / "programs"
     folder.mkdir()
     programs.mkdir()
@@ -41,7 +43,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("STAND_IN_FOLDER", str(folder))
     monkeypatch.setenv("STAND_IN_SERVICE", service.url.removeprefix("http://"))
-    return folder
+    yield folder
+    applied = folder / "applied"
+    for line in applied.read_text().splitlines() if applied.exists() else ():
+        kubernetes_validate.validate(json.loads(line), "1.36", strict=True)
 
 
 def kept(cluster: Path) -> set[str]:

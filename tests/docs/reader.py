@@ -135,6 +135,7 @@ def reading(folder: Path, checkpoints: Path) -> Iterator[Reader]:
         "SALVER_ADMIN_KEYS": "admin-key",
         "ADMIN_KEY": "admin-key",
     }
+    environment.pop("OMP_NUM_THREADS", None)  # of this process, where nets are small
     reader = Reader(folder, environment)
     try:
         yield reader

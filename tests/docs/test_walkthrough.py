@@ -32,6 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def notebook(folder: Path) -> Iterator[NotebookNode]:
     """As it is after a run, with Node.js on the machine: Playwright brings one."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("OMP_NUM_THREADS", raising=False)
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
         patch.setenv("PATH", str(Path(compute_driver_executable()[0]).parent), prepend=":")
         try:
