@@ -48,7 +48,7 @@ _DAMAGE: Final = (
 )
 # How those readers begin when the file is sound but of a kind that they do not know.
 _NOT_KNOWN: Final = re.compile(r"cannot handle|unknown pixel mode|Unsupported BMP|.*not yet supported")
-# Their words are told to whoever sent the file, unless they are a bare value of it or quote more than eight of its bytes.
+# Their words are told to whoever sent the file, unless they are a bare value or quote more than eight of its bytes.
 _LONGEST_REASON: Final = 100
 _QUOTATION: Final = re.compile(r"(['\"]).{33,}\1")
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)

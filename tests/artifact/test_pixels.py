@@ -422,7 +422,5 @@ def test_an_error_does_not_repeat_what_the_file_held(kind: int, size: int) -> No
     tiff, secret = encode(noise(16, 12), "TIFF"), b"a place and a date " * 40 + b"\0"
     at = tiff.index(struct.pack("<HHI", 259, 3, 1))
     entry = struct.pack("<HHII", 259, kind, len(secret) // size, len(tiff))
-    with pytest.raises(
-        CorruptImage, match=r"^The TIFF file is truncated or corrupt \(a part of it cannot be read\)\.$"
-    ):
+    with pytest.raises(CorruptImage, match=r"corrupt \(a part of it cannot be read\)\.$"):
         decode(tiff[:at] + entry + tiff[at + 12 :] + secret, AS_IT_IS)
