@@ -112,6 +112,16 @@ def test_every_dockerfile_is_looked_at() -> None:
     assert [path.suffix for path in DOCKERFILES] == [".fetch", ".loadtest", ".serve", ".train"]
 
 
+def test_every_package_is_locked_with_its_hash_and_installed_by_it() -> None:
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        entries = re.sub(r"#.*\n", "", lock.read_text()).replace("\\\n", " ").splitlines()
+        assert [entry for entry in entries if entry.strip() and "--hash=sha256:" not in entry] == [], lock
+    for file in (*DOCKERFILES, ROOT / "Makefile"):
+        installed = [line for line in file.read_text().splitlines() if "install " in line and " -r " in line]
+        assert installed, file
+        assert [line for line in installed if "--require-hashes" not in line] == [], file
+
+
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.suffix)
 def test_no_arg_or_env_of_an_image_is_there_for_a_secret(dockerfile: Path) -> None:
     """What stands in one can be read in the image's history by whoever has the image."""
