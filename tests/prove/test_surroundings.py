@@ -121,7 +121,9 @@ def kinds_of_work() -> dict[str, tuple[bytes, str]]:
     }
 
 
-@pytest.mark.parametrize("rooms", [[10], pytest.param(range(0, 60, 3), marks=pytest.mark.prove)], ids=len)
+@pytest.mark.parametrize(
+    "rooms", [[10], pytest.param(range(0, 60, 5), marks=[pytest.mark.prove, pytest.mark.timeout(300)])], ids=len
+)
 def test_near_the_end_of_its_memory_the_service_refuses_what_does_not_fit_and_lives(
     tmp_path: Path, rooms: Sequence[int], record_property: Record
 ) -> None:
@@ -145,10 +147,10 @@ def test_near_the_end_of_its_memory_the_service_refuses_what_does_not_fit_and_li
                     assert {one["label"] for one in answer.json()} <= {"left R", "left G"}
 
         async with httpx.AsyncClient(base_url=url, timeout=60) as caller:
-            await asyncio.gather(*(ask(caller, *one) for one in list(work.values()) * 3))
+            await asyncio.gather(*(ask(caller, *one) for one in list(work.values()) * 2))
 
-    with started(tmp_path) as (process, client):
-        for room in rooms:
+    for room in rooms:
+        with started(tmp_path) as (process, client):
             status = (Path("/proc") / str(process.pid) / "status").read_text()
             addresses = int(re.findall(r"VmSize:\s+(\d+) kB", status)[0]) * 1024
             resource.prlimit(process.pid, resource.RLIMIT_AS, (addresses + room * MIB, resource.RLIM_INFINITY))
@@ -157,9 +159,9 @@ def test_near_the_end_of_its_memory_the_service_refuses_what_does_not_fit_and_li
             resource.prlimit(process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             for body, form in work.values():
                 assert client.post("/score", content=body, headers={"Content-Type": form}).status_code == 200
-        assert process.poll() is None
+            assert process.poll() is None
     assert ends["200"] > 0.5 * ends.total()
-    assert ends["413"]
+    assert ends["413"] >= len(rooms)
     assert ends.keys() <= {"200", "413", "429", "500", "the connection ended"}
     record_property("tried", f"{ends.total():,} requests with {rooms[0]} to {rooms[-1]} MiB of memory left")
     lost = ", ".join(f"{count} x {end}" for end, count in sorted(ends.items()) if end != "200")
