@@ -200,8 +200,8 @@ def test_the_image_is_labelled_and_holds_no_torch_and_no_compiler(model: Path) -
     assert docker("run", "--rm", "--entrypoint", "python", IMAGE, "-c", look).stdout == "None None\n"
 
 
-OURS = re.compile(r"/app/(.*\.(py|js|css|html|svg)|bin/salver|salver-[^/]*\.dist-info/.*)")
-PRIVATE = re.compile(r".*/(\.git/.*|\.ssh/.*|\.env|\.netrc|\.pypirc|pip\.conf|id_\w+|service_key|.*\.onnx)")
+OURS = re.compile(r"/app/(.*\.(py|pyc|js|css|html|svg)|bin/salver|salver-[^/]*\.dist-info/.*)")
+PRIVATE = re.compile(r".*/(\.git/.*|\.ssh/.*|\.env|\.netrc|\.pypirc|pip\.conf|id_\w+|service_key)")
 
 
 @pytest.mark.parametrize("image", [IMAGE, "salver-loadtest", "salver-fetch"])
