@@ -121,10 +121,11 @@ k8s: setup  ## check every overlay, component and job
 LOCKS := serve serve-gpu train loadtest fetch
 
 # strict: a package that the database does not answer for is a failure, not a pass.
-audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs, and known vulnerabilities in it
+audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs; known vulnerabilities and licences of it
 	mkdir -p build
 	for lock in $(LOCKS); do $(BIN)/cyclonedx-py requirements requirements/$$lock.txt -o build/sbom-$$lock.json || exit 1; done
 	for lock in $(LOCKS); do $(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
+	$(BIN)/python -m pytest -m index
 
 .PHONY: docs
 docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it

@@ -48,6 +48,9 @@ _DAMAGE: Final = (
 )
 # How those readers begin when the file is sound but of a kind that they do not know.
 _NOT_KNOWN: Final = re.compile(r"cannot handle|unknown pixel mode|Unsupported BMP|.*not yet supported")
+# Their words are told to whoever sent the file, unless they are a bare value or quote more than eight of its bytes.
+_LONGEST_REASON: Final = 100
+_QUOTATION: Final = re.compile(r"(['\"]).{33,}\1")
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -116,7 +119,9 @@ def _check_pixels(image: Image.Image, limits: Limits) -> None:
 
 
 def _refusal(kind: str, error: BaseException) -> UnsupportedImage | CorruptImage | ImageTooLarge:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    reason = " ".join(str(error).split()).rstrip(".")
+    if " " not in reason or len(reason) > _LONGEST_REASON or _QUOTATION.search(reason):
+        reason = "a part of it cannot be read"
     if _NOT_KNOWN.match(reason):
         return UnsupportedImage(f"This kind of {kind} is not a supported image ({reason}): save it as PNG or JPEG.")
     if "MAX_TEXT" in reason:

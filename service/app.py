@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from artifact.manifest import Parity, PixelSpec
 from service.docs import router as docs
-from service.errors import INTERNAL, ScoringError
+from service.errors import INTERNAL, ScoringError, out_of_memory
 from service.front import SCORE_PATH, ErrorHandlers, Front
 from service.inference_protocol import failure_response, in_protocol
 from service.inference_protocol import router as inference_protocol
@@ -175,6 +175,10 @@ async def _client_gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
+async def _no_memory(request: Request, _: Exception) -> Response:
+    return await _scoring_error(request, out_of_memory())
+
+
 async def _internal_error(request: Request, _: Exception) -> Response:
     return await _scoring_error(request, ScoringError("internal", INTERNAL))
 
@@ -183,5 +187,6 @@ ERROR_HANDLERS: ErrorHandlers = {
     ScoringError: _scoring_error,
     HTTPException: _http_error,
     ClientDisconnect: _client_gone,
+    MemoryError: _no_memory,
     Exception: _internal_error,
 }

@@ -105,6 +105,11 @@ def overloaded(detail: str, retry_after_seconds: int = 1) -> ScoringError:
     return ScoringError("overloaded", detail, {"Retry-After": str(retry_after_seconds)})
 
 
+def out_of_memory() -> ScoringError:
+    """A MemoryError as an answer. It passes, and is not the caller's fault."""
+    return overloaded("There is no memory for this right now: try again later.")
+
+
 @contextmanager
 def as_scoring_errors() -> Iterator[None]:
     """Turn what decoding and fetching raise into the closed set."""
@@ -134,6 +139,8 @@ def attempt(
             return action(*args, **kwargs)
     except ScoringError as error:
         return error
+    except MemoryError:
+        return out_of_memory()
     except Exception:
         log.exception("scoring an image failed")
         return ScoringError("internal", INTERNAL)

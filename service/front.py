@@ -35,5 +35,5 @@ class Front:
             if request.method != "POST":
                 raise HTTPException(405, headers={"Allow": "POST"})
             return await score(request)
-        except (ScoringError, HTTPException, ClientDisconnect) as error:
+        except (ScoringError, HTTPException, ClientDisconnect, MemoryError) as error:
             return await self._handlers[type(error)](request, error)

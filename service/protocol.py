@@ -1,5 +1,6 @@
 """HTTP's heads in bounds: uvicorn limits neither how long one is nor how long it may take to arrive."""
 
+import sys
 from asyncio import TimerHandle, Transport
 
 from typing_extensions import override
@@ -8,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 75.0
 REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+NO_MEMORY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class Protocol(HttpToolsProtocol):
@@ -50,6 +52,16 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._kept_bytes = 0
         super().on_body(body)
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Called while what the parser could not take is an error; no memory to keep it is not the caller's fault."""
+        error = sys.exception()
+        if error is None or not isinstance(error.__context__, MemoryError):
+            super().send_400_response(msg)
+        else:
+            self.transport.write(NO_MEMORY)
+            self.transport.close()
 
     def _bound(self) -> None:
         if self._kept_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():

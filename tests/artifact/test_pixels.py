@@ -414,3 +414,13 @@ def test_whatever_the_bytes_decode_raises_nothing_but_image_errors(data: bytes) 
 def test_im08_a_cut_never_becomes_a_guess(data: bytes, share: float) -> None:
     with pytest.raises(CorruptImage):
         decode(data[: int(len(data) * share)], AS_IT_IS)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(2, 1), (7, 1), (3, 2)], ids=["text", "bytes", "numbers"])
+def test_an_error_does_not_repeat_what_the_file_held(kind: int, size: int) -> None:
+    """A TIFF's kind of compression, a number, made what the reader would quote; found by fuzzing."""
+    tiff, secret = encode(noise(16, 12), "TIFF"), b"a place and a date " * 40 + b"\0"
+    at = tiff.index(struct.pack("<HHI", 259, 3, 1))
+    entry = struct.pack("<HHII", 259, kind, len(secret) // size, len(tiff))
+    with pytest.raises(CorruptImage, match=r"corrupt \(a part of it cannot be read\)\.$"):
+        decode(tiff[:at] + entry + tiff[at + 12 :] + secret, AS_IT_IS)

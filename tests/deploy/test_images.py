@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -197,3 +198,23 @@ def test_the_image_is_labelled_and_holds_no_torch_and_no_compiler(model: Path) -
     assert {"org.opencontainers.image.version", "org.opencontainers.image.revision"} <= labels.keys()
     look = "import importlib.util as u, shutil as s; print(u.find_spec('torch'), s.which('gcc'))"
     assert docker("run", "--rm", "--entrypoint", "python", IMAGE, "-c", look).stdout == "None None\n"
+
+
+OURS = re.compile(r"/app/(.*\.(py|pyc|js|css|html|svg)|bin/salver|salver-[^/]*\.dist-info/.*)")
+PRIVATE = re.compile(r".*/(\.git/.*|\.ssh/.*|\.env|\.netrc|\.pypirc|pip\.conf|id_\w+|service_key)")
+
+
+@pytest.mark.parametrize("image", [IMAGE, "salver-loadtest", "salver-fetch"])
+def test_no_secret_stands_in_an_images_history_variables_or_files(image: str) -> None:
+    """tests/deploy/test_image_files.py shows it of what an image is built from."""
+    made = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
+    made += docker("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", image).stdout
+    names = set(re.findall(r"(\w+)=", made))
+    assert "PIP_NO_CACHE_DIR" not in names  # the stages before the last one are not in it
+    secret = {name for name in names if re.search("key|token|secret|passw|credential", name, re.IGNORECASE)}
+    assert secret <= {"GPG_KEY"}  # Python's own image says with it whose signature its source had
+    look = ("/app", "/opt/salver", "/tmp", "-type", "f")
+    found = docker("run", "--rm", "--entrypoint", "find", image, *look).stdout.splitlines()
+    assert any(name.startswith("/opt/salver/") for name in found)
+    assert [name for name in found if not name.startswith("/opt/salver/") and not OURS.fullmatch(name)] == []
+    assert [name for name in found if PRIVATE.fullmatch(name)] == []

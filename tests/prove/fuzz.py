@@ -28,12 +28,12 @@ SPECS = [
     PixelSpec(height=32, width=32, resize="crop", shorter_side=36),
 ]
 LIMITS = Limits(max_bytes=2**20, max_pixels=2**20)
-MOST_DETAIL = 1000
-"""Characters in the longest sentence that a caller is told."""
+MOST_DETAIL, MOST_IMAGE_DETAIL = 1000, 250
+"""Characters in the longest sentence that a caller is told, and that an image's error has."""
 
 
-def _judge(text: str, status: int = 400) -> None:
-    assert 0 < len(text) < MOST_DETAIL
+def _judge(text: str, status: int = 400, most: int = MOST_DETAIL) -> None:
+    assert 0 < len(text) < most
     assert status < 500
 
 
@@ -43,7 +43,7 @@ def pixels(data: bytes) -> None:
     try:
         array = to_pixels(decode(data, spec, LIMITS), spec)
     except ImageError as error:
-        _judge(str(error))
+        _judge(str(error), most=MOST_IMAGE_DETAIL)
     else:
         assert array.shape == (spec.height, spec.width, 3)
 

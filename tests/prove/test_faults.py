@@ -74,48 +74,6 @@ def test_kill_9_of_one_of_two_replicas_loses_no_request_that_is_sent_again(
     record_property("lost", f"nothing; {sent_again} had no answer from the dead replica and one from the other")
 
 
-@pytest.mark.parametrize("stalls", [1, pytest.param(10, marks=pytest.mark.prove)])
-def test_a_process_that_stands_still_for_a_second_loses_no_request(
-    tmp_path: Path, stalls: int, record_property: Record
-) -> None:
-    """SIGSTOP stops the event loop and every thread, as a frozen container or a paused virtual machine does."""
-    port = free_port()
-    seconds: list[float] = []
-
-    async def load(process: "subprocess.Popen[str]") -> None:
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        async def ask(caller: httpx.AsyncClient) -> None:
-            while not ended.is_set():
-                began = loop.time()
-                answer = await caller.post("/score", json=RED)
-                assert answer.status_code == 200
-                seconds.append(loop.time() - began)
-
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as caller:
-            asking = [asyncio.create_task(ask(caller)) for _ in range(CALLERS)]
-            for _ in range(stalls):
-                await asyncio.sleep(0.3)
-                process.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(1)
-                process.send_signal(signal.SIGCONT)
-            await asyncio.sleep(0.3)
-            ended.set()
-            await asyncio.gather(*asking)
-            assert (await caller.get("/readyz")).status_code == 200
-
-    with (
-        service_process(probe(tmp_path / "model.onnx"), port, SALVER_DRAIN_SECONDS="0") as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
-    ):
-        wait_until_ready(client)
-        asyncio.run(load(process))
-    assert sum(one >= 0.9 for one in seconds) >= stalls
-    record_property("tried", f"{stalls} stalls of 1 s under {len(seconds):,} requests")
-    record_property("lost", f"no request; the slowest took {max(seconds):.1f} s")
-
-
 @pytest.mark.parametrize("changes", [10, pytest.param(300, marks=pytest.mark.prove)])
 def test_a_model_file_that_is_written_over_while_it_is_read_is_served_whole_or_not_at_all(
     tmp_path: Path, changes: int, record_property: Record

@@ -163,3 +163,28 @@ def test_images_behind_urls_count_in_the_budget_until_they_are_scored(tmp_path: 
         assert "limit is 200000" in large["error"]["detail"]
         assert small["label"] == "left R"
         assert client.post("/score", json=[items[1]] * 60).status_code == 200
+
+
+@pytest.mark.parametrize("place", ["service.score.read_body", "service.scorer.decode", "service.infer.read_body"])
+def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As a process with little memory meets it, in tests/prove/test_surroundings.py."""
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    text = base64.b64encode(solid((200, 30, 40))).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}
+    path, body = (
+        ("/v2/models/salver/infer", {"inputs": [tensor]})
+        if "infer" in place
+        else ("/score", [{"image_in_base64": text}])
+    )
+    with running_service(probe(tmp_path / "model.onnx")) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(place, no_memory)
+            answer = client.post(path, json=body)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert "There is no memory for this right now" in answer.text
+        assert client.post(path, json=body).status_code == 200

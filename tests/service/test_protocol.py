@@ -73,3 +73,20 @@ def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
         assert second.status() == 200
         second.socket.sendall(b"POST /score")
         assert all(caller.is_closed() for caller in (silent, slow, second))
+
+
+def test_no_memory_for_what_arrives_is_a_429_and_not_the_callers_fault(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the process with little memory meets it, in tests/prove/test_surroundings.py."""
+
+    def no_memory(_: protocol.Protocol, body: bytes) -> None:
+        raise MemoryError(f"for {len(body)} bytes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(protocol.Protocol, "on_body", no_memory)
+        with Caller(client) as caller:
+            caller.send(BODY, f"Content-Length: {len(BODY)}\r\n")
+            assert (caller.status(), caller.header("retry-after")) == (429, "1")
+            assert caller.is_closed()
+    assert client.post("/score", content=BODY, headers={"Content-Type": "application/json"}).status_code == 200

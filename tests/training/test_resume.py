@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ from tests.training.test_run import ROOT, settings
 from training.checkpoint import Checkpoint
 from training.classifier import Classifier
 from training.dataset import Dataset
-from training.errors import Interrupted, SettingError
+from training.errors import DatasetError, Interrupted, SettingError
 from training.features import FeatureCache
 from training.fit import Fit
 from training.history import History
+from training.images import PixelImages
 from training.nets import PixelNet, build_net
 from training.progress import Silent
 from training.recipe import GENTLE, Recipe, with_epochs
@@ -51,15 +53,20 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def fitted(photos: Dataset, backbone: Path, checkpoint: Path | None, steps: int = 1000) -> Classifier:
-    """Asked to stop after so many steps of this process."""
+def fitted(
+    photos: Dataset,
+    backbone: Path,
+    checkpoint: Path | None,
+    steps: int = 1000,
+    asked_to_stop: Callable[[], bool] | None = None,
+) -> Classifier:
+    """Asked to stop after so many steps of this process, or by `asked_to_stop`."""
     countdown = iter(range(steps, -1, -1))
+    asked_to_stop = asked_to_stop or (lambda: next(countdown) <= 1)
     cache = FeatureCache(backbone.parent / "features.sqlite")
     labels, side, weights = photos.labels, 64, str(backbone)
     classifier = Classifier("mobilenet_v2", labels, side, weights, resize="crop", device="cpu", cache=cache)
-    classifier.fit(
-        photos, photos, recipe=RECIPE, checkpoint=checkpoint, asked_to_stop=lambda: next(countdown) <= 1, seed=1
-    )
+    classifier.fit(photos, photos, recipe=RECIPE, checkpoint=checkpoint, asked_to_stop=asked_to_stop, seed=1)
     return classifier
 
 
@@ -144,6 +151,35 @@ def test_ds13_a_full_disk_ends_the_run_and_the_checkpoint_before_still_loads(
     assert checkpoint.read_bytes() == kept
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
     assert len(fitted(photos, backbone, checkpoint).history.epochs) == 4
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+def test_a_run_that_an_image_ended_goes_on_when_the_image_is_mended(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """A set that is too large for memory; of one that fits into it no file is read again."""
+    monkeypatch.setattr("training.classifier.PixelImages", partial(PixelImages, memory_budget_bytes=0))
+    photos = photo_folder(tmp_path / "photos", {"cup": 6, "bowl": 6})
+    straight = fitted(photos, backbone, None)
+    bad = photos.images[2].path
+    sound, steps = bad.read_bytes(), 0
+
+    def asked_to_stop() -> bool:
+        nonlocal steps
+        steps += 1
+        if steps == 5:  # in the second epoch of three steps
+            bad.write_bytes(b"no more")
+        return False
+
+    with pytest.raises(DatasetError, match=re.escape(str(bad))):
+        fitted(photos, backbone, tmp_path / "state", asked_to_stop=asked_to_stop)
+    bad.write_bytes(sound)
+    resumed = fitted(photos, backbone, tmp_path / "state", asked_to_stop=asked_to_stop)
+    assert (weights(straight) - weights(resumed)).abs().max() <= 1e-6
+    assert steps < 4 * 3 + 5  # the first epoch was not done again
+    record_property("tried", "one image that goes bad in the second epoch")
+    record_property("lost", "the steps of that epoch, until the image is mended")
 
 
 def run_to_its_end(run: RunSettings) -> None:
