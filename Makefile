@@ -51,8 +51,16 @@ check: setup  ## lint, format, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: setup chromium  ## all tests
-	$(BIN)/python -m pytest
+# Two processes: one trains small nets, the other mostly waits for what it starts, and has every test that tells time.
+test: setup chromium  ## all tests, in two processes; under 5 minutes on 2 cores
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-nets test-rest
+
+.PHONY: test-nets test-rest
+test-nets:
+	$(BIN)/python -m pytest -q tests/training
+
+test-rest:
+	$(BIN)/python -m pytest -q --ignore=tests/training
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
 	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak and not docker'
@@ -123,6 +131,13 @@ audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs; known 
 docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it
 	$(BIN)/python -m docs.settings_table
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # with --quiet it would not count what is broken
+
+.PHONY: test-docs notebook
+test-docs: setup chromium  ## type what README and docs say, page by page in a fresh folder, and execute the notebook
+	$(BIN)/python -m pytest -m docs
+
+notebook: setup  ## execute docs/walkthrough.ipynb and store it with what it showed (about 2 minutes)
+	$(BIN)/python -m docs.notebook
 
 .PHONY: screenshots
 screenshots: setup chromium  ## take the pictures in docs/images of the pages themselves; after make demo

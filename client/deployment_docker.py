@@ -1,15 +1,19 @@
 """Deployments as containers of this machine's Docker, without privileges and on loopback."""
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from client.deployment_ready import answers_ready, wait_until_ready
 from client.deployment_store import Store
-from client.deployment_target import INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted
+from client.deployment_target import INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted, as_before
 from client.errors import DeploymentFailed
 
 KEY = "key"
+NEXT, BEFORE = ".next", ".before"
+"""What a container's name ends with while another one has the deployment's: no deployment's name has a dot."""
+OURS_ALONE = ("--filter", f"label={MANAGED}={OURS[MANAGED]}")
 IMAGE_USER = 65532
 STOP_SECONDS = 45
 CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
@@ -25,27 +29,53 @@ class DockerTarget:
         self._store = Store("docker")
 
     def deploy(self, wanted: Wanted) -> None:
+        """Start the new container beside the old one, which ends once the new one is ready."""
         if wanted.replicas != 1:
             raise DeploymentFailed("A Docker deployment is one container; replicas are for target='kubernetes'.")
-        self._remove(wanted.name)
+        name, before = wanted.name, self._container(wanted.name)
+        self._remove(set(self._containers(name)) - {before})  # what an earlier deploy left that was killed
+        container, key_file = _container_name(name) + (NEXT if before else ""), f"{KEY}-{secrets.token_hex(4)}"
         try:
-            self._docker(*self._run(wanted))
-            with self.reach(wanted.name) as url:
-                wait_until_ready(url, wanted.timeout_seconds, lambda: self._runs(wanted.name))
-        except DeploymentFailed as error:
-            said = self._last_words(wanted.name)
-            self.delete(wanted.name)
-            raise DeploymentFailed(f"{error}{said}") from None
+            self._docker(*self._run(wanted, container, key_file))
+            wait_until_ready(self._url(container), wanted.timeout_seconds, lambda: self._runs(container))
+            if before:
+                self._swap(_container_name(name))
+        except (DeploymentFailed, KeyboardInterrupt) as error:
+            said = self._last_words(container)
+            self._give_up(name, before, key_file)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise DeploymentFailed(f"{error}{said}{as_before(before)}") from None
+        self._store.write(name, KEY, wanted.key + "\n")
+        self._remove([before] if before else [])
+        self._store.keep(name, KEY, key_file)
 
-    def _last_words(self, name: str) -> str:
-        number = self._container(name)
+    def _swap(self, container: str) -> None:
+        """Give the deployment's name to the new container."""
+        self._docker("rename", container, container + BEFORE)
+        try:
+            self._docker("rename", container + NEXT, container)
+        except (DeploymentFailed, KeyboardInterrupt):
+            self._docker("rename", container + BEFORE, container)
+            raise
+
+    def _give_up(self, name: str, before: str, key_file: str) -> None:
+        self._remove(set(self._containers(name)) - {before})
+        if before:
+            self._store.drop(name, key_file)
+        else:
+            self._store.forget(name)
+
+    def _last_words(self, container: str) -> str:
+        number = self._number(container)
         if not number:
             return ""
         said = self._docker("logs", "--tail", "3", number, stderr=True).strip().splitlines()
         return f" Its last words: {' / '.join(said)}"
 
-    def _run(self, wanted: Wanted) -> list[str]:
-        key = self._store.write(wanted.name, KEY, wanted.key + "\n")
+    def _run(self, wanted: Wanted, container: str, key_file: str) -> list[str]:
+        # Docker looks up the file again when the container is started again: it is this container's alone.
+        key = self._store.write(wanted.name, key_file, wanted.key + "\n")
         user = os.geteuid()
         if user == 0:  # root in the container is nobody's wish: give the file to the image's own user
             os.chown(key, IMAGE_USER, -1)
@@ -53,7 +83,7 @@ class DockerTarget:
         labels = [f"--label={name}={value}" for name, value in {**OURS, INSTANCE: wanted.name}.items()]
         gpu = ["--gpus", "1"] if wanted.device == "gpu" else []
         return [
-            *("run", "--detach", "--name", _container_name(wanted.name), *labels, "--restart", "unless-stopped"),
+            *("run", "--detach", "--name", container, *labels, "--restart", "unless-stopped"),
             *("--user", f"{user}:0", *CONFINED, *LIMITS, *gpu, "--publish", "127.0.0.1::8000"),
             *("--volume", f"{wanted.model.resolve()}:/model/model.onnx:ro", "--volume", f"{key}:/run/salver-key:ro"),
             *("--env", "SALVER_API_KEYS_FILE=/run/salver-key", "--env", "SALVER_DRAIN_SECONDS=0"),
@@ -77,11 +107,11 @@ class DockerTarget:
 
     def all(self) -> list[Status]:
         form = f'{{{{.Label "{INSTANCE}"}}}}'
-        names = self._docker("ps", "--all", "--filter", f"label={MANAGED}={OURS[MANAGED]}", "--format", form)
-        return [status for name in sorted(names.split()) if (status := self.find(name))]
+        names = self._docker("ps", "--all", *OURS_ALONE, "--format", form)
+        return [status for name in sorted(set(names.split())) if (status := self.find(name))]
 
     def delete(self, name: str) -> None:
-        self._remove(name)
+        self._remove(self._containers(name))
         self._store.forget(name)
 
     def scale(self, name: str, replicas: int) -> None:
@@ -96,26 +126,33 @@ class DockerTarget:
 
     @contextmanager
     def reach(self, name: str) -> Iterator[str]:
-        address = self._docker("port", _container_name(name), "8000/tcp").splitlines()
+        yield self._url(_container_name(name))
+
+    def _url(self, container: str) -> str:
+        address = self._docker("port", container, "8000/tcp").splitlines()
         if not address:
-            raise DeploymentFailed(f"The container of '{name}' does not run: docker logs {_container_name(name)}")
-        yield f"http://{address[0].strip()}"
+            raise DeploymentFailed(f"The container {container} does not run: docker logs {container}")
+        return f"http://{address[0].strip()}"
 
     def _container(self, name: str) -> str:
         """Its number, when it is there and ours."""
-        labels = ("--filter", f"label={MANAGED}={OURS[MANAGED]}", "--filter", f"label={INSTANCE}={name}")
-        return self._docker("ps", "--all", "--quiet", *labels).strip()
+        return self._number(_container_name(name))
 
-    def _runs(self, name: str) -> bool:
-        state = self._look("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", _container_name(name))
+    def _number(self, container: str) -> str:
+        return self._docker("ps", "--all", "--quiet", *OURS_ALONE, "--filter", f"name=^/{container}$").strip()
+
+    def _containers(self, name: str) -> list[str]:
+        """The numbers of all that carry the deployment's name, one that has yet to prove itself among them."""
+        return self._docker("ps", "--all", "--quiet", *OURS_ALONE, "--filter", f"label={INSTANCE}={name}").split()
+
+    def _runs(self, container: str) -> bool:
+        state = self._look("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", container)
         return state.split() == ["true", "0"]
 
-    def _remove(self, name: str) -> None:
-        number = self._container(name)
-        if not number:
-            return
-        self._docker("stop", "--time", str(STOP_SECONDS), number, timeout_seconds=STOP_SECONDS + 15)
-        self._docker("rm", number)
+    def _remove(self, numbers: Iterable[str]) -> None:
+        for number in numbers:
+            self._docker("stop", "--time", str(STOP_SECONDS), number, timeout_seconds=STOP_SECONDS + 15)
+            self._docker("rm", number)
 
 
 def _container_name(name: str) -> str:

@@ -82,18 +82,26 @@ class KubernetesTarget:
     def deploy(self, wanted: Wanted) -> None:
         name = wanted.name
         self._refuse_foreign(name)
+        before = self.find(name)
         self._apply(_secret(name, wanted.key))
         self._apply(self._render(wanted))
         if not self._get("hpa", _instance(name)):
             self._call("scale", f"deployment/{_object(name)}", f"--replicas={wanted.replicas}")
-        self._wait(name, wanted.timeout_seconds)
+        self._wait(name, wanted.timeout_seconds, self._way_back(wanted) if before else "")
 
-    def _wait(self, name: str, timeout_seconds: float) -> None:
+    def _way_back(self, wanted: Wanted) -> str:
+        """The base's rollout keeps ready pods until new ones are; one on a GPU has to free it first."""
+        serves = "was ended to free its GPU" if wanted.device == "gpu" else "serves on"
+        undo = f"kubectl rollout undo --namespace {self._namespace} deployment/{_object(wanted.name)}"
+        return f"What was deployed before {serves}; '{undo}' takes the change back."
+
+    def _wait(self, name: str, timeout_seconds: float, way_back: str) -> None:
         wait = ("rollout", "status", f"deployment/{_object(name)}", f"--timeout={timeout_seconds:.0f}s")
         try:
             self._call(*wait, timeout_seconds=timeout_seconds + 30)
         except DeploymentFailed as error:
-            raise DeploymentFailed(f"{error} {' / '.join(self._words(name))}".strip()) from None
+            said = f"{error} {' / '.join(self._words(name))} {way_back}"
+            raise DeploymentFailed(said.strip()) from None
 
     def _words(self, name: str) -> Iterator[str]:
         """What the pods say themselves."""

@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict
 
 from client.deployment_ready import answers_ready, wait_until_ready
 from client.deployment_store import Store
-from client.deployment_target import Say, Status, Wanted
+from client.deployment_target import Say, Status, Wanted, as_before
 from client.errors import DeploymentFailed
 
-STATE, KEY, LOG = "state.json", "key", "log"
+STATE, NEXT, KEY, LOG = "state.json", "next.json", "key", "log"
+"""The process that serves, and one that has yet to prove itself; each has a key file and a log with its port."""
 END_SECONDS = 45.0
 """Longer than the service's drain and its longest request."""
 
@@ -40,37 +41,49 @@ class LocalTarget:
         self._store = Store("local")
 
     def deploy(self, wanted: Wanted) -> None:
+        """Start the new process beside the old one, which ends once the new one is ready."""
         if wanted.replicas != 1:
             raise DeploymentFailed("A local deployment is one process; replicas are for target='kubernetes'.")
-        if self._process(wanted.name):
-            self._end(wanted.name)
-        key = self._store.write(wanted.name, KEY, wanted.key + "\n")
+        name, before = wanted.name, self._process(wanted.name)
+        self._end(name, NEXT)  # what an earlier deploy left that was killed
         port = _free_port()
-        process = self._start(wanted, key, port)
-        state = _Process(pid=process.pid, started=_started(process.pid), port=port)
-        self._store.write(wanted.name, STATE, state.model_dump_json())
+        process = self._start(wanted, port)
+        state = _Process(pid=process.pid, started=_started(process.pid), port=port).model_dump_json()
+        self._store.write(name, NEXT, state)
         try:
             wait_until_ready(_url(port), wanted.timeout_seconds, lambda: process.poll() is None)
-        except DeploymentFailed as error:
+        except (DeploymentFailed, KeyboardInterrupt) as error:
             process.terminate()
-            said = (self._store.read(wanted.name, LOG) or "").splitlines()
             process.wait()
-            self._store.forget(wanted.name)
-            raise DeploymentFailed(f"{error} Its last words: {' / '.join(said[-3:])}") from None
+            said = (self._store.read(name, _file(LOG, port)) or "").splitlines()
+            self._give_up(name, port, before)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise DeploymentFailed(f"{error} Its last words: {' / '.join(said[-3:])}{as_before(before)}") from None
         process.returncode = 0  # it outlives this process, which Python would warn of
+        self._end(name)
+        self._store.write(name, KEY, wanted.key + "\n")
+        self._store.write(name, STATE, state)
+        self._store.keep(name, KEY, STATE, _file(KEY, port), _file(LOG, port))
 
-    def _start(self, wanted: Wanted, key: Path, port: int) -> subprocess.Popen[bytes]:
+    def _give_up(self, name: str, port: int, before: _Process | None) -> None:
+        if before is None:
+            self._store.forget(name)
+        else:
+            self._store.drop(name, NEXT, _file(KEY, port), _file(LOG, port))
+
+    def _start(self, wanted: Wanted, port: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "service", "--port", str(port)]
         self._say(f"$ {' '.join(command)}")
         others = {name: value for name, value in os.environ.items() if not name.startswith("SALVER_")}
         settings = {
             "SALVER_MODEL": str(wanted.model.resolve()),
-            "SALVER_API_KEYS_FILE": str(key),
+            "SALVER_API_KEYS_FILE": str(self._store.write(wanted.name, _file(KEY, port), wanted.key + "\n")),
             "SALVER_DEVICE": "cuda" if wanted.device == "gpu" else "cpu",
             "SALVER_DRAIN_SECONDS": "0",  # no load balancer stands in front
             "SALVER_LOG_FORMAT": "text",
         }
-        with self._store.write(wanted.name, LOG, "").open("ab") as log:
+        with self._store.write(wanted.name, _file(LOG, port), "").open("ab") as log:
             return subprocess.Popen(
                 command, env=others | settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -86,6 +99,7 @@ class LocalTarget:
         return [status for name in self._store.names() if (status := self.find(name))]
 
     def delete(self, name: str) -> None:
+        self._end(name, NEXT)
         self._end(name)
         self._store.forget(name)
 
@@ -106,22 +120,26 @@ class LocalTarget:
             raise DeploymentFailed(f"There is no local deployment '{name}'.")
         yield _url(process.port)
 
-    def _process(self, name: str) -> _Process | None:
+    def _process(self, name: str, file: str = STATE) -> _Process | None:
         """The running one; None when it ended, whoever has its number now."""
-        text = self._store.read(name, STATE)
+        text = self._store.read(name, file)
         state = None if text is None else _Process.model_validate_json(text)
         return state if state and _started(state.pid) == state.started else None
 
-    def _end(self, name: str) -> None:
-        process = self._process(name)
+    def _end(self, name: str, file: str = STATE) -> None:
+        process = self._process(name, file)
         if process is None:
             return
         os.kill(process.pid, signal.SIGTERM)
         for _ in range(int(END_SECONDS / 0.05)):
-            if self._process(name) is None:
+            if self._process(name, file) is None:
                 return
             time.sleep(0.05)
         raise DeploymentFailed(f"The process {process.pid} of '{name}' did not end within {END_SECONDS:g} seconds.")
+
+
+def _file(kind: str, port: int) -> str:
+    return f"{kind}-{port}"
 
 
 def _url(port: int) -> str:

@@ -34,6 +34,15 @@ class Store:
         path = self.folder(name) / file
         return path.read_text().strip() if path.is_file() else None
 
+    def drop(self, name: str, *files: str) -> None:
+        """Remove these files."""
+        for file in files:
+            (self.folder(name) / file).unlink(missing_ok=True)
+
+    def keep(self, name: str, *files: str) -> None:
+        """Remove all files but these."""
+        self.drop(name, *(path.name for path in self.folder(name).iterdir() if path.name not in files))
+
     def forget(self, name: str) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder(name), ignore_errors=True)

@@ -74,6 +74,11 @@ class Target(Protocol):
         """A URL at which this machine reaches it."""
 
 
+def as_before(before: object) -> str:
+    """For the end of an error's text: what became of the deployment `before`, if there was one."""
+    return " What was deployed before is as it was." if before else ""
+
+
 def check_name(name: str) -> str:
     """The name. Raises DeploymentFailed when it cannot stand in a host name."""
     if not NAME.fullmatch(name):

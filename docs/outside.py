@@ -1,4 +1,6 @@
-"""MkDocs' hook: pages that stand elsewhere in the repository, where their readers look for them, join the site."""
+"""MkDocs' hook: pages that stand elsewhere in the repository, where their readers look for them, and the notebook join
+the site.
+"""
 
 import re
 from pathlib import Path
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "docs" / "walkthrough.ipynb"
 PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
@@ -26,6 +29,10 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     for source, name in PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / source).read_text()))
     files.append(File.generated(config, "decisions.md", content=_decisions()))
+    text, pictures = _notebook()
+    files.append(File.generated(config, f"{NOTEBOOK.stem}.md", content=text))
+    for name, picture in pictures.items():
+        files.append(File.generated(config, name, content=picture))
     return files
 
 
@@ -34,6 +41,15 @@ def on_page_markdown(markdown: str, page: "Page", **_: object) -> str:
     sources = {name: Path(source) for source, name in PAGES.items()}
     own = sources.get(page.file.src_uri, Path("docs") / page.file.src_uri)
     return LINK.sub(lambda link: _moved(link[1], own, Path(page.file.src_uri)), markdown)
+
+
+def _notebook() -> tuple[str, dict[str, bytes]]:
+    """The notebook as Markdown with what it showed, and its pictures by name."""
+    from nbconvert import MarkdownExporter
+
+    place = {"unique_key": NOTEBOOK.stem, "output_files_dir": f"{NOTEBOOK.stem}-pictures"}
+    text, resources = MarkdownExporter().from_filename(str(NOTEBOOK), resources=place)
+    return text, resources["outputs"]
 
 
 def _decisions() -> str:
@@ -46,5 +62,5 @@ def _decisions() -> str:
 def _moved(link: str, own: Path, place: Path) -> str:
     """Where the file that `own` links to lies, seen from the page `place`."""
     target = (ROOT / own.parent / link).resolve().relative_to(ROOT).as_posix()
-    inside = PAGES.get(target, target.removeprefix("docs/"))
+    inside = PAGES.get(target, target.removeprefix("docs/")).replace(NOTEBOOK.name, f"{NOTEBOOK.stem}.md")
     return "../" * (len(place.parts) - 1) + inside

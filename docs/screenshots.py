@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.live import running_service
 from tests.training.annotating import annotation_page, chromium
+from training.sample import write_sample
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -55,7 +58,23 @@ def score(browser: Browser) -> None:
         _keep(page.screenshot(full_page=True), "page.png")
 
 
+def report(browser: Browser) -> None:
+    """The report of photos that the demo's model has not seen: the wrong ones, and a threshold."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_sample(Path(folder) / "photos", seed=1)
+        shutil.copy(MODEL, folder)
+        words = ["evaluate", MODEL.name, "photos", "--out", "report"]
+        subprocess.run([sys.executable, "-m", "salver", *words], cwd=folder, check=True)
+        page = browser.new_page(viewport={"width": 1100, "height": 1240})
+        page.goto((Path(folder) / "report" / "report.html").as_uri())
+        page.locator("#show").select_option("wrong")
+        page.locator("#limit").fill("0.9")
+        page.locator("#limit").blur()
+        _keep(page.screenshot(), "report.png")
+
+
 if __name__ == "__main__":
     with chromium() as chrome:
         annotate(chrome)
         score(chrome)
+        report(chrome)

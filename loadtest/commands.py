@@ -1,21 +1,25 @@
 """The commands `salver loadtest capacity` and `salver loadtest local`."""
 
 import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from loadtest import report
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
-from loadtest.errors import LoadTestError
+from loadtest.errors import LoadTestError, Terminated
 from loadtest.local import local_service
 from loadtest.locust_process import run_locust
 from loadtest.options import DEFAULT_SIZES
 from loadtest.result import Result
 
-NOT_HELD, INTERRUPTED = 1, 130
+NOT_HELD = 1
 CAPACITY_MIX = "base64=1"
 LOCAL_MIX = "base64=10,list=1,raw=4,url=2,broken=1"
 
@@ -75,14 +79,12 @@ def capacity(
         return result
 
     search = Search(measure, _tell)
-    try:
+
+    def so_far() -> str:
+        return f"the highest rate that held so far: {max(search.best, default=None) or 'none'} requests/s"
+
+    with _errors_as_messages(so_far):
         found = find(url, slo_p99_ms, search, start, precision, repeats)
-    except LoadTestError as error:
-        raise _failure(error) from None
-    except KeyboardInterrupt:
-        held = max(search.best, default=None)
-        typer.echo(f"Interrupted; the highest rate that held so far: {held or 'none'} requests/s.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if rate is not None:
         found = found.model_copy(update={"plan": plan(found, rate, headroom)})
     _write(found, out)
@@ -108,11 +110,11 @@ def local(
     options: dict[str, object] = {"rate": rate, "users": 64, "run_time": seconds, "warm_up": min(5, seconds // 2)}
     options |= {"p99_ms": p99_ms, "error_rate": error_rate, "mix": mix, "sizes": sizes, "images": images}
     options |= {"processes": processes, "out": out}
-    try:
-        with local_service(model, out) as url:
-            _, code = run_locust({"host": url} | options)
-    except LoadTestError as error:
-        raise _failure(error) from None
+    with (
+        _errors_as_messages(lambda: f"what was measured until then lies in {out}"),
+        local_service(model, out) as url,
+    ):
+        _, code = run_locust({"host": url} | options)
     typer.echo(f"report: {out / 'report.html'}")
     raise typer.Exit(code)
 
@@ -137,6 +139,22 @@ def _write(found: Capacity, out: Path | None) -> None:
             (out / "report.html").write_text(report.page(found.at_capacity))
 
 
-def _failure(error: LoadTestError) -> typer.Exit:
-    typer.echo(f"salver loadtest: {error}", err=True)
-    return typer.Exit(NOT_HELD)
+@contextmanager
+def _errors_as_messages(so_far: Callable[[], str]) -> Iterator[None]:
+    """Exit code 1 for what a person can mend; 130 for Ctrl-C and 143 for SIGTERM, with what there is `so_far`."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except LoadTestError as error:
+        typer.echo(f"salver loadtest: {error}", err=True)
+        raise typer.Exit(NOT_HELD) from None
+    except KeyboardInterrupt as error:
+        typer.echo(f"Interrupted; {so_far()}.", err=True)
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        raise typer.Exit(128 + number) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(_: int, __: FrameType | None) -> None:
+    raise Terminated

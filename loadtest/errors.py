@@ -3,3 +3,7 @@
 
 class LoadTestError(Exception):
     """The run cannot be done as asked; the message says what to change."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what it started is ended first."""

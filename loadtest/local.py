@@ -34,6 +34,7 @@ def local_service(model: Path, out: Path) -> Iterator[str]:
             yield _ready(process, f"http://127.0.0.1:{port}", log)
         finally:
             process.terminate()
+            process.wait()
 
 
 def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> str:

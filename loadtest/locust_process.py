@@ -1,11 +1,13 @@
 """Locust as a process of its own, since it changes the sockets and threads of the one it runs in."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 from loadtest.errors import LoadTestError
 from loadtest.result import Result
@@ -18,8 +20,8 @@ STDERR_SHOWN = 2000
 def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Result, int]:
     """A headless run with these options (`p99_ms` is `--p99-ms`; None is left out), and Locust's exit code.
 
-    Raises LoadTestError with Locust's words when there is no result. On Ctrl-C the run ends by itself, with its result
-    written, before KeyboardInterrupt goes on.
+    Raises LoadTestError with Locust's words when there is no result. Ctrl-C and SIGTERM end the run, with its result
+    written, before they are raised here; a second one ends it at once.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
@@ -37,13 +39,28 @@ def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Resu
 def _finished(command: list[str], quiet: bool) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
     output = subprocess.PIPE if quiet else None
-    # Locust reads keys from a terminal; the one that waits for it is the person's.
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True
-    ) as process:
-        try:
+    came: list[int] = []
+    started: list[subprocess.Popen[str]] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        for process in started:
+            process.terminate()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # Locust reads keys from a terminal; the one that waits for it is the person's. In a process group of its own
+        # it hears the terminal's Ctrl-C once, through here.
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True, process_group=0
+        ) as process:
+            started.append(process)
+            if came:
+                process.terminate()
             _, words = process.communicate()
-        except KeyboardInterrupt:
-            process.communicate()
-            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
     return process.returncode, words or ""

@@ -126,8 +126,12 @@ def result_of(
     samples: Sequence[scrape.Sample] = (),
     exceptions: Sequence[str] = (),
     lost_workers: int = 0,
+    interrupted_after: float | None = None,
 ) -> Result:
-    """Everything that is said about a run. `exceptions` are those that a task raised."""
+    """Everything that is said about a run.
+
+    `exceptions` are those that a task raised, `interrupted_after` the seconds until Ctrl-C or SIGTERM.
+    """
     measured = Measured(record, options)
     tallies = [tally for _, tally in measured.all]
     requests, failures = sum(tally.requests for tally in tallies), sum(tally.failures for tally in tallies)
@@ -156,7 +160,11 @@ def result_of(
         generator=_generator(record),
         points=_points(measured, options),
     )
-    return _judged(result, options, exceptions, lost_workers)
+    judged = _judged(result, options, exceptions, lost_workers)
+    if interrupted_after is None:
+        return judged
+    reason = f"the run was interrupted after {interrupted_after:.0f} s: what would have followed is not known"
+    return judged.model_copy(update={"verdict": "invalid", "reasons": [reason, *judged.reasons]})
 
 
 def _judged(result: Result, options: Options, exceptions: Sequence[str], lost_workers: int) -> Result:

@@ -1,5 +1,6 @@
 """A whole run as Locust's events tell it: sessions in the generators, one record and one verdict at the end."""
 
+import signal
 from collections.abc import Callable
 
 import gevent
@@ -37,6 +38,8 @@ class Run:
         self.told = ""
         self.workers = 0
         self.lost_workers = 0
+        self.interrupted_after: float | None = None
+        self.main = gevent.getcurrent()
         self.makes_load = not isinstance(self.runner, MasterRunner)
         self.judges = not isinstance(self.runner, WorkerRunner)
         options = options_of.read(self.parsed)
@@ -51,6 +54,9 @@ class Run:
     def _prepare(self, options: Options) -> None:
         self.parsed.spawn_rate = self.parsed.spawn_rate or options.users
         self.environment.stop_timeout = self.environment.stop_timeout or STOP_SECONDS
+        # Locust catches Ctrl-C without a trace of it, and SIGTERM not at all while a shape runs.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, self._interrupt)
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             self.parsed.html_file = self.parsed.html_file or str(options.out / "locust.html")
@@ -77,7 +83,7 @@ class Run:
         return options_of.read(self.parsed)
 
     def _start(self, **_: object) -> None:
-        self.record, self.samples = Record(), []
+        self.record, self.samples, self.interrupted_after = Record(), [], None
         if self.judges:
             options_of.share(self.parsed)
             self.workers = getattr(self.runner, "worker_count", 1)
@@ -112,6 +118,16 @@ class Run:
             self.lost_workers = self.workers - getattr(self.runner, "worker_count", 1)
             self.session.end()
 
+    def _interrupt(self) -> None:
+        """In Locust's main greenlet, as Python does it for Ctrl-C in a program without greenlets."""
+        self._note_interruption()
+        gevent.kill(self.main, KeyboardInterrupt)
+
+    def _note_interruption(self) -> None:
+        """A run that is over is none that can be interrupted."""
+        if self.interrupted_after is None and (self.session is None or self.session.is_open):
+            self.interrupted_after = 0.0 if self.session is None else self.session.elapsed
+
     def _answered(
         self, name: str, response_time: float, exception: Exception | None, context: dict[str, int], **_: object
     ) -> None:
@@ -131,6 +147,7 @@ class Run:
         """The verdict is the master's; its workers end with 0."""
         self.environment.process_exit_code = 0
         if self.judges:
+            self._note_interruption()
             self.runner.quit()
             result = self._result()
             self.told = summary(result, self.options)
@@ -146,7 +163,8 @@ class Run:
         record = self.session.record if self.session is not None and self.makes_load else self.record
         exceptions = [row["msg"] for row in self.runner.exceptions.values()]
         host = str(self.environment.host)
-        return result_of(record, self.options, host, self.samples, exceptions, self.lost_workers)
+        lost, interrupted = self.lost_workers, self.interrupted_after
+        return result_of(record, self.options, host, self.samples, exceptions, lost, interrupted)
 
     def _write(self, result: Result) -> None:
         text, options = result.model_dump_json(indent=2), self.options

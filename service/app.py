@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from artifact.manifest import Parity, PixelSpec
+from service.docs import router as docs
 from service.errors import INTERNAL, ScoringError, out_of_memory
 from service.front import SCORE_PATH, ErrorHandlers, Front
 from service.inference_protocol import failure_response, in_protocol
@@ -31,6 +32,10 @@ from service.settings import Settings
 
 log = logging.getLogger("salver.service")
 
+DESCRIPTION = """Scores images with one fine-tuned network.
+
+A path that is not listed here is answered 404, and a method that is not listed at its path 405 with `Allow`: as a
+`Problem`, or under `/v2` as a `Failure`."""
 NOTHING_HERE = "Nothing answers this method at this path: GET /docs lists what there is."
 
 
@@ -76,9 +81,11 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
 
     app = FastAPI(
         title="Salver",
-        description="Scores images with one fine-tuned network.",
+        description=DESCRIPTION,
         version=version("salver"),
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load Swagger UI and Redoc from a network
+        redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.observe does it
     )
     app.state.service = service
@@ -87,6 +94,7 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
     app.include_router(inference_protocol)
     app.include_router(model_reload)
     app.include_router(page)
+    app.include_router(docs)
     document = describe(app)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     for kind, handler in ERROR_HANDLERS.items():
@@ -153,11 +161,12 @@ async def _scoring_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    if error.detail == title:  # Starlette's own
+        error.detail = NOTHING_HERE
     if in_protocol(request.scope["path"]):
         return failure_response(error)
-    title = HTTPStatus(error.status_code).phrase  # and Starlette's own detail is no more than that
-    detail = NOTHING_HERE if error.detail == title else error.detail
-    problem = {"type": "about:blank", "title": title, "detail": detail, "status": error.status_code}
+    problem = {"type": "about:blank", "title": title, "detail": error.detail, "status": error.status_code}
     return JSONResponse(problem, error.status_code, error.headers, PROBLEM_JSON)
 
 

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 
 from service.errors import ScoringError
 from service.infer import BINARY, answer
-from service.infer_request import InferRequest
+from service.infer_request import LENGTH_HEADER, InferRequest
 from service.infer_response import InferResponse
 from service.lifecycle import Lifecycle
-from service.openapi import JSON, REFERENCE, Schema
+from service.openapi import JSON, PROBLEM_HEADERS, REFERENCE, SCORE_HEADERS, Schema, headers
 
 PREFIX = "/v2"
 MODEL = "/models/{name}"
@@ -77,19 +77,30 @@ def failure_response(error: ScoringError | HTTPException) -> Response:
 
 
 FAILURE: Schema = {"model": Failure, "description": "What was wrong and what to do."}
+REFUSAL_HEADERS = {
+    name: f"With {status}. {text}" for status, found in PROBLEM_HEADERS.items() for name, text in found.items()
+}
+SCORED: Schema = {
+    "content": {BINARY: {}},
+    "headers": headers(SCORE_HEADERS | {LENGTH_HEADER: f"With {BINARY}. The length of the JSON before the tensors."}),
+}
 REQUEST: Schema = {
     "required": True,
     "content": {JSON: {"schema": {"$ref": REFERENCE.format(model=InferRequest.__name__)}}, BINARY: {}},
 }
 SECURITY: list[Schema] = [{"key": []}, {}]
-router = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"], responses={"4XX": FAILURE, "5XX": FAILURE})
+router = APIRouter(
+    prefix=PREFIX,
+    tags=["Open Inference Protocol"],
+    responses={"4XX": FAILURE | {"headers": headers(REFUSAL_HEADERS)}, "5XX": FAILURE},
+)
 
 
 @router.post(VERSION + "/infer", include_in_schema=False)
 @router.post(
     MODEL + "/infer",
     response_model=InferResponse,
-    responses={200: {"content": {BINARY: {}}}},
+    responses={200: SCORED},
     openapi_extra={"requestBody": REQUEST, "security": SECURITY},
 )
 async def infer(request: Request, name: str) -> Response:

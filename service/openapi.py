@@ -20,7 +20,7 @@ Schema = dict[str, Any]  # a JSON document
 
 TEXT: Schema = {"type": "string"}
 REQUEST_ID = {"X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`."}
-SCORE_HEADERS = REQUEST_ID | {
+SCORE_HEADERS = {
     "X-Model-Version": "sha256 of the model file that answered.",
     "Server-Timing": "Longest fetch, queueing, decoding and inference among the images, and the whole, in ms.",
 }
@@ -43,12 +43,13 @@ def problem_answer(status: int, description: str) -> Schema:
     """One error answer of a route."""
     return {
         "description": description,
-        "headers": _headers(REQUEST_ID | PROBLEM_HEADERS.get(status, {})),
+        "headers": headers(PROBLEM_HEADERS.get(status, {})),
         "content": {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(model="Problem")}}},
     }
 
 
-def _headers(texts: Mapping[str, str]) -> Schema:
+def headers(texts: Mapping[str, str]) -> Schema:
+    """The headers of an answer, by what each says."""
     return {name: {"description": text, "schema": TEXT} for name, text in texts.items()}
 
 
@@ -89,18 +90,24 @@ def describe(app: FastAPI) -> Schema:
             "responses": {
                 "200": {
                     "description": "One answer or error for each image.",
-                    "headers": _headers(SCORE_HEADERS),
+                    "headers": headers(SCORE_HEADERS),
                     "content": {JSON: {"schema": schemas["answers", "validation"]}},
                 },
                 **{str(status): answer for status, answer in problems(*KINDS).items()},
             },
         }
     }
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        for answer in operation["responses"].values():
+            answer["headers"] = headers(REQUEST_ID) | answer.get("headers", {})
     return document
 
 
 def _query(properties: Schema) -> list[Schema]:
-    """The parameters of an item as those of the query, where nothing can be null."""
+    """The parameters of an item as those of the query, where nothing can be null.
+
+    Without their defaults: a page that tries requests would send them, and beside JSON no query may stand.
+    """
     return [
         {
             "name": name,
@@ -108,7 +115,7 @@ def _query(properties: Schema) -> list[Schema]:
             "description": "For image/* and multipart/form-data; in JSON it stands in the item.",
             "style": "form",
             "explode": False,
-            "schema": schema.get("anyOf", [schema])[0],
+            "schema": {key: value for key, value in schema.get("anyOf", [schema])[0].items() if key != "default"},
         }
         for name, schema in properties.items()
     ]

@@ -1,6 +1,7 @@
 """`GET /`: a page to try the service with. Plain files of this package; it asks the API what any caller could ask."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def page(request: Request) -> Response:
     """The page itself; needs no key, and shows nothing of the model without one."""
-    return _answer(request, "index.html")
+    return file_answer(request, FILES / "index.html", MEDIA_TYPES["index.html"])
 
 
 @router.get("/page/{name}")
@@ -43,19 +44,20 @@ async def part(request: Request, name: str) -> Response:
     """Its style, modules and icon."""
     if name not in MEDIA_TYPES:
         raise HTTPException(404)
-    return _answer(request, name)
+    return file_answer(request, FILES / name, MEDIA_TYPES[name])
 
 
-def _answer(request: Request, name: str) -> Response:
-    content, tag = _read(name)
-    headers = HEADERS | {"ETag": tag}
+def file_answer(request: Request, file: Path, media_type: str, headers: Mapping[str, str] = HEADERS) -> Response:
+    """A file of a page, or 304 when the browser has it."""
+    content, tag = _read(file)
+    headers = {**headers, "ETag": tag}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type=MEDIA_TYPES[name], headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
 
 
 @cache
-def _read(name: str) -> tuple[bytes, str]:
+def _read(file: Path) -> tuple[bytes, str]:
     """The file and its entity tag; read when first asked for."""
-    content = (FILES / name).read_bytes()
+    content = file.read_bytes()
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'

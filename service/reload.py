@@ -47,7 +47,7 @@ class Reloaded(BaseModel):
 
 @router.post(
     "/model/reload",
-    responses=problems("unauthorised", "not-ready")
+    responses=problems("unauthorised", "internal", "not-ready")
     | {
         404: problem_answer(404, "No admin key is configured."),
         409: problem_answer(409, "The new file cannot be served; the old one is."),

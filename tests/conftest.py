@@ -1,8 +1,13 @@
-"""The marker `server`, put on every test of a module that starts the real service; and signals as tests need them."""
+"""The marker `server`, put on every test of a module that starts the real service; signals and threads for tests."""
 
+import os
 import signal
 
 import pytest
+
+# Before anything imports torch, and for the processes that tests start, too: the threads of small nets spend more time
+# on waiting for each other than on work, several times as much while others use the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 STARTERS = ("running_service", "service_process")
 

@@ -23,12 +23,12 @@ class Annotation:
     note: str = ""
 
 
-def read_annotations(root: Path) -> dict[str, Annotation]:
+def read_annotations(root: Path | str) -> dict[str, Annotation]:
     """By image name in Unicode form NFC; empty without a file.
 
     Raises DatasetError for another flag than "bad", a path that stands in two rows, and a file that is no such table.
     """
-    path = root / FILE_NAME
+    path = Path(root) / FILE_NAME
     if not path.exists():
         return {}
     found: dict[str, Annotation] = {}
@@ -42,8 +42,8 @@ def read_annotations(root: Path) -> dict[str, Annotation]:
     return found
 
 
-def write_annotations(root: Path, annotations: Mapping[str, Annotation]) -> None:
+def write_annotations(root: Path | str, annotations: Mapping[str, Annotation]) -> None:
     """In the order of the names; rows that say nothing are left out. Raises OSError."""
     said = {name: found for name, found in sorted(annotations.items()) if found != Annotation()}
     rows = ((name, found.label, found.flag, found.note) for name, found in said.items())
-    write_table(root / FILE_NAME, COLUMNS, rows)
+    write_table(Path(root) / FILE_NAME, COLUMNS, rows)

@@ -1,38 +1,58 @@
-"""A contact sheet of augmented images, to look at before training on them."""
+"""A contact sheet: images of a data set, or what augmentation makes of them, to look at before training."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 from torchvision.transforms import v2
 
-from artifact.errors import ImageError
 from artifact.manifest import PixelSpec
-from artifact.pixels import decode, to_pixels
+from artifact.pixels import to_pixels
 from training.augmentation import seeded
 from training.dataset import Dataset
 from training.durable import durable
-from training.errors import DatasetError
 from training.labelled_image import LabelledImage
 
 SIDE, GAP, CAPTION = 128, 4, 16
+SMALL = PixelSpec(height=SIDE, width=SIDE, shorter_side=SIDE)
 COLUMNS = 8
-"""The image itself and seven of what the pipeline makes of it."""
+"""The image itself and seven of what the pipeline makes of it, or eight images of a label."""
 ROWS = 12
 
 
 def write_sheet(path: Path, dataset: Dataset, pipeline: v2.Transform, seed: int = 0) -> None:
-    """A PNG with a row an image, as many labels as there is room for. Raises DatasetError and OSError."""
-    images = _one_of_each(dataset)
-    step = SIDE + GAP
-    sheet = Image.new("RGB", (COLUMNS * step + GAP, len(images) * (step + CAPTION) + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, image in enumerate(images):
-        top = GAP + row * (step + CAPTION)
-        draw.text((GAP, top), f"{image.label}: {image.name}", "black")
-        for column, picture in enumerate(_row(image, pipeline, seed + row * COLUMNS)):
-            sheet.paste(picture, (GAP + column * step, top + CAPTION))
+    """`contact_sheet` as a PNG. Raises DatasetError and OSError."""
+    sheet = contact_sheet(dataset, pipeline, seed)
     with durable(path) as partial:
         sheet.save(partial, "PNG")
+
+
+def contact_sheet(dataset: Dataset, pipeline: v2.Transform | None = None, seed: int = 0) -> Image.Image:
+    """A picture with a row for each of the first 12 labels; with a pipeline, for each of 12 images, labels by turns.
+
+    Raises DatasetError when an image cannot be read.
+    """
+    if pipeline is None:
+        of_label = [[image for image in dataset.images if image.label == label] for label in dataset.labels[:ROWS]]
+        rows = {f"{group[0].label}: {len(group)}": map(_small, group[:COLUMNS]) for group in of_label if group}
+        return _drawn(rows)
+    images = enumerate(_one_of_each(dataset))
+    return _drawn(
+        {f"{image.label}: {image.name}": _row(image, pipeline, seed + row * COLUMNS) for row, image in images}
+    )
+
+
+def _drawn(rows: Mapping[str, Iterable[Image.Image]]) -> Image.Image:
+    """The pictures of each row under its caption."""
+    step = SIDE + GAP
+    sheet = Image.new("RGB", (COLUMNS * step + GAP, len(rows) * (step + CAPTION) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (caption, pictures) in enumerate(rows.items()):
+        top = GAP + row * (step + CAPTION)
+        draw.text((GAP, top), caption, "black")
+        for column, picture in enumerate(pictures):
+            sheet.paste(picture, (GAP + column * step, top + CAPTION))
+    return sheet
 
 
 def _one_of_each(dataset: Dataset) -> list[LabelledImage]:
@@ -44,10 +64,10 @@ def _one_of_each(dataset: Dataset) -> list[LabelledImage]:
 
 
 def _row(image: LabelledImage, pipeline: v2.Transform, seed: int) -> list[Image.Image]:
-    spec = PixelSpec(height=SIDE, width=SIDE, shorter_side=SIDE)
-    try:
-        original = Image.fromarray(to_pixels(decode(image.read(), spec), spec))
-    except ImageError as error:
-        raise DatasetError(f"{image.path}: {error}") from error
+    original = _small(image)
     changed = [seeded(pipeline, original, seed + number) for number in range(COLUMNS - 1)]
     return [original, *(picture for picture in changed if isinstance(picture, Image.Image))]
+
+
+def _small(image: LabelledImage) -> Image.Image:
+    return Image.fromarray(to_pixels(image.decode(SMALL), SMALL))

@@ -1,7 +1,7 @@
 """How well a classifier, or a model file, does on a labelled set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,10 +33,10 @@ class Evaluation:
     """
 
     labels: tuple[str, ...]
-    logits: NDArray[np.float32]
-    truths: NDArray[np.int64]
-    images: tuple[LabelledImage, ...] = ()
-    model: ModelFile | None = None
+    logits: NDArray[np.float32] = field(repr=False)
+    truths: NDArray[np.int64] = field(repr=False)
+    images: tuple[LabelledImage, ...] = field(default=(), repr=False)
+    model: ModelFile | None = field(default=None, repr=False)
 
     @cached_property
     def predictions(self) -> NDArray[np.int64]:
@@ -133,19 +133,21 @@ def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np
     return np.where(np.isfinite(logits).all(axis=1, keepdims=True), shares, 0.0)
 
 
-def evaluate(model: "Classifier | Path | str", dataset: Dataset, progress: Progress | None = None) -> Evaluation:
+def evaluate(
+    model: "Classifier | ModelFile | Path | str", dataset: Dataset, progress: Progress | None = None
+) -> Evaluation:
     """Score every image of `dataset` with a classifier or a model file, through `artifact.pixels`.
 
     A file is scored as the service does it on a CPU; a classifier by its own net, with temperature and thresholds once
     it has been exported. Raises DatasetError for an empty set, an unreadable image, or a label that the model does not
-    have, and SettingError for a file that is no model.
+    have, and SettingError for a file that is no model or that was exchanged meanwhile.
     """
     if not len(dataset):
         raise DatasetError("There are no images to score. Give a data set with some.")
-    if not isinstance(model, Path | str):
+    if not isinstance(model, ModelFile | Path | str):
         return replace(model.evaluate(dataset), images=dataset.images, model=model.exported)
-    file = ModelFile.read(Path(model))
-    truths = targets_of(dataset, file.manifest.labels).numpy()
+    file = model if isinstance(model, ModelFile) else ModelFile.read(Path(model))
+    truths = targets_of(dataset, file.manifest.labels, f"The model file {file.path}").numpy()
     logits = file.score(dataset, progress or Silent())
     return Evaluation(file.manifest.labels, logits, truths, dataset.images, file)
 

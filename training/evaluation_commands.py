@@ -140,7 +140,7 @@ def threshold(
             raise SettingError("--min-precision needs photos to measure it on: name their folder with --data.")
         file = ModelFile.read(model)
         dataset = None if data is None else read_test_set(data, split, part)
-        evaluation = None if dataset is None else score(model, dataset)
+        evaluation = None if dataset is None else score(file, dataset)
         if evaluation is not None and min_precision is not None:
             value = choose_threshold(evaluation, label, min_precision)
         assert value is not None

@@ -72,7 +72,7 @@ class History:
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
 
-    def _repr_html_(self) -> str:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
         from training.plots import Plot  # imports torch, which a history does without
 
-        return Plot(self.plot())._repr_html_() if self.epochs else "There are no epochs."
+        return Plot(self.plot())._repr_png_() if self.epochs else None

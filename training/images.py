@@ -129,14 +129,17 @@ def generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def targets_of(dataset: Dataset, labels: Sequence[str]) -> Tensor:
-    """int64 [images], indices into `labels`. Raises DatasetError for an image with another label."""
+def targets_of(dataset: Dataset, labels: Sequence[str], whose: str = "The classifier") -> Tensor:
+    """int64 [images], indices into `labels`. Raises DatasetError for an image with another label.
+
+    `whose` labels they are is said in that error.
+    """
     indices = {label: index for index, label in enumerate(labels)}
     for image in dataset.images:
         if image.label not in indices:
             raise DatasetError(
-                f"{image.path} has the label '{image.label}', which is not one of the classifier's: "
-                f"{', '.join(labels)}."
+                f"{image.path} has the label '{image.label}'. {whose} does not have it: its labels are "
+                f"{', '.join(labels)}. Give these photos one of them, or leave them out."
             )
     return torch.tensor([indices[image.label] for image in dataset.images], dtype=torch.int64)
 

@@ -34,7 +34,10 @@ ORT_ERRORS = (
 
 @dataclass(frozen=True)
 class ModelFile:
-    """Where it lies, the version that it is, and what it says about itself."""
+    """Where it lies, the version that it is, and what it says about itself.
+
+    The graph is not kept, since one can have 230 MB; a method that needs it takes it from this version or refuses.
+    """
 
     path: Path
     sha256: str
@@ -49,10 +52,12 @@ class ModelFile:
     def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
         """Logits [images, classes] of every image, as the service computes them on a CPU: each image by itself.
 
-        Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run.
+        Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run
+        or another file stands there by now.
         """
+        data = self._data()
         try:
-            session = onnxruntime.InferenceSession(_bytes(self.path), one_thread(), providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(data, one_thread(), providers=["CPUExecutionProvider"])
             scored = self._score_all(session, dataset, progress)
         except ORT_ERRORS as error:
             raise SettingError(f"{self.path} cannot be run by onnxruntime: {error}. Export it again.") from error
@@ -83,12 +88,25 @@ class ModelFile:
         return scored
 
     def write(self, path: Path, manifest: Manifest) -> "ModelFile":
-        """The same graph with another manifest, to `path`, which may be its own. Raises OSError."""
-        model = _model(self.path, _bytes(self.path))
+        """The same graph with another manifest, to `path`, which may be its own.
+
+        Raises OSError, and SettingError when another file stands there by now.
+        """
+        model = _model(self.path, self._data())
         onnx.helper.set_model_props(model, manifest.to_metadata())
+        data = model.SerializeToString()
         with durable(path) as partial:
-            partial.write_bytes(model.SerializeToString())
-        return ModelFile.read(path)
+            partial.write_bytes(data)
+        return ModelFile(path, hashlib.sha256(data).hexdigest(), manifest)
+
+    def _data(self) -> bytes:
+        data = _bytes(self.path)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise SettingError(
+                f"{self.path} has been exchanged since it was read: it was version {self.sha256[:12]}. Nothing was "
+                "written; start the command again."
+            )
+        return data
 
 
 def one_thread() -> onnxruntime.SessionOptions:

@@ -1,8 +1,9 @@
 """For notebooks: the report of an evaluation and the annotation page of a data set, shown in the cell."""
 
+import base64
 import html
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from training.evaluation import Evaluation
 from training.facts import folders
 from training.measures import measure
 from training.metrics import Estimate
-from training.plots import precision_recall_plot, roc_plot
+from training.plots import WIDTH, Plot, precision_recall_plot, roc_plot
 from training.report import MAX_THUMBNAILS, NO_EPOCHS, metrics_of, render
 from training.report_data import page_data
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Viewer:
     """A page that a notebook shows by itself."""
 
-    page: str
+    page: str = field(repr=False)
     height: int
     """Of the frame in the notebook, in pixels."""
 
@@ -54,7 +55,7 @@ def summary(evaluation: Evaluation) -> str:
         ("Images without an answer", str(metrics.non_finite)),
     ]
     cells = "".join(f"<tr><th style='text-align: left'>{name}</th><td>{value}</td></tr>" for name, value in rows)
-    curves = "".join(plot._repr_html_() for plot in (roc_plot(metrics), precision_recall_plot(metrics)))
+    curves = "".join(map(_image, (roc_plot(metrics), precision_recall_plot(metrics))))
     return f"<table>{cells}</table>{curves}"
 
 
@@ -93,6 +94,11 @@ def annotate(dataset: Dataset | Path | str, host: str = "localhost", height: int
             raise DatasetError(f"The images lie in {len(found)} folders. Name the one to annotate.")
         dataset = found[0]
     return Annotating(open_page(Path(dataset), 0, framed=True), host, height)
+
+
+def _image(plot: Plot) -> str:
+    data = base64.b64encode(plot.png()).decode()
+    return f'<img alt="" width="{WIDTH}" src="data:image/png;base64,{data}">'
 
 
 def _frame(height: int) -> str:

@@ -3,7 +3,6 @@
 Colours are of Okabe and Ito (2008), which differ for every eye; dashes and marks tell lines apart without them.
 """
 
-import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#4b4b4b"
 COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", "-.", ":")
 DRAWN_LABELS = len(COLOURS)
+WIDTH = 640
+"""Of a picture in a notebook, in CSS pixels; the file has more."""
 COUNTED_LABELS = 30
 """With more labels than this, the confusion matrix has colours alone: counts would be too small to read."""
 NAMED_LABELS = 50
@@ -53,11 +54,14 @@ class Plot:
             with durable(path.with_name(f"{path.name}.{form}")) as partial:
                 self.figure.savefig(partial, format=form)
 
-    def _repr_html_(self) -> str:
+    def png(self) -> bytes:
+        """The picture's file."""
         stream = io.BytesIO()
         self.figure.savefig(stream, format="png")
-        data = base64.b64encode(stream.getvalue()).decode()
-        return f'<img alt="" style="max-width: 40em" src="data:image/png;base64,{data}">'
+        return stream.getvalue()
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return self.png(), {"width": WIDTH}
 
 
 def plots(evaluation: Evaluation, metrics: Metrics) -> dict[str, Plot]:

@@ -1,5 +1,6 @@
 """Another precision of a finished run: an int8 or float16 file beside the float one, through the same gate."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,25 @@ def export_precision(
     DatasetError when the run or its photos are not there any more, and ExportRefused when validation accuracy falls by
     more than `max_accuracy_loss` or the gate finds a fault; `out` is then not written.
     """
-    source = run_folder / "model.onnx"
-    manifest, parts = read_run(run_folder)
-    if out.exists() and out.samefile(source):
+    manifest, parts, model = read_run(run_folder)
+    if out.exists() and out.samefile(run_folder / "model.onnx"):
         raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")
+    with tempfile.TemporaryDirectory() as folder:
+        # onnxruntime reads paths: this is the file that was read, whatever gets its name in the folder of the run.
+        source = Path(folder, "float.onnx")
+        source.write_bytes(model)
+        return _export(source, manifest, parts, precision, out, max_accuracy_loss, progress)
+
+
+def _export(
+    source: Path,
+    manifest: Manifest,
+    parts: Parts,
+    precision: Precision,
+    out: Path,
+    max_accuracy_loss: float,
+    progress: Progress,
+) -> Comparison:
     validation = PixelImages(parts.validation, manifest.labels, manifest.pixels)
     before = _evaluate(open_session(source.read_bytes()), validation, manifest.labels)
     progress.report(f"calibrating on {min(len(parts.train), CALIBRATION_IMAGES)} training images …")
@@ -98,15 +114,16 @@ def export_precision(
     return Comparison(out, precision, before, attempt.judged, speed_ratio(source, out, validation))
 
 
-def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
-    """The manifest of a run's model file and the parts of its photos, split as they were.
+def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
+    """The manifest of a run's model file, the parts of its photos, split as they were, and the model file itself.
 
     Raises SettingError for a folder without them, ExportRefused for a model file that cannot be loaded, and
     DatasetError when the photos are others than the model was trained on.
     """
     try:
         record = _record.validate_json((run_folder / "run.json").read_bytes())
-        session = open_session((run_folder / "model.onnx").read_bytes())
+        model = (run_folder / "model.onnx").read_bytes()
+        session = open_session(model)
         manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
     except (OSError, ValueError, ModelFileError) as error:
         raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
@@ -120,7 +137,7 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts]:
             f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "
             "Train again."
         )
-    return manifest, parts
+    return manifest, parts, model
 
 
 def _attempts(

@@ -33,12 +33,13 @@ def render(label: str, index: int, seed: int = 0, size: tuple[int, int] | None =
     return _expose(_compose(label, size or drawn, rng), rng)
 
 
-def write_sample(out: Path, count: int = 40, seed: int = 0, progress: Callable[[], None] | None = None) -> None:
+def write_sample(out: Path | str, count: int = 40, seed: int = 0, progress: Callable[[], None] | None = None) -> None:
     """Write OUT/LABEL/LABEL-000.jpg and so on, `count` a label; `progress` is called after each file.
 
     A file gets its name only when it is complete, and a second call writes the same files again. Raises ForeignFolder
     before anything is written when `out` holds anything else.
     """
+    out = Path(out)
     paths = {out / label / f"{label}-{index:03d}.jpg": (label, index) for index in range(count) for label in LABELS}
     _refuse_foreign(out, set(paths))
     for path, (label, index) in paths.items():

@@ -16,17 +16,17 @@ COLUMNS = ("path", "label", "part", "sha256")
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
-def write_split(path: Path, parts: Sequence[Dataset]) -> None:
+def write_split(path: Path | str, parts: Sequence[Dataset]) -> None:
     """The parts that `Dataset.split` gave. Raises OSError, and DatasetError for what is no part of a split."""
     rows = []
     for dataset in parts:
         if dataset.part is None:
             raise DatasetError("Only the parts that Dataset.split gives can be written to a split file.")
         rows += [(image.name, image.label, dataset.part, image.sha256) for image in dataset.images]
-    write_table(path, COLUMNS, sorted(rows))
+    write_table(Path(path), COLUMNS, sorted(rows))
 
 
-def read_split(path: Path, dataset: Dataset) -> dict[Part, Dataset]:
+def read_split(path: Path | str, dataset: Dataset) -> dict[Part, Dataset]:
     """The parts of `dataset` that the file names, without those that are empty.
 
     Labels are the data set's own, so that what has been annotated since counts. An image that is no longer used, such
@@ -34,7 +34,7 @@ def read_split(path: Path, dataset: Dataset) -> dict[Part, Dataset]:
     whose content has changed, and for an unknown part.
     """
     placed: dict[str, tuple[Part, str]] = {}
-    for line, row in read_table(path, COLUMNS):
+    for line, row in read_table(Path(path), COLUMNS):
         part = next((part for part in PARTS if part == row["part"]), None)
         if part is None:
             raise DatasetError(f"{path}, line {line}: the part '{row['part']}' is not one of {', '.join(PARTS)}.")

@@ -3,8 +3,10 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 from typer.testing import CliRunner
 
@@ -29,8 +31,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Path:
-    """The folder in which the stand-in keeps what was applied."""
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Iterator[Path]:
+    """The folder in which the stand-in keeps what was applied, which Kubernetes' schemas allow."""
     folder, programs = tmp_path / "cluster", tmp_path / "programs"
     folder.mkdir()
     programs.mkdir()
@@ -41,7 +43,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("STAND_IN_FOLDER", str(folder))
     monkeypatch.setenv("STAND_IN_SERVICE", service.url.removeprefix("http://"))
-    return folder
+    yield folder
+    applied = folder / "applied"
+    for line in applied.read_text().splitlines() if applied.exists() else ():
+        kubernetes_validate.validate(json.loads(line), "1.36", strict=True)
 
 
 def kept(cluster: Path) -> set[str]:
@@ -139,9 +144,14 @@ def test_on_kubernetes_images_are_scored_through_a_port_of_this_machine(
 
 @pytest.mark.soak
 def test_pods_that_do_not_start_are_told_in_their_own_words(model: Path, cluster: Path) -> None:
+    deployment = Deployment("tw", model, "kubernetes", namespace="team", image="tw:1")
     (cluster / "pods-fail").touch()
-    with pytest.raises(DeploymentFailed, match="ImagePullBackOff Back-off pulling image"):
-        Deployment("tw", model, "kubernetes", namespace="team", image="tw:1").deploy()
+    with pytest.raises(DeploymentFailed, match="ImagePullBackOff Back-off pulling image") as refusal:
+        deployment.deploy()
+    assert "before" not in str(refusal.value)
+    undo = "kubectl rollout undo --namespace team deployment/salver-tw"
+    with pytest.raises(DeploymentFailed, match=f"What was deployed before serves on; '{undo}' takes the change back"):
+        deployment.deploy()
 
 
 @pytest.mark.slow

@@ -32,12 +32,13 @@ def build(folder: Path) -> tuple[Object, ...]:
     """The objects of a folder with a kustomization."""
     built = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    return tuple(yaml.safe_load_all(built.stdout))
+    return tuple(yaml.load_all(built.stdout, yaml.CSafeLoader))
 
 
+@cache
 def read(file: Path) -> tuple[Object, ...]:
     """The objects in a file."""
-    return tuple(yaml.safe_load_all(file.read_text()))
+    return tuple(yaml.load_all(file.read_text(), yaml.CSafeLoader))
 
 
 def compose(folder: Path, components: Sequence[str]) -> Path:

@@ -1,7 +1,7 @@
 """Every overlay and combination of components against Kubernetes' schemas and our own rules."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +45,14 @@ def combinations() -> list[tuple[str, ...]]:
         tuple(filter(None, (model, gpu, scaler, *EXTRAS)))
         for model, gpu, scaler in itertools.product(MODELS, ("", "gpu"), SCALERS)
     ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def schemas() -> Iterator[None]:
+    """Each read once: kubernetes_validate reads megabytes anew for every object."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kubernetes_validate.utils, "schema_contents", cache(kubernetes_validate.utils.schema_contents))
+        yield
 
 
 @cache

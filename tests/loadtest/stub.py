@@ -36,6 +36,8 @@ class Stub:
     """Answers by status."""
     bodies: set[int] = field(default_factory=set)
     """Lengths of the bodies."""
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set by the first answer."""
 
     async def answer(self, body: bytes) -> tuple[int, object]:
         """Wait, and say what a service would."""
@@ -83,6 +85,7 @@ class Stub:
         if path.startswith("/score"):
             self.seen[status] += 1
             self.bodies.add(len(body))
+            self.asked.set()
         text = json.dumps(answer).encode()
         writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(text)) + text)
         await writer.drain()

@@ -19,7 +19,7 @@ from tritonclient.http import (  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
 from artifact.pixels import decode, to_pixels
-from service.app import create_app
+from service.app import NOTHING_HERE, create_app
 from service.keys import Keys
 from service.settings import Settings
 from tests.images import photo, solid
@@ -359,8 +359,9 @@ def test_another_models_name_or_version_is_not_found(service: httpx.Client, path
 
 
 def test_addresses_that_do_not_exist_are_answered_in_the_protocols_form(service: httpx.Client) -> None:
-    assert service.get("/v2/repository/index").json() == {"error": "Not Found"}
-    assert service.get(INFER).json() == {"error": "Method Not Allowed"}
+    for path, status in (("/v2/repository/index", 404), (INFER, 405)):
+        answer = service.get(path)
+        assert (answer.status_code, answer.json()) == (status, {"error": NOTHING_HERE})
     assert "title" in service.get("/v2x").json()
 
 

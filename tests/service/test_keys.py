@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,12 +15,17 @@ def settings(**values: object) -> Settings:
     return Settings.model_validate({"model": "model.onnx", **values})
 
 
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running_service(probe(tmp_path_factory.mktemp("model") / "model.onnx"), api_keys="one,zwei") as client:
+        yield client
+
+
 @pytest.mark.parametrize("header", [None, "Basic x", "Bearer", "Bearer wrong", "Bearer one two", "one", "Bearer Ã©"])
-def test_a_request_without_the_right_key_is_refused_in_one_form(tmp_path: Path, header: str | None) -> None:
+def test_a_request_without_the_right_key_is_refused_in_one_form(locked: httpx.Client, header: str | None) -> None:
     """RQ12."""
-    with running_service(probe(tmp_path / "model.onnx"), api_keys="one,zwei") as client:
-        headers = httpx.Headers({} if header is None else {b"Authorization": header.encode()})
-        answers = [client.post("/score", json=[], headers=headers), client.get("/model", headers=headers)]
+    headers = httpx.Headers({} if header is None else {b"Authorization": header.encode()})
+    answers = [locked.post("/score", json=[], headers=headers), locked.get("/model", headers=headers)]
     for answer in answers:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -70,10 +76,9 @@ def test_a_key_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> No
         read_keys(settings(api_keys_file=tmp_path / "absent"))
 
 
-def test_the_2018_header_of_another_product_is_of_no_account(tmp_path: Path) -> None:
-    with running_service(probe(tmp_path / "model.onnx"), api_keys="one") as client:
-        headers = httpx.Headers({"Authorization": "Bearer one", "X-Marathon-App-Id": ""})
-        assert client.get("/model", headers=headers).status_code == 200
+def test_the_2018_header_of_another_product_is_of_no_account(locked: httpx.Client) -> None:
+    headers = httpx.Headers({"Authorization": "Bearer one", "X-Marathon-App-Id": ""})
+    assert locked.get("/model", headers=headers).status_code == 200
 
 
 class Clock:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import httpx
@@ -216,6 +216,13 @@ def test_ctrl_c_ends_it_with_0(tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
+@pytest.fixture(scope="module")
+def starts() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.service.starts"]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process
+
+
 @pytest.mark.parametrize(
     ("environment", "arguments", "code", "words"),
     [
@@ -235,21 +242,31 @@ def test_ctrl_c_ends_it_with_0(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_served_ends_the_process_with_one_line(
-    tmp_path: Path, environment: dict[str, str], arguments: list[str], code: int, words: str
+    starts: subprocess.Popen[str],
+    tmp_path: Path,
+    environment: dict[str, str],
+    arguments: list[str],
+    code: int,
+    words: str,
 ) -> None:
     """ON03, ON07, K812."""
     (tmp_path / "empty.onnx").touch()
     files = {"MODEL": str(probe(tmp_path / "model.onnx")), "EMPTY": str(tmp_path / "empty.onnx")}
-    command = [sys.executable, "-m", "service", "--port", str(free_port()), *arguments]
-    variables = {name: files.get(value, value) for name, value in environment.items()}
+    start = {
+        "environment": {"SALVER_LOG_FORMAT": "text"}
+        | {name: files.get(value, value) for name, value in environment.items()},
+        "arguments": ["--port", str(free_port()), *arguments],
+        "log": str(tmp_path / "log"),
+    }
     began = time.monotonic()
-    ended = subprocess.run(
-        command, env={"SALVER_LOG_FORMAT": "text", **variables}, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode == code
+    assert starts.stdin is not None
+    assert starts.stdout is not None
+    print(json.dumps(start), file=starts.stdin, flush=True)
+    assert int(starts.stdout.readline()) == code
     assert time.monotonic() - began < 10
-    assert "Traceback" not in ended.stderr
-    assert len([line for line in ended.stderr.splitlines() if words in line]) == 1
+    log = (tmp_path / "log").read_text()
+    assert "Traceback" not in log
+    assert len([line for line in log.splitlines() if words in line]) == 1
 
 
 def test_a_port_that_is_taken_ends_the_process_with_one_line(tmp_path: Path) -> None:

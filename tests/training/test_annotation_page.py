@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.training.annotating import annotation_page, chromium
 from tests.training.photos import photo_folder
+from training.annotation_server import open_page
 from training.annotations import Annotation, read_annotations
 from training.dataset import Dataset
 from training.split_file import write_split
@@ -36,10 +38,24 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@contextmanager
+def served(data: Path) -> Iterator[str]:
+    """The page's address. From a thread of this process, which is there at once."""
+    page = open_page(data, 0)
+    thread = threading.Thread(target=page.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{page.port}/?token={page.token}"
+    finally:
+        page.server.should_exit = True
+        thread.join()
+
+
 @pytest.fixture
-def page(browser: Browser, photos: Path, tmp_path: Path) -> Iterator[Page]:
+def page(browser: Browser, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     faults: list[str] = []
-    with annotation_page(photos, tmp_path / "cache") as address:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with served(photos) as address:
         page = browser.new_page(viewport={"width": 1100, "height": 700})
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)

@@ -11,7 +11,7 @@ from tests.images import picture
 from tests.training.photos import photo_folder
 from training.augment import augment
 from training.augmentation import PRESETS, augmented, pipeline, seeded
-from training.contact_sheet import write_sheet
+from training.contact_sheet import contact_sheet, write_sheet
 from training.dataset import Dataset
 from training.errors import DatasetError, SettingError
 from training.recipe import Augmentation
@@ -117,6 +117,23 @@ def test_a_contact_sheet_has_a_row_for_an_image_of_each_label(tmp_path: Path) ->
     write_sheet(tmp_path / "sheet.png", dataset, pipeline("trivial"))
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (8 * 132 + 4, 3 * 148 + 4)
+
+
+def test_a_contact_sheet_without_a_pipeline_has_a_row_for_each_label_with_its_count(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path, {"cup": 9, "bowl": 1})
+    sheet = contact_sheet(dataset)
+    assert sheet.size == (8 * 132 + 4, 2 * 148 + 4)
+    top = 4 + 16
+    white = (255, 255, 255)
+    of_bowl, of_cup = (
+        [sheet.getpixel((4 + column * 132 + 64, row * 148 + top + 64)) != white for column in range(8)]
+        for row in (0, 1)
+    )
+    assert of_bowl == [True] + [False] * 7
+    assert of_cup == [True] * 8
+    (tmp_path / "bowl" / "000.jpg").write_text("no photo")
+    with pytest.raises(DatasetError, match=r"bowl/000\.jpg: .*not a supported image"):
+        contact_sheet(Dataset.from_dir(tmp_path))
 
 
 def test_the_command_writes_the_sheet(tmp_path: Path) -> None:

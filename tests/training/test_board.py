@@ -171,16 +171,23 @@ def test_the_worst_images_are_at_most_sixteen(tmp_path: Path) -> None:
     assert len(worst_figure(evaluation, photos, PixelImages(photos, photos.labels, pixel_spec(64))).axes) == 16
 
 
+class EndedBeforeTheExport(Silent):
+    """Ctrl-C when the fit is done, with which its board is."""
+
+    def report(self, line: str) -> None:
+        if line.startswith("exporting"):
+            raise KeyboardInterrupt
+
+
 @pytest.mark.slow
 def test_a_board_in_the_run_folder_goes_with_the_run(tmp_path: Path) -> None:
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
     board = tmp_path / "out" / "tensorboard"
     wanted = replace(settings(tmp_path / "photos", tmp_path / "out"), tensorboard=board)
-    train_run(wanted, Silent())
-    first = list(board.glob(EVENT_FILES))
-    train_run(replace(wanted, overwrite=True), Silent())
-    assert len(first) == 1
-    assert len(list(board.glob(EVENT_FILES))) == 1
+    for run in (wanted, replace(wanted, overwrite=True)):
+        with pytest.raises(KeyboardInterrupt):
+            train_run(run, EndedBeforeTheExport())
+        assert len(list(board.glob(EVENT_FILES))) == 1
     assert [step for step, _ in series(board, "loss/train")] == [1]
 
 

@@ -11,7 +11,9 @@ from tests.training.photos import photo_folder
 from training.classifier import Classifier
 from training.dataset import Dataset
 from training.errors import SettingError
+from training.export import on_cpu
 from training.features import FeatureCache
+from training.golden import make_golden
 from training.images import PixelImages
 from training.nets import build_net
 from training.pixel_spec import Resize, pixel_spec
@@ -82,7 +84,7 @@ def test_fitting_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that count as pretrained."""
     torch.manual_seed(3)
-    net = build_net("mobilenet_v2", 2, "none")
+    net = build_net("resnet18", 2, "none")
     path = tmp_path_factory.mktemp("weights") / "weights.pt"
     torch.save(net.backbone.state_dict(), path)
     return path
@@ -90,7 +92,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pretrained(backbone: Path, labels: tuple[str, ...], cache: Path, resize: Resize = "crop") -> Classifier:
     return Classifier(
-        "mobilenet_v2",
+        "resnet18",
         labels,
         image_size=64,
         weights=str(backbone),
@@ -104,11 +106,11 @@ def pretrained(backbone: Path, labels: tuple[str, ...], cache: Path, resize: Res
 def test_pretrained_weights_are_fine_tuned_gently(tmp_path: Path, backbone: Path) -> None:
     train = photo_folder(tmp_path, {"cup": 6, "bowl": 6})
     classifier = pretrained(backbone, train.labels, tmp_path)
-    statistics = classifier.net.state_dict()["net.backbone.features.0.1.running_mean"].clone()
+    statistics = classifier.net.state_dict()["net.backbone.bn1.running_mean"].clone()
     history = classifier.fit(train, train, seed=1)
     assert len(history.epochs) == GENTLE.schedule.epochs
     assert history.epochs[0].eval_accuracy is not None
-    assert torch.equal(statistics, classifier.net.state_dict()["net.backbone.features.0.1.running_mean"])
+    assert torch.equal(statistics, classifier.net.state_dict()["net.backbone.bn1.running_mean"])
     assert classifier.head == "softmax"
 
 
@@ -157,9 +159,9 @@ def test_what_was_saved_answers_as_before_and_can_be_exported(tmp_path: Path, ba
     assert (loaded.labels, loaded.pixels, loaded.head) == (classifier.labels, classifier.pixels, "softmax")
     assert loaded.history == classifier.history
     np.testing.assert_array_equal(loaded.evaluate(train).logits, classifier.evaluate(train).logits)
-    exported, again = (one.export(tmp_path / "model.onnx", train) for one in (classifier, loaded))
-    assert again.weights == exported.weights
-    assert again.golden == exported.golden
+    manifest = loaded.export(tmp_path / "model.onnx", train)
+    assert manifest.weights == classifier.net.net.weights
+    assert manifest.golden == make_golden(on_cpu(classifier.net), classifier.pixels, classifier.labels)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a classifier" * 10, None])

@@ -13,7 +13,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from salver import build
 from tests.training.photos import photo_folder
 from tests.training.test_run import ROOT
 from training.device import check_shared_memory
@@ -23,11 +25,15 @@ from training.nets import build_net
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
-def train(photos: Path, out: Path, weights: Path, processes: int, *options: str) -> subprocess.CompletedProcess[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "training"]
-    command = [sys.executable, *(launcher if processes > 1 else ["-m", "training"]), str(photos), "--out", str(out)]
-    command += ["--weights", str(weights), "--image-size", "64", "--epochs", "2", "--device", "cpu", "--seed", "1"]
-    command += ["--augment", "trivial", *options]
+def words(photos: Path, out: Path, weights: Path, *options: str) -> list[str]:
+    line = [str(photos), "--out", str(out), "--weights", str(weights), "--image-size", "64", "--epochs", "2"]
+    return [*line, "--device", "cpu", "--seed", "1", "--augment", "trivial", *options]
+
+
+def train(photos: Path, out: Path, weights: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Two processes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command = [*launcher, "training", *words(photos, out, weights, *options)]
     # One thread each: two processes on two cores would otherwise wait for each other's.
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
@@ -38,8 +44,11 @@ def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_write
     photo_folder(tmp_path / "photos", {"cup": 17, "bowl": 16})  # shares of unequal size, in training and in evaluation
     torch.manual_seed(3)
     torch.save(build_net("resnet18", 2, "none").backbone.state_dict(), tmp_path / "weights.pt")
-    one, two = (train(tmp_path / "photos", tmp_path / f"out{n}", tmp_path / "weights.pt", n) for n in (1, 2))
-    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    one = CliRunner().invoke(
+        build("train"), ["train", *words(tmp_path / "photos", tmp_path / "out1", tmp_path / "weights.pt")]
+    )
+    two = train(tmp_path / "photos", tmp_path / "out2", tmp_path / "weights.pt")
+    assert (one.exit_code, two.returncode) == (0, 0), two.stderr
     assert two.stdout.count("epoch   1 ") == 1
     first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out1", "out2"))
     for part in ("validation", "test"):
@@ -58,9 +67,8 @@ def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_write
 def test_two_processes_that_learn_statistics_export_what_they_evaluated(tmp_path: Path, seed: int) -> None:
     """The gate compares the file with what both of them answered for the validation photos."""
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
-    result = train(
-        tmp_path / "photos", tmp_path / "out", Path("none"), 2, "--seed", str(seed), "--base", "mobilenet_v2"
-    )
+    options = ["--seed", str(seed), "--base", "mobilenet_v2"]
+    result = train(tmp_path / "photos", tmp_path / "out", Path("none"), *options)
     assert result.returncode == 0, result.stderr
 
 
@@ -68,7 +76,7 @@ def test_two_processes_that_learn_statistics_export_what_they_evaluated(tmp_path
 def test_a_fault_in_the_photos_is_told_once_for_all_processes(tmp_path: Path) -> None:
     photo_folder(tmp_path / "photos", {"cup": 6, "bowl": 6})
     (tmp_path / "photos" / "cup" / "003.jpg").write_bytes(b"no image")
-    result = train(tmp_path / "photos", tmp_path / "out", Path("none"), 2)
+    result = train(tmp_path / "photos", tmp_path / "out", Path("none"))
     assert result.returncode != 0
     assert len(re.findall(r"cannot be read\. Mend or remove", result.stderr)) == 1
     assert not (tmp_path / "out" / "model.onnx").exists()

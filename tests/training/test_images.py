@@ -47,7 +47,7 @@ def test_every_unreadable_image_is_listed_with_its_reason(tmp_path: Path) -> Non
 
 def test_an_image_of_a_label_that_the_classifier_lacks_is_named(tmp_path: Path) -> None:
     dataset = photo_folder(tmp_path, {"cup": 1, "bowl": 1})
-    with pytest.raises(DatasetError, match=r"bowl.*is not one of the classifier's: cup, plate"):
+    with pytest.raises(DatasetError, match=r"bowl.*The classifier does not have it: its labels are cup, plate\."):
         PixelImages(dataset, ("cup", "plate"), SPEC)
 
 

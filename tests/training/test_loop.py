@@ -15,7 +15,7 @@ from training.schedule import Stepwise
 
 pytestmark = pytest.mark.torch
 
-RECIPE = Recipe(Stepwise((1e-3,) * 3), batch_size=4, augmentation="none")
+RECIPE = Recipe(Stepwise((1e-4,) * 3), batch_size=4, augmentation="none")
 
 
 @pytest.fixture(scope="module")

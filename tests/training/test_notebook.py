@@ -1,5 +1,6 @@
 """What a notebook shows, in a page on another port of the same machine, as a notebook's is."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.live import serving_folder
@@ -88,8 +90,12 @@ def test_an_evaluation_its_curves_and_a_history_show_themselves() -> None:
     evaluation = replace(random_evaluation(30, 3), labels=("<i>", "b", "c"))
     shown = evaluation._repr_html_()
     assert f"{evaluation.accuracy:.4f} <small>(" in shown
-    assert shown.count('<img alt="" style="max-width: 40em" src="data:image/png;base64,') == 2
+    assert shown.count('<img alt="" width="640" src="data:image/png;base64,') == 2
     assert "<i>" not in shown
-    assert roc_plot(measure(evaluation))._repr_html_().startswith("<img")
-    assert History((Epoch(1, 0.1, 0.5, 0.5, 0.5, 1.0, 0.0, 1.0),))._repr_html_().startswith("<img")
-    assert History(())._repr_html_() == "There are no epochs."
+    history = History((Epoch(1, 0.1, 0.5, 0.5, 0.5, 1.0, 0.0, 1.0),))
+    for picture in (roc_plot(measure(evaluation))._repr_png_(), history._repr_png_()):
+        assert picture is not None
+        with Image.open(io.BytesIO(picture[0])) as image:
+            assert image.format == "PNG"
+            assert picture[1]["width"] < image.width
+    assert History(())._repr_png_() is None

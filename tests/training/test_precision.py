@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
 
 import click
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from salver import build
-from tests.training.runs import card_logits, manifest_of, small_run
+from tests.training.runs import card_logits, manifest_of
 from tests.training.test_run import ROOT
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.precision import export_precision
@@ -23,54 +22,68 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run(tmp_path_factory.mktemp("precision"))
+def run_folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("precision") / "run"))
 
 
-def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, tmp_path: Path) -> None:
-    comparison = export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent())
-    before, after = manifest_of(run_folder / "model.onnx"), manifest_of(comparison.path)
+@pytest.fixture(scope="module")
+def int8(run_folder: Path) -> Path:
+    return export_precision(run_folder, "int8", run_folder.parent / "int8.onnx", 1.0, Silent()).path
+
+
+def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, int8: Path) -> None:
+    before, after = manifest_of(run_folder / "model.onnx"), manifest_of(int8)
     assert (after.precision, after.labels, after.pixels) == ("int8", before.labels, before.pixels)
-    session = onnxruntime.InferenceSession(comparison.path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(int8, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 64, 64, 3]
     recorded = [after.golden.logits[label] for label in after.labels]
-    logits = card_logits(comparison.path.read_bytes(), after, 3)
+    logits = card_logits(int8.read_bytes(), after, 3)
     np.testing.assert_allclose(logits, [recorded] * 3, atol=1e-5)
-    float_graph, graph = onnx.load(run_folder / "model.onnx"), onnx.load(comparison.path)
+    float_graph, graph = onnx.load(run_folder / "model.onnx"), onnx.load(int8)
     assert (graph.opset_import, graph.ir_version) == (float_graph.opset_import, float_graph.ir_version)
-    assert (tmp_path / "int8.onnx").stat().st_size < (run_folder / "model.onnx").stat().st_size / 3
+    assert int8.stat().st_size < (run_folder / "model.onnx").stat().st_size / 3
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_the_same_run_folder_gives_the_same_bytes(
-    run_folder: Path, tmp_path: Path, precision: Literal["int8", "fp16"]
-) -> None:
-    first, second = (
-        export_precision(run_folder, precision, tmp_path / name, 1.0, Silent()).path.read_bytes() for name in "ab"
-    )
-    assert first == second
+def test_the_same_run_folder_gives_the_same_int8_bytes(run_folder: Path, int8: Path, tmp_path: Path) -> None:
+    again = export_precision(run_folder, "int8", tmp_path / "again.onnx", 1.0, Silent()).path
+    assert again.read_bytes() == int8.read_bytes()
 
 
-def test_the_last_layer_stays_in_float_so_that_near_labels_do_not_tie(run_folder: Path, tmp_path: Path) -> None:
-    graph = onnx.load(export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path).graph
+class Exchanging(Silent):
+    """Stands for another run that writes over the model file in the middle of the export."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    def report(self, line: str) -> None:
+        super().report(line)
+        self._model.write_bytes(b"another model")
+
+
+def test_a_model_file_that_is_exchanged_meanwhile_is_not_mixed_in(run_folder: Path, int8: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    disturbed = export_precision(copy, "int8", tmp_path / "disturbed.onnx", 1.0, Exchanging(copy / "model.onnx")).path
+    assert (copy / "model.onnx").read_bytes() == b"another model"
+    assert disturbed.read_bytes() == int8.read_bytes()
+
+
+def test_the_last_layer_stays_in_float_so_that_near_labels_do_not_tie(int8: Path) -> None:
+    graph = onnx.load(int8).graph
     (last,) = (node for node in graph.node if "logits" in node.output)
     assert last.op_type == "Gemm"
 
 
-def test_the_test_card_passes_where_the_steps_are_computed_in_float(run_folder: Path, tmp_path: Path) -> None:
-    path = export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path
-    manifest, options = manifest_of(path), onnxruntime.SessionOptions()
+def test_the_test_card_passes_where_the_steps_are_computed_in_float(int8: Path) -> None:
+    manifest, options = manifest_of(int8), onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     recorded = [manifest.golden.logits[label] for label in manifest.labels]
-    (logits,) = card_logits(path.read_bytes(), manifest, options=options)
+    (logits,) = card_logits(int8.read_bytes(), manifest, options=options)
     np.testing.assert_allclose(logits, recorded, atol=manifest.golden.tolerance)
 
 
-def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(run_folder: Path, tmp_path: Path) -> None:
+def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(run_folder: Path, int8: Path) -> None:
     before = manifest_of(run_folder / "model.onnx").provenance.metrics
-    after = manifest_of(
-        export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path
-    ).provenance.metrics
+    after = manifest_of(int8).provenance.metrics
     assert "test_accuracy" not in after
     assert after["test_accuracy_fp32"] == before["test_accuracy"]
 
@@ -88,12 +101,13 @@ def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_photos_that_changed_since_the_run_are_refused(run_folder: Path, tmp_path: Path) -> None:
-    extra = run_folder.parent / "photos" / "cup" / "extra.jpg"
-    extra.write_bytes((run_folder.parent / "photos" / "plate" / "000.jpg").read_bytes())
+def test_photos_that_changed_since_the_run_are_refused(finished_run: Path, tmp_path: Path) -> None:
+    photos = finished_run.parent / "photos"
+    extra = photos / "cup" / "extra.jpg"
+    extra.write_bytes((photos / "plate" / "000.jpg").read_bytes())
     try:
         with pytest.raises(DatasetError, match="not those of the run"):
-            export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+            export_precision(finished_run, "int8", tmp_path / "int8.onnx", 1.0, Silent())
     finally:
         extra.unlink()
 
@@ -106,9 +120,9 @@ def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path, record: byte
         export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
 
 
-def test_a_model_file_that_is_int8_already_is_not_converted_again(run_folder: Path, tmp_path: Path) -> None:
+def test_a_model_file_that_is_int8_already_is_not_converted_again(run_folder: Path, int8: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
-    export_precision(run_folder, "int8", tmp_path / "int8.onnx", 1.0, Silent()).path.replace(copy / "model.onnx")
+    shutil.copy(int8, copy / "model.onnx")
     with pytest.raises(SettingError, match="is int8 already"):
         export_precision(copy, "fp16", tmp_path / "fp16.onnx", 1.0, Silent())
 

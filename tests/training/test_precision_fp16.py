@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from salver import build
 from tests.models import Constants
 from tests.training.made_run import made_run
-from tests.training.runs import card_logits, manifest_of, small_run
+from tests.training.runs import card_logits, manifest_of
 from training.errors import ExportRefused
 from training.half import rounded
 from training.precision import export_precision
@@ -20,8 +21,8 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run(tmp_path_factory.mktemp("fp16"))
+def run_folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("fp16") / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,11 @@ def test_the_fp16_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
     assert (logits.type, logits.shape) == ("tensor(float)", ["batch", 2])
     recorded = [after.golden.logits[label] for label in after.labels]
     np.testing.assert_allclose(card_logits(fp16.read_bytes(), after, 3), [recorded] * 3, atol=1e-5)
+
+
+def test_the_same_run_folder_gives_the_same_fp16_bytes(run_folder: Path, fp16: Path, tmp_path: Path) -> None:
+    again = export_precision(run_folder, "fp16", tmp_path / "again.onnx", 1.0, Silent()).path
+    assert again.read_bytes() == fp16.read_bytes()
 
 
 def test_only_the_last_layer_is_float_and_the_file_is_half_as_long(run_folder: Path, fp16: Path) -> None:

@@ -125,7 +125,8 @@ def test_a_label_that_the_model_does_not_know_is_refused_by_name(model: Path, ph
         (tmp_path / "photos" / label / "1.png").write_bytes(solid((200, 30, 30)))
     result = salver("evaluate", model, tmp_path / "photos", "--out", tmp_path / "report")
     assert result.exit_code == 2
-    assert "has the label 'cup', which is not one of the classifier's: red, green, blue" in result.stderr
+    assert "has the label 'cup'. The model file" in result.stderr
+    assert f"{model} does not have it: its labels are red, green, blue." in result.stderr
     assert not (tmp_path / "report").exists()
 
 

@@ -1,7 +1,5 @@
 import os
 import pickle
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from training.nets import build_net
 
 pytestmark = pytest.mark.torch
 
-REPOSITORY = Path(__file__).parents[2]
 RESNET18_FILE = "resnet18-f37072fd.pth"
 
 
@@ -53,24 +50,20 @@ def test_imagenet_weights_come_from_torchs_cache_when_they_are_there(
     assert assert_loaded("imagenet", state) == f"imagenet:ResNet18_Weights.IMAGENET1K_V1:sha256:{digest}"
 
 
-@pytest.mark.slow
-def test_without_the_network_the_error_names_the_file_and_the_ways_out(tmp_path: Path) -> None:
-    script = (
-        "from training.errors import WeightsError\n"
-        "from training.nets import build_net\n"
-        "try: build_net('resnet18', 2)\n"
-        "except WeightsError as error: print(error)\n"
-    )
-    refuses = "http://127.0.0.1:9"
-    environment = {"PATH": os.environ["PATH"], "TORCH_HOME": str(tmp_path), "https_proxy": refuses}
-    run = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
-    folder = tmp_path / "hub" / "checkpoints"
-    assert "ImageNet weights of resnet18 could not be downloaded" in run.stdout
-    assert f"put the file {RESNET18_FILE} into {folder}" in run.stdout
-    assert "'--weights offline'" in run.stdout
-    assert list(folder.iterdir()) == []
+def test_without_the_network_the_error_names_the_file_and_the_ways_out(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # refuses
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(WeightsError) as caught:
+        build_net("resnet18", 2)
+    said = str(caught.value)
+    assert "ImageNet weights of resnet18 could not be downloaded" in said
+    assert f"put the file {RESNET18_FILE} into {checkpoints}" in said
+    assert "'--weights offline'" in said
+    assert list(checkpoints.iterdir()) == []
 
 
 def test_a_truncated_download_in_the_cache_is_named(checkpoints: Path, state: dict[str, Tensor]) -> None:

@@ -1,0 +1,102 @@
+"""Stands for docker on PATH where there is no engine: a container is a process of the real service on this machine.
+
+STAND_IN_FOLDER holds its state: `calls` (one JSON list a line), and for each container NAME.json and NAME.log.
+"""
+
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(os.environ["STAND_IN_FOLDER"])
+Container = dict[str, str | int]
+
+
+def values(option: str, words: list[str]) -> list[str]:
+    """Of an option that may be given several times, as `--option VALUE` or `--option=VALUE`."""
+    joined = [word.partition("=")[2] for word in words if word.startswith(option + "=")]
+    return joined + [after for word, after in itertools.pairwise(words) if word == option]
+
+
+def file_of(container: str) -> Path:
+    """By name or number."""
+    for path in FOLDER.glob("*.json"):
+        if container in (path.stem, json.loads(path.read_text())["number"]):
+            return path
+    sys.exit(f"Error: No such container: {container}")
+
+
+def run(words: list[str]) -> None:
+    (name,) = values("--name", words)
+    if (FOLDER / f"{name}.json").exists():
+        sys.exit(f'Conflict. The container name "/{name}" is already in use')
+    mounted = {path: source for source, path, _ in (volume.split(":") for volume in values("--volume", words))}
+    settings = dict(setting.split("=", 1) for setting in values("--env", words))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings |= {"SALVER_API_KEYS_FILE": mounted["/run/salver-key"], "SALVER_MODEL": mounted["/model/model.onnx"]}
+    command = [sys.executable, "-m", "service", "--port", str(port)]
+    with (FOLDER / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, start_new_session=True)
+    container = {"number": f"c{process.pid}", "pid": process.pid, "port": port, "labels": values("--label", words)}
+    (FOLDER / f"{name}.json").write_text(json.dumps(container))
+    print(container["number"])
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def ps(words: list[str]) -> None:
+    filters = [wanted.split("=", 1) for wanted in values("--filter", words)]
+    for path in sorted(FOLDER.glob("*.json")):
+        container = json.loads(path.read_text())
+        if all(
+            re.search(wanted, f"/{path.stem}") if kind == "name" else wanted in container["labels"]
+            for kind, wanted in filters
+        ):
+            instance = next(label for label in container["labels"] if "instance=" in label).partition("=")[2]
+            print(container["number"] if "--quiet" in words else instance)
+
+
+def main() -> None:
+    with (FOLDER / "calls").open("a") as calls:
+        calls.write(json.dumps(sys.argv[1:]) + "\n")
+    verb, words = sys.argv[1], sys.argv[2:]
+    if verb in ("run", "ps"):
+        {"run": run, "ps": ps}[verb](words)
+        return
+    path = file_of({"port": words[0]}.get(verb, words[-1]) if verb != "rename" else words[0])
+    container = json.loads(path.read_text())
+    match verb:
+        case "port":
+            print(f"127.0.0.1:{container['port']}" if runs(container["pid"]) else "")
+        case "inspect":
+            print(str(runs(container["pid"])).lower(), 0)
+        case "logs":
+            print(path.with_suffix(".log").read_text())
+        case "stop":
+            if runs(container["pid"]):
+                os.kill(container["pid"], signal.SIGTERM)
+        case "rm":
+            path.unlink()
+        case "rename":
+            if (FOLDER / f"{words[1]}.json").exists():
+                sys.exit(f'Conflict. The container name "/{words[1]}" is already in use')
+            path.with_suffix(".log").rename(FOLDER / f"{words[1]}.log")
+            path.rename(FOLDER / f"{words[1]}.json")
+        case _:
+            sys.exit(f"docker: '{verb}' is not a docker command")
+
+
+if __name__ == "__main__":
+    main()

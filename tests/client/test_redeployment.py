@@ -1,0 +1,101 @@
+"""A deployment that is changed: what ran before serves until the new one has proved itself, and on when it does not."""
+
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from client.deployment import Deployment, TargetName
+from client.errors import DeploymentFailed
+from client.result import Score
+from tests.images import photo
+from tests.models import probe
+
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+
+STAND_IN = Path(__file__).with_name("docker.py")
+TARGETS: list[TargetName] = ["local", "docker"]
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a stand-in for Docker keeps its containers."""
+    folder, programs = tmp_path / "engine", tmp_path / "programs"
+    folder.mkdir()
+    programs.mkdir()
+    (programs / "docker").write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(STAND_IN)])} "$@"\n')
+    (programs / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("STAND_IN_FOLDER", str(folder))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return folder
+
+
+@pytest.fixture(params=TARGETS)
+def first(request: pytest.FixtureRequest, engine: Path, tmp_path: Path) -> Iterator[Deployment]:
+    """Deployed."""
+    deployment = Deployment("one", probe(tmp_path / "model.onnx"), request.param, service_key="first")
+    deployment.deploy()
+    (tmp_path / "a.jpg").write_bytes(photo(48, 40))
+    yield deployment
+    deployment.delete()
+    assert list((tmp_path / "state").rglob("*key*")) == []
+    assert list(engine.glob("*.json")) == []
+
+
+def like(first: Deployment, model: Path, key: str = "second") -> Deployment:
+    return Deployment("one", model, first.status().target, service_key=key)  # type: ignore[arg-type]
+
+
+def test_a_broken_model_leaves_the_deployment_as_it_was(first: Deployment, tmp_path: Path) -> None:
+    before = first.status()
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(DeploymentFailed, match=r"ended before.*onnxruntime.*What was deployed before is as it was\."):
+        like(first, tmp_path / "broken.onnx").deploy()
+    assert first.status() == before
+    assert first.service_key == "first"
+    assert isinstance(first.score_image(tmp_path / "a.jpg"), Score)
+    assert len(list((tmp_path / "state").rglob("key-*"))) == 1
+
+
+def test_the_old_one_ends_once_the_new_one_is_ready(first: Deployment, tmp_path: Path) -> None:
+    before = first.status()
+    second = like(first, probe(tmp_path / "second.onnx"))
+    assert second.deploy() != before.url
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{before.url}/healthz")
+    assert [status.name for status in Deployment.list_deployment(second.status().target)] == ["one"]  # type: ignore[arg-type]
+    assert second.service_key == "second"
+    assert isinstance(second.score_image(tmp_path / "a.jpg"), Score)
+    assert len(list((tmp_path / "state").rglob("key-*"))) == 1
+
+
+def test_an_interrupted_deploy_leaves_the_old_one_and_the_next_one_clears_up(first: Deployment, tmp_path: Path) -> None:
+    before = first.status()
+    slow = probe(tmp_path / "second.onnx")
+    words = [sys.executable, "-m", "salver", "deploy", "one", str(slow), "--target", before.target]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        begun(tmp_path, before.target)
+        process.send_signal(signal.SIGKILL if before.target == "local" else signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode
+    assert first.status() == before
+    assert isinstance(first.score_image(tmp_path / "a.jpg"), Score)
+    like(first, slow).deploy()
+    assert first.status().ready == 1
+
+
+def begun(folder: Path, target: str) -> None:
+    """Return once the new process or container was started."""
+    pattern = "state/salver/local/one/next.json" if target == "local" else "engine/salver-one.next.json"
+    for _ in range(1000):
+        if any(folder.glob(pattern)):
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("Nothing was started.")
