@@ -15,7 +15,8 @@ def test_every_test_that_the_security_page_names_exists() -> None:
 
 
 def test_every_row_of_its_tables_names_a_test() -> None:
-    rows = [line for line in (ROOT / "docs" / "security.md").read_text().splitlines() if line.startswith("| ")]
+    page = (ROOT / "docs" / "security.md").read_text().partition("## Figures")[0]
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
     claims = [row for row in rows if not row.endswith("| tests |")]
     assert len(claims) > 40
     assert [row for row in claims if "`test_" not in row] == []

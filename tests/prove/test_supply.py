@@ -22,6 +22,7 @@ AUDITED = {
     ("training/offline.py", "Hex High Entropy String"): "the sha256 of the weights",
     ("tests/artifact/vectors/vectors.json", "Hex High Entropy String"): "the sha256 of the vectors",
     ("tests/artifact/vectors/vectors.json", "Base64 High Entropy String"): "a vector's name",
+    ("docs/walkthrough.ipynb", "Base64 High Entropy String"): "pictures",
     ("tests/service/test_fetch.py", "Basic Auth Credentials"): "invented, to be refused",
 }
 
