@@ -96,10 +96,9 @@ def web_site(pages: dict[str, Answer]) -> Iterator[Site]:
                     site.queries.append({name: values[0] for name, values in query.items()})
             answer = pages.get(f"{path}?page={query['page'][0]}") if "page" in query else None
             self.give(answer or pages.get(path, Answer(status=404)))
-            with lock:
-                open_now -= 1
 
         def give(self, answer: Answer) -> None:
+            nonlocal open_now
             if answer.slow:
                 closing.wait()
             with lock:
@@ -111,6 +110,8 @@ def web_site(pages: dict[str, Answer]) -> Iterator[Site]:
             if busy:
                 self.send_header("Retry-After", "0")
             self.end_headers()
+            with lock:
+                open_now -= 1  # before the client has the last byte, and may ask again
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
