@@ -98,7 +98,7 @@ PACKAGES, CODE = "--from=dependencies /opt/salver /opt/salver", "--from=code /ap
     ("image", "copied"),
     [
         ("serve", {PACKAGES, CODE}),
-        ("train", {PACKAGES, CODE}),
+        ("train", {PACKAGES, CODE, "--from=code /var/cache/salver /var/cache/salver"}),
         ("loadtest", {PACKAGES, "artifact /app/artifact", "loadtest /app/loadtest"}),
         ("fetch", {PACKAGES, "k8s/fetch.py /app/"}),
     ],
