@@ -40,6 +40,8 @@ class Reader:
 
     def types(self, commands: str, allowed: tuple[int, ...] = (0,)) -> str:
         """Run the commands of a block in order; what they said. Those that stay are left once they answer."""
+        if "docker compose up" in commands:
+            self._frees_port(SERVED)
         said, start = "", 0
         for found in STAYS.finditer(commands):
             said += self.runs(["bash", "-euo", "pipefail", "-c", commands[start : found.start()]], allowed)
@@ -79,8 +81,7 @@ class Reader:
 
     def _opens_terminal(self, command: str, allowed: tuple[int, ...]) -> None:
         kind = next(kind for kind in KINDS if kind in command)
-        for other in [other for other in self._terminals if AT.get(other) == AT.get(kind)]:
-            self._interrupts(other)
+        self._frees_port(AT.get(kind))
         log = self.folder / "terminal.log"
         with log.open("w") as out:
             words = ["bash", "-c", f"exec env {command}"]
@@ -100,6 +101,10 @@ class Reader:
                 return
             threading.Event().wait(0.05)
         raise AssertionError(f"{command}\ndid not answer:\n{log.read_text()}")
+
+    def _frees_port(self, where: str | None) -> None:
+        for kind in [kind for kind in self._terminals if AT.get(kind) == where]:
+            self._interrupts(kind)
 
     def _interrupts(self, kind: str) -> None:
         if process := self._terminals.pop(kind, None):
