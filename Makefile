@@ -51,7 +51,7 @@ check: setup  ## lint, format, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Two processes: one trains small nets, the other mostly waits for what it starts, and has every test that tells time.
+# Two processes: one trains small nets, the other mostly waits for what it starts.
 test: setup chromium  ## all tests, in two processes; under 5 minutes on 2 cores
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-nets test-rest
 

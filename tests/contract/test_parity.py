@@ -22,7 +22,8 @@ from training.classifier import Classifier
 from training.dataset import Dataset
 from training.evaluation import evaluate
 from training.report import metrics_of
-from training.sample import LABELS, render, write_sample
+from training.run import RunResult
+from training.sample import LABELS, render
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -85,19 +86,14 @@ def kinds() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parity")
+def folder(trained_run: RunResult) -> Path:
+    """The run's, with the model file; the kinds of files go beside it."""
+    return trained_run.out
 
 
 @pytest.fixture(scope="module")
-def classifier(folder: Path) -> Classifier:
-    """A net fine-tuned for a moment and exported, so that the logits are a real model's."""
-    write_sample(folder / "sample", count=6)
-    train, validation = Dataset.from_dir(folder / "sample").split(0.66)
-    classifier = Classifier("mobilenet_v2", train.labels, weights="offline")
-    classifier.fit(train, validation, [0.001, 0.001], batch_size=8)
-    classifier.export(folder / "model.onnx")
-    return classifier
+def classifier(trained_run: RunResult) -> Classifier:
+    return trained_run.classifier
 
 
 @pytest.fixture(scope="module")

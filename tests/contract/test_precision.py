@@ -12,35 +12,16 @@ from tests.live import running_service
 from training.gate import open_session
 from training.precision import Precision, export_precision
 from training.progress import Silent
-from training.run import RunSettings, train_run
-from training.sample import write_sample
+from training.run import RunResult
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("precision")
-    write_sample(folder / "sample", count=8)
-    wanted = RunSettings(
-        data=folder / "sample",
-        out=folder / "run",
-        base="mobilenet_v2",
-        weights="offline",
-        image_size=(128, 128),
-        resize="crop",
-        head="svm",
-        val_size=0.25,
-    )
-    train_run(wanted, Silent())
-    return folder / "run"
-
-
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_the_live_service_agrees_with_training_on_twenty_kinds_of_files(
-    run_folder: Path, precision: Precision, capsys: pytest.CaptureFixture[str]
+    trained_run: RunResult, tmp_path: Path, precision: Precision, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = export_precision(run_folder, precision, run_folder / f"model.{precision}.onnx", 1.0, Silent()).path
+    path = export_precision(trained_run.out, precision, tmp_path / "model.onnx", 1.0, Silent()).path
     session = open_session(path.read_bytes())
     manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
     pixels = np.stack([to_pixels(decode(data, manifest.pixels), manifest.pixels) for data in kinds().values()])

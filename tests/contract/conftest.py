@@ -1,0 +1,31 @@
+"""What both modules on parity share, because it takes ten seconds to make."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training.progress import Silent
+from training.recipe import GENTLE, with_epochs
+from training.run import RunResult, RunSettings, train_run
+from training.sample import write_sample
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A net fine-tuned for a moment and exported, so that the logits are a real model's."""
+    folder: Path = tmp_path_factory.mktemp("trained")
+    write_sample(folder / "sample", count=8)
+    wanted = RunSettings(
+        data=folder / "sample",
+        out=folder / "run",
+        base="mobilenet_v2",
+        weights="offline",
+        image_size=(128, 128),
+        resize="crop",
+        recipe=replace(with_epochs(GENTLE, 1), batch_size=8),
+        val_size=0.25,
+    )
+    result = train_run(wanted, Silent())
+    assert result is not None
+    return result
