@@ -52,7 +52,7 @@ check: setup  ## lint, format, types, and which room may import which
 	$(BIN)/lint-imports --no-cache
 
 # Two processes: one trains small nets, the other mostly waits for what it starts.
-test: setup chromium  ## all tests, in two processes; under 5 minutes on 2 cores
+test: setup chromium  ## all tests, in two processes; about 5 minutes on 2 cores
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-nets test-rest
 
 .PHONY: test-nets test-rest
@@ -133,7 +133,7 @@ docs: setup  ## the settings page anew, and the documentation as a site in build
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # with --quiet it would not count what is broken
 
 .PHONY: test-docs notebook
-test-docs: setup chromium  ## type what README and docs say, page by page in a fresh folder, and execute the notebook
+test-docs: setup chromium  ## type what README and docs say, page by page in a fresh folder, and execute the notebook (7 minutes)
 	$(BIN)/python -m pytest -m docs
 
 notebook: setup  ## execute docs/walkthrough.ipynb and store it with what it showed (about 2 minutes)

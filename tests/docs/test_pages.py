@@ -31,6 +31,7 @@ NEEDS_A_CLUSTER = ("kubectl ", "--target kubernetes")
 TAKES_MINUTES = ("make bench", "make loadtest", "loadtest capacity", "--run-time 60")
 ALSO_RIGHT = {
     "salver build": (0, 3),  # without network the queries fail, and the page says so
+    "--fail-under 0.9": (0, 1),  # a few small photos may miss the limit: what the option is for
     "SALVER_DEVICE=cuda": (0, 1),  # without a GPU: one line that says why
 }
 
@@ -62,7 +63,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder, quickly made."""
     folder = tmp_path_factory.mktemp("run")
-    lay_photos(folder, 9)
+    lay_photos(folder, 6)
     words = ["train", "photos", "--base", "mobilenet_v2", "--weights", "offline", "--head", "svm", "--out", "first"]
     subprocess.run([sys.executable, "-m", "salver", *words], cwd=folder, check=True)
     return folder
@@ -76,7 +77,7 @@ def reader(
     folder = tmp_path_factory.mktemp("clone")
     with reading(folder, checkpoints) as reader:
         if request.param not in FROM_NOTHING:
-            lay_photos(folder, 9)
+            lay_photos(folder, 6)
         if request.param not in FROM_NOTHING + FROM_PHOTOS:
             run = request.getfixturevalue("run")
             shutil.copytree(run / "photos", folder / "photos", dirs_exist_ok=True)
