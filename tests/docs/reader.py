@@ -23,7 +23,7 @@ STAYS = re.compile(rf"^(?:\w+=\S+ )*(?:{'|'.join(KINDS)}) (?:.*\\\n)*.*$", re.MU
 SAYS_WHERE = re.compile(r"http://(?:127\.0\.0\.1|localhost|0\.0\.0\.0):\d+/\S*")
 SERVED = "http://127.0.0.1:8000/readyz"
 AT = {"salver serve": SERVED, "docker run": SERVED, "tensorboard": "http://127.0.0.1:6006/"}
-BLOCK_SECONDS, START_SECONDS, END_SECONDS = 600, 60, 30
+BLOCK_SECONDS, START_SECONDS, END_SECONDS = 1800, 60, 30
 NO_CLUSTER = """{apiVersion: v1, kind: Config, current-context: none,
 contexts: [{name: none, context: {cluster: none}}], clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]}"""
 REFUSED = "refused"

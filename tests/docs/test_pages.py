@@ -14,7 +14,7 @@ from torchvision import models
 from tests.docs.pages import INDENTED, PAGES, ROOT, Block, all_pages, blocks
 from tests.docs.reader import Reader, lay_photos, lay_run, reading
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(2000)]
 
 WITH_A_TEST_OF_ITS_OWN = "docs/scoring-api.md"
 FROM_NOTHING, FROM_PHOTOS = ("README.md",), ("docs/your-photos.md", "docs/training.md")
