@@ -129,6 +129,10 @@ def reading(folder: Path, checkpoints: Path) -> Iterator[Reader]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
+    # `make` must not install the clone into this environment: what it looks at is older than the environment.
+    assert Path(sys.prefix, ".installed").exists(), "The pages are typed in the environment that  make setup  makes."
+    for name in ("pyproject.toml", "requirements/dev.txt"):
+        os.utime(folder / name, (0, 0))
     (folder / "kubeconfig").write_text(NO_CLUSTER)
     environment = os.environ | {
         "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
