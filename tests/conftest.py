@@ -2,8 +2,13 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Before anything imports torch, and for the processes that tests start, too: the threads of small nets spend more time
 # on waiting for each other than on work, several times as much while others use the cores.
@@ -22,3 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and any(hasattr(item.module, name) for name in STARTERS):
             item.add_marker(pytest.mark.server)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, once for a module."""
+    from tests.training.annotating import chromium  # with Playwright, which few tests need
+
+    with chromium() as browser:
+        yield browser

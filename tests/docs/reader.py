@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -62,9 +62,10 @@ class Reader:
         return done.stdout
 
     def close(self) -> None:
-        """Ctrl-C in each terminal."""
-        for kind in list(self._terminals):
-            self._interrupts(kind)
+        """Ctrl-C in each terminal, also when one of them ends wrongly."""
+        with ExitStack() as stack:
+            for kind in self._terminals:
+                stack.callback(self._interrupts, kind)
 
     def _ends(self, words: list[str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

@@ -29,7 +29,6 @@ NOT_RUN = {
 NEEDS_AN_ENGINE = ("docker ", "make images", "--target docker")
 NEEDS_A_CLUSTER = ("kubectl ", "--target kubernetes")
 TAKES_MINUTES = ("make bench", "make loadtest", "loadtest capacity", "--run-time 60")
-TAKES_MINUTES_AFTER_SERVE = ("loadtest/README.md",)
 ALSO_RIGHT = {
     "salver build": (0, 3),  # without network the queries fail, and the page says so
     "--fail-under 0.9": (0, 1),  # a few small photos may miss the limit: what the option is for
@@ -40,6 +39,7 @@ ALSO_RIGHT = {
 def cases() -> Iterator[object]:
     """Each block that is to be run, with the mark that says what it needs."""
     for page in PAGES:
+        long = any(minutes in block.text for block in blocks(page) for minutes in TAKES_MINUTES)
         for block in blocks(page):
             if page == WITH_A_TEST_OF_ITS_OWN or block.language == "text" or any(map(block.text.__contains__, NOT_RUN)):
                 continue
@@ -48,7 +48,7 @@ def cases() -> Iterator[object]:
                 marks = [pytest.mark.docker]
             elif any(map(block.text.__contains__, TAKES_MINUTES)):
                 marks = [pytest.mark.soak]
-            elif page in TAKES_MINUTES_AFTER_SERVE and "salver serve" in block.text:
+            elif long and "salver serve" in block.text:
                 marks.append(pytest.mark.soak)
             yield pytest.param(page, block, marks=marks, id=str(block))
 

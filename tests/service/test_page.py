@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -18,11 +17,10 @@ from service.page import FILES, MEDIA_TYPES
 from tests.images import photo
 from tests.live import running_service, service_process, serving_folder, wait_until_ready
 from tests.models import fixed
-from tests.training.annotating import chromium
+from tests.training.annotating import ARTEFACTS
 
 pytestmark = pytest.mark.slow
 
-ARTEFACTS = Path(os.environ.get("SALVER_TEST_ARTEFACTS", Path(__file__).parents[2] / "build" / "test-artefacts"))
 LABELS = ("bowl", "cup", "cutlery", "plate")
 LOGITS = (-1.2, 2.9, 0.4, -0.3)
 PHOTO = photo(320, 240)
@@ -37,12 +35,6 @@ PASTE = """(text) => {
     clipboardData.setData("text/plain", text);
     document.body.dispatchEvent(new ClipboardEvent("paste", { bubbles: true, clipboardData }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

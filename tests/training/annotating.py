@@ -1,5 +1,6 @@
 """The annotation page, served as `salver annotate` serves it, and a browser to use it with."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+ARTEFACTS = Path(os.environ.get("SALVER_TEST_ARTEFACTS", ROOT / "build" / "test-artefacts"))
+"""Where tests leave the screenshots that they take."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [

@@ -1,5 +1,6 @@
 """What several modules share, because it takes seconds to make."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,3 +12,9 @@ from tests.training.runs import small_run
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small finished run beside its photos; to be looked at, and copied by who writes into it."""
     return small_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def run_folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it for one module, to write beside."""
+    return Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("copy") / "run"))

@@ -1,7 +1,6 @@
 """The page in a real browser, by keyboard alone."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import typer
 from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
-from tests.training.annotating import annotation_page, chromium
+from tests.training.annotating import ARTEFACTS, annotation_page
 from tests.training.photos import photo_folder
 from training.annotation_server import open_page
 from training.annotations import Annotation, read_annotations
@@ -23,13 +22,6 @@ from training.train_command import train
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-ARTEFACTS = Path(os.environ.get("SALVER_TEST_ARTEFACTS", ROOT / "build" / "test-artefacts"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def run_folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("precision") / "run"))
-
-
-@pytest.fixture(scope="module")
 def int8(run_folder: Path) -> Path:
     return export_precision(run_folder, "int8", run_folder.parent / "int8.onnx", 1.0, Silent()).path
 

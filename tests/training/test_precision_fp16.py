@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,6 @@ from training.precision import export_precision
 from training.progress import Silent
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def run_folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("fp16") / "run"))
 
 
 @pytest.fixture(scope="module")

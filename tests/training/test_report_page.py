@@ -1,6 +1,5 @@
 """The report in a real browser: opened from disk, looked through, and its command applied."""
 
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 
 from salver import build
 from tests.models import by_colour
-from tests.training.annotating import chromium
+from tests.training.annotating import ARTEFACTS
 from tests.training.evaluations import colour_folder, random_evaluation
 from tests.training.photos import photo_folder
 from training.evaluation import Evaluation, evaluate
@@ -27,13 +26,6 @@ from training.thresholds import effect
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-ARTEFACTS = Path(os.environ.get("SALVER_TEST_ARTEFACTS", ROOT / "build" / "test-artefacts"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @contextmanager
