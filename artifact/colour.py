@@ -10,11 +10,12 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from artifact.errors import UnsupportedImage
+from artifact.structure import MAX_BLOCK_BYTES
 
 Colour = tuple[int, int, int]
 
+BAND_PIXELS: Final = 2**20
 _PROFILE_SPACES: Final = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
-_MAX_PROFILE_BYTES: Final = 4 * 1024**2
 _BITS_PER_SAMPLE: Final = 258
 _PHOTOMETRIC: Final = 262
 _WHITE_IS_ZERO: Final = 0
@@ -35,12 +36,35 @@ def scale_transparent_sample(image: Image.Image) -> None:
 def to_srgb(image: Image.Image, background: Colour) -> Image.Image:
     """Mode RGB: 16 bits scaled, the embedded profile applied, then transparency laid over `background` (sRGB).
 
+    Large images are converted in bands of rows, so that the steps in between take no memory worth speaking of.
     Raises UnsupportedImage for pixels of 32 bits.
     """
     if isinstance(image.info.get("transparency"), str):
         del image.info["transparency"]  # a text chunk that happens to have this name: Pillow keeps both in one place
-    base, alpha = _split_alpha(_to_8_bits(image))
-    rgb = _to_rgb(base, image.info.get("icc_profile"))
+    if image.mode == "F":
+        raise UnsupportedImage("Float pixels are not supported: save the image with 8 or 16 bits a channel.")
+    if image.mode == "I":
+        raise UnsupportedImage(
+            "Signed or 32-bit integer pixels are not supported: save the image with 8 or 16 bits a channel."
+        )
+    profile = image.info.get("icc_profile")
+    if image.mode == "RGB" and "transparency" not in image.info and profile is None:
+        return image
+    scale = _scale_of(image)
+    rows = max(1, BAND_PIXELS // image.width)
+    if rows >= image.height:
+        return _band_to_srgb(image, scale, background)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_band_to_srgb(band, scale, background), (0, top))
+    return whole
+
+
+def _band_to_srgb(image: Image.Image, scale: tuple[int, bool], background: Colour) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    base, alpha = _split_alpha(_scale_16_bits(image, *scale) if image.mode.startswith("I;16") else image)
+    rgb = _to_rgb(base, profile)
     if alpha is None:
         return rgb
     opaque = Image.new("RGB", rgb.size, background)
@@ -48,23 +72,17 @@ def to_srgb(image: Image.Image, background: Colour) -> Image.Image:
     return opaque
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise UnsupportedImage("Float pixels are not supported: save the image with 8 or 16 bits a channel.")
-    if image.mode == "I":
-        raise UnsupportedImage(
-            "Signed or 32-bit integer pixels are not supported: save the image with 8 or 16 bits a channel."
-        )
-    return _scale_16_bits(image) if image.mode.startswith("I;16") else image
+def _scale_of(image: Image.Image) -> tuple[int, bool]:
+    """The largest value of 16-bit grey, and whether 0 is white."""
+    if not isinstance(image, TiffImageFile):
+        return 65535, False
+    largest = 4095 if image.tag_v2.get(_BITS_PER_SAMPLE) == (12,) else 65535
+    return largest, image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
-def _scale_16_bits(image: Image.Image) -> Image.Image:
+def _scale_16_bits(image: Image.Image, largest: int, white_is_zero: bool) -> Image.Image:
     """L or, with a transparent grey value, LA: each value times 255 over its range, rounded."""
     values = np.asarray(image)
-    largest, white_is_zero = 65535, False
-    if isinstance(image, TiffImageFile):
-        largest = 4095 if image.tag_v2.get(_BITS_PER_SAMPLE) == (12,) else largest
-        white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     scaled = ((np.multiply(values, 255, dtype=np.uint32) + largest // 2) // largest).astype(np.uint8)
     grey = Image.fromarray(255 - scaled if white_is_zero else scaled)
     key = image.info.get("transparency")
@@ -76,10 +94,10 @@ def _scale_16_bits(image: Image.Image) -> Image.Image:
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Colours without alpha (L, RGB, CMYK, LAB or YCbCr), and alpha (L) where there is any."""
     if image.mode in ("LA", "La"):
-        grey = image.convert("LA")
+        grey = image if image.mode == "LA" else image.convert("LA")
         return grey.getchannel("L"), grey.getchannel("A")
     if image.mode in ("RGBA", "RGBa", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         return rgba.convert("RGB"), rgba.getchannel("A")
     if image.mode in ("L", "RGB", "CMYK", "LAB", "YCbCr"):
         return image, None
@@ -87,7 +105,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _to_rgb(image: Image.Image, profile: object) -> Image.Image:
-    if isinstance(profile, bytes) and len(profile) <= _MAX_PROFILE_BYTES:
+    if isinstance(profile, bytes) and len(profile) <= MAX_BLOCK_BYTES:
         transform = _transform(profile, image.mode)
         if transform is not None:
             return transform.apply(image)

@@ -5,6 +5,7 @@ ArtifactError
 │   ├── ImageTooLarge         more bytes or header pixels than the limits allow
 │   ├── UnsupportedImage      not an image format, or a pixel type, that Salver reads
 │   └── CorruptImage          a format it reads, but truncated or damaged
+├── DecodingUnavailable       no process to decode in could be started; it passes
 └── ModelFileError            the ONNX file or its manifest cannot be used
 """
 
@@ -27,6 +28,10 @@ class UnsupportedImage(ImageError):
 
 class CorruptImage(ImageError):
     """A format that Salver reads, but truncated or damaged."""
+
+
+class DecodingUnavailable(ArtifactError):
+    """No process to decode in could be started, for want of memory or descriptors. It is not the image's fault."""
 
 
 class ModelFileError(ArtifactError):

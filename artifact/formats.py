@@ -8,7 +8,7 @@ does not stand in the way of a pixel limit of our own.
 import io
 from collections.abc import Callable
 
-from PIL import ImageFile
+from PIL import ImageFile, PngImagePlugin, _avif
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -18,6 +18,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from artifact.errors import UnsupportedImage
+from artifact.orientation import AVIF_ORIENTATION
+from artifact.structure import MAX_BLOCK_BYTES
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -63,6 +65,19 @@ class _Jpeg(JpegImageFile):
         """Nothing here needs the resolution, and Pillow's look-up refuses the image over some broken EXIF blocks."""
 
 
+class _Avif(AvifImageFile):
+    """Decoded by one thread, as every format is, and without reading the whole EXIF block for its orientation."""
+
+    def _open(self) -> None:
+        self._decoder = _avif.AvifDecoder(self.fp.read(), "auto", 1)
+        self._size, self.n_frames, self._mode, profile, _, orientation, _ = self._decoder.get_info()
+        self.is_animated = self.n_frames > 1
+        if profile:
+            self.info["icc_profile"] = profile
+        self.info[AVIF_ORIENTATION] = orientation
+        self.seek(0)
+
+
 def _open_heic(stream: io.BytesIO) -> ImageFile.ImageFile:
     try:
         from pillow_heif import HeifImageFile
@@ -82,7 +97,7 @@ _READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "WebP": WebPImageFile,
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
-    "AVIF": AvifImageFile,
+    "AVIF": _Avif,
     "HEIC": _open_heic,
 }
 
@@ -130,7 +145,9 @@ def identify(data: bytes) -> str:
 
 def open_header(data: bytes, kind: str) -> ImageFile.ImageFile:
     """Parse the header only; no pixel is decoded. Raises what Pillow's plugin raises, or UnsupportedImage."""
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_BLOCK_BYTES  # or a profile that is read from a JPEG would refuse a PNG
     image = _READERS[kind](_Stream(data))
-    # In one piece instead of 64 KiB ones: between two pieces the decoder waits for Python's lock again.
-    image.decodermaxblock = max(image.decodermaxblock, len(data))
+    if len(image.tile) == 1:
+        # In one piece instead of 64 KiB ones: between two pieces the decoder waits for Python's lock again.
+        image.decodermaxblock = max(image.decodermaxblock, len(data))
     return image

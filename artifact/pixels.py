@@ -3,6 +3,7 @@
 The rules are written for callers in docs/input-contract.md; its test vectors keep them.
 """
 
+import math
 import re
 import struct
 import warnings
@@ -11,13 +12,16 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from artifact.colour import scale_transparent_sample, to_srgb
 from artifact.errors import CorruptImage, ImageTooLarge, UnsupportedImage
 from artifact.formats import identify, open_header
 from artifact.manifest import PixelSpec
+from artifact.orientation import orientation
+from artifact.structure import checked
 
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -51,15 +55,39 @@ _NOT_KNOWN: Final = re.compile(r"cannot handle|unknown pixel mode|Unsupported BM
 # Their words are told to whoever sent the file, unless they are a bare value or quote more than eight of its bytes.
 _LONGEST_REASON: Final = 100
 _QUOTATION: Final = re.compile(r"(['\"]).{33,}\1")
+BYTES_A_PIXEL: Final = {"WebP": 17, "HEIC": 17, "AVIF": 14}
+"""The most memory that decoding takes at once for a pixel, with a profile and a turn; tests measure it. A WebP's decoder
+keeps three pictures besides ours."""
+BYTES_A_PIXEL_ELSE: Final = 10
+_COEFFICIENT_BYTES: Final = 2
+"""For each sample of a progressive JPEG, all of which are kept until the last scan."""
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before any pixel is decoded: the file's bytes, and width times height in its header."""
+    """What one image may cost. All but the seconds is judged before any pixel is decoded."""
 
     max_bytes: int = 20 * 1024**2
+    """Of the file."""
     max_pixels: int = 50_000_000
+    """Width times height in its header."""
+    max_memory_bytes: int = 1024**3
+    """That decoding it takes, by `BYTES_A_PIXEL`. A decoding process gets no more."""
+    max_cpu_seconds: float = 3.0
+    """Of one core. Kept by `artifact.decoders`, whose processes end when it is over."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the file says of itself: the format, Pillow's mode, and pixels before it is turned upright."""
+
+    form: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+    """EXIF's, 1 to 8 or a number without a meaning."""
 
 
 def decode(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> Image.Image:
@@ -67,15 +95,20 @@ def decode(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> Image.Ima
 
     A JPEG may come smaller (1/2, 1/4 or 1/8 of its sides, scaled inside its inverse DCT), never below what
     `to_pixels` needs for `spec`. Raises ImageTooLarge, UnsupportedImage or CorruptImage, and nothing else.
+
+    Files of strangers are decoded through `artifact.decoders`, in a process that can be ended.
     """
+    return decode_with_header(data, spec, limits)[0]
+
+
+def decode_with_header(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> tuple[Image.Image, Header]:
+    """As `decode`, and what the file says of itself."""
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(f"The image has {len(data):,} bytes; the limit is {limits.max_bytes:,} bytes.")
     kind = identify(data)
     _quiet_pillow()
     try:
-        image = open_header(data, kind)
-        _check_pixels(image, limits)
-        rgb = to_srgb(_load_upright(image, spec), spec.background)
+        rgb, header = _decode(data, kind, spec, limits)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"The image has too many pixels; the limit is {limits.max_pixels:,}. {error}") from error
     except MemoryError as error:
@@ -83,7 +116,26 @@ def decode(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> Image.Ima
     except _DAMAGE as error:
         raise _refusal(kind, error) from error
     rgb.info = {}  # or whoever saves or turns the image would apply its profile or orientation a second time
-    return rgb
+    return rgb, header
+
+
+def _decode(data: bytes, kind: str, spec: PixelSpec, limits: Limits) -> tuple[Image.Image, Header]:
+    """Nothing here keeps hold of a step's image while the next one is made: each costs 4 bytes a pixel."""
+    image = open_header(checked(data, kind), kind)
+    _check_pixels(image, limits)
+    turn = orientation(image)
+    mode, (width, height) = image.mode, image.size
+    if isinstance(image, JpegImageFile):
+        _draft(image, spec, turn)
+    _check_memory(image, kind, (width, height), limits)
+    scale_transparent_sample(image)
+    image.load()
+    if not isinstance(image, TiffImageFile):  # a PNG's may stand behind its pixels; Pillow has turned a TIFF by now
+        turn = orientation(image)
+    _let_go(image)
+    upright = image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT and kind != "TIFF" else image
+    del image
+    return to_srgb(upright, spec.background), Header(kind, mode, width, height, turn)
 
 
 def to_pixels(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:
@@ -118,6 +170,24 @@ def _check_pixels(image: Image.Image, limits: Limits) -> None:
         )
 
 
+def _check_memory(image: Image.Image, kind: str, size: tuple[int, int], limits: Limits) -> None:
+    """`image` may be smaller than the file's `size` by now, as JPEG can be decoded."""
+    coefficients = _COEFFICIENT_BYTES * len(image.getbands()) if "progressive" in image.info else 0
+    needed = BYTES_A_PIXEL.get(kind, BYTES_A_PIXEL_ELSE) * math.prod(image.size) + coefficients * math.prod(size)
+    if needed > limits.max_memory_bytes:
+        pixels = math.prod(size)
+        raise ImageTooLarge(
+            f"The image has too many pixels for the memory that there is: {size[0]:,} x {size[1]:,} = {pixels:,}; "
+            f"the limit for a {kind} like this one is {pixels * limits.max_memory_bytes // needed:,}."
+        )
+
+
+def _let_go(image: ImageFile.ImageFile) -> None:
+    """Of the decoder, which keeps two or three copies of its picture."""
+    if hasattr(image, "_decoder"):
+        image._decoder = None
+
+
 def _refusal(kind: str, error: BaseException) -> UnsupportedImage | CorruptImage | ImageTooLarge:
     reason = " ".join(str(error).split()).rstrip(".")
     if " " not in reason or len(reason) > _LONGEST_REASON or _QUOTATION.search(reason):
@@ -129,29 +199,10 @@ def _refusal(kind: str, error: BaseException) -> UnsupportedImage | CorruptImage
     return CorruptImage(f"The {kind} file is truncated or corrupt ({reason}).")
 
 
-def _load_upright(image: ImageFile.ImageFile, spec: PixelSpec) -> Image.Image:
-    """Orientation is read after loading (PNG's EXIF may follow the pixels; TIFF turns itself and drops the tag)."""
-    scale_transparent_sample(image)
-    if isinstance(image, JpegImageFile):
-        _draft(image, spec)
-    image.load()
-    transpose = _UPRIGHT.get(orientation(image))
-    return image if transpose is None else image.transpose(transpose)
-
-
-def orientation(image: Image.Image) -> int:
-    """EXIF orientation, or XMP's where EXIF has none; 1 where it is broken."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
-    except _DAMAGE:
-        return 1
-    return value if isinstance(value, int) else 1
-
-
-def _draft(image: JpegImageFile, spec: PixelSpec) -> None:
+def _draft(image: JpegImageFile, spec: PixelSpec, turn: int) -> None:
     """Let libjpeg decode at 1/8, 1/4 or 1/2 where that still covers what the resize needs."""
     width, height = image.size
-    upright = (height, width) if orientation(image) >= 5 else (width, height)
+    upright = (height, width) if turn >= 5 else (width, height)
     shrink = _shrink(upright, spec)
     scale = next((scale for scale in (8, 4, 2) if scale <= shrink), None)
     if scale is not None:

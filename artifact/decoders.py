@@ -1,0 +1,224 @@
+"""Decoding in processes that can be ended: no file, however it was made, costs more than `Limits` says.
+
+A thread that waits for a decoder in its own process can stop waiting, but the work goes on. Here the kernel ends it:
+at its share of memory, at its seconds of a core, and when nobody wants the answer any more.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from artifact.decoding import LARGE_BYTES, LENGTH, REAP, SPAWN, TASK_BYTES, Answer, Task, task_text
+from artifact.errors import CorruptImage, DecodingUnavailable, ImageError, ImageTooLarge, UnsupportedImage
+from artifact.manifest import PixelSpec
+from artifact.pixels import Header, Limits
+
+LOOK_SECONDS: Final = 0.25
+"""How often a thread that waits looks whether its answer is still wanted."""
+STUCK_SECONDS: Final = 30.0
+"""A decoding process that has neither answered nor used up its time by then stands still, and is ended."""
+_KINDS: Final = {kind.__name__: kind for kind in (ImageTooLarge, UnsupportedImage, CorruptImage)}
+ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""One thread decodes, and address space that other threads might use would count against the image."""
+
+
+class Decoders:
+    """Decoding processes: as many as threads have asked at one time, each used by one thread at a time.
+
+    Close it, or use it as a context manager.
+    """
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self.limits = limits
+        self._idle: list[_Decoder] = []
+        self._nursery = _Nursery()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, count: int) -> None:
+        """Have so many processes ready. Raises DecodingUnavailable."""
+        self._idle.extend(_Decoder(self._nursery, self.limits) for _ in range(count - len(self._idle)))
+
+    def close(self) -> None:
+        """End the processes. None may be at work."""
+        while self._idle:
+            self._idle.pop().close()
+        self._nursery.close()
+
+    def pixels(self, data: bytes, spec: PixelSpec, given_up: Callable[[], bool] = lambda: False) -> NDArray[np.uint8]:
+        """What `to_pixels(decode(data))` gives: uint8 [height, width, 3], writable.
+
+        `given_up` tells that nobody wants the answer any more; the work is then ended, and the answer an error.
+        Raises what `decode` raises, ImageTooLarge also when the image is over its seconds, and DecodingUnavailable.
+        """
+        pixels, _ = self._ask(data, Task(spec, self.limits, "pixels"), given_up)
+        return pixels
+
+    def image(self, data: bytes, spec: PixelSpec) -> tuple[Image.Image, Header]:
+        """What `decode_with_header` gives; raises as `pixels` does."""
+        pixels, header = self._ask(data, Task(spec, self.limits, "image"), lambda: False)
+        return Image.fromarray(pixels), header
+
+    def _ask(self, data: bytes, task: Task, given_up: Callable[[], bool]) -> tuple[NDArray[np.uint8], Header]:
+        if len(data) > task.limits.max_bytes:
+            raise ImageTooLarge(f"The image has {len(data):,} bytes; the limit is {task.limits.max_bytes:,} bytes.")
+        try:
+            decoder = self._idle.pop()
+        except IndexError:
+            decoder = _Decoder(self._nursery, self.limits)
+        try:
+            found = decoder.ask(data, task, given_up)
+        except _Ended as ended:
+            raise _error_of(ended.exit_code, task.limits) from None
+        except ImageError:
+            self._idle.append(decoder)
+            raise
+        self._idle.append(decoder)
+        return found
+
+
+class _Ended(Exception):
+    """The decoding process ended instead of answering."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def _error_of(exit_code: int, limits: Limits) -> ImageError:
+    if -exit_code == signal.SIGPROF:
+        return ImageTooLarge(
+            f"The image takes more than {limits.max_cpu_seconds:g} seconds of a core to decode, which is the limit: "
+            "save it anew, or make it smaller."
+        )
+    if -exit_code == signal.SIGKILL:
+        return ImageTooLarge("Decoding the image was ended: it takes more time or memory than there is.")
+    return CorruptImage("The file is corrupt: its decoder failed on it. Save it anew.")
+
+
+class _Decoder:
+    """One process and the memory that it shares."""
+
+    def __init__(self, nursery: "_Nursery", limits: Limits) -> None:
+        self._nursery = nursery
+        self._memory = -1
+        try:
+            self._memory = os.memfd_create("salver-image")
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._pid = nursery.spawn(theirs, self._memory, limits.max_memory_bytes)
+        except OSError as error:
+            if self._memory >= 0:
+                os.close(self._memory)
+            raise DecodingUnavailable(f"No process for decoding could be started: {error.strerror}.") from error
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(LOOK_SECONDS))
+
+    def ask(self, data: bytes, task: Task, given_up: Callable[[], bool]) -> tuple[NDArray[np.uint8], Header]:
+        """Raises ImageError, or _Ended: then the process is gone, and this object with it."""
+        os.pwrite(self._memory, data, 0)
+        try:
+            self._channel.send(LENGTH.pack(len(data)) + task_text(task))
+            answer = self._answer(given_up)
+        except ConnectionError:
+            answer = b""
+        if not answer:
+            raise _Ended(self._end())
+        return self._taken(json.loads(answer), len(data))
+
+    def close(self) -> None:
+        """The process ends by itself."""
+        self._channel.close()
+        os.close(self._memory)
+
+    def _answer(self, given_up: Callable[[], bool]) -> bytes:
+        """Nothing when the process ended."""
+        until = time.monotonic() + STUCK_SECONDS
+        while True:
+            try:
+                return self._channel.recv(TASK_BYTES)
+            except BlockingIOError:
+                if given_up() or time.monotonic() > until:
+                    os.kill(self._pid, signal.SIGKILL)
+
+    def _taken(self, answer: Answer, length: int) -> tuple[NDArray[np.uint8], Header]:
+        if "error" in answer:
+            raise _KINDS[answer["error"]](answer["detail"])
+        pixels = np.empty((answer["height"], answer["width"], 3), np.uint8)
+        os.preadv(self._memory, [pixels], 0)
+        if max(pixels.nbytes, length) > LARGE_BYTES:
+            os.ftruncate(self._memory, 0)
+        return pixels, Header(*answer["header"])
+
+    def _end(self) -> int:
+        self.close()
+        return self._nursery.reap(self._pid)
+
+
+class _Nursery:
+    """The process that makes the others; started when it is first needed, and anew when it is gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+
+    def spawn(self, channel: socket.socket, memory: int, max_memory_bytes: int) -> int:
+        """The new process's number. Raises OSError."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            assert self._channel is not None
+            socket.send_fds(self._channel, [b"%s %d" % (SPAWN, max_memory_bytes)], [channel.fileno(), memory])
+            answer = self._channel.recv(TASK_BYTES)
+            if not answer:
+                raise OSError(0, "the process that starts them ended")
+            return int(answer)
+
+    def reap(self, pid: int) -> int:
+        """The exit code of a process that has ended, as `subprocess` has it: minus the signal's number."""
+        with self._lock:
+            try:
+                assert self._channel is not None
+                self._channel.send(b"%s %d" % (REAP, pid))
+                return int(self._channel.recv(TASK_BYTES) or -signal.SIGKILL)
+            except OSError:
+                return -signal.SIGKILL
+
+    def close(self) -> None:
+        with self._lock:
+            if self._process is not None and self._channel is not None:
+                self._channel.close()
+                self._process.wait()
+
+    def _start(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "artifact.decoding", str(theirs.fileno())],
+                env=os.environ | ENVIRONMENT,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+
+
+def _timeval(seconds: float) -> bytes:
+    """As SO_RCVTIMEO takes it."""
+    whole = int(seconds)
+    return whole.to_bytes(8, sys.byteorder) + int((seconds - whole) * 1e6).to_bytes(8, sys.byteorder)

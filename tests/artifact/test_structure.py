@@ -1,0 +1,202 @@
+"""Each guard against small files that ask for much, and beside it the honest file that it must let through."""
+
+import io
+import struct
+import time
+import zlib
+from collections.abc import Callable
+
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from artifact.errors import ImageTooLarge
+from artifact.manifest import PixelSpec
+from artifact.pixels import Limits, decode, decode_with_header
+from artifact.structure import MAX_BLOCK_BYTES, checked
+from tests.artifact import hostile
+from tests.artifact.pictures import encode, noise, orientation, png_chunk, srgb_profile, swapped_profile
+
+SPEC = PixelSpec(height=8, width=8, resize="stretch")
+MEBIBYTE = 2**20
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "scans": (lambda: hostile.jpeg_of_empty_scans(500, 300), "JPEG image holds too many scans"),
+    "scans of a large JPEG": (lambda: hostile.jpeg_of_empty_scans(7000, 60), "scans for its 49,000,000 pixels"),
+    "segments": (lambda: hostile.jpeg_of_empty_segments(5_000), "JPEG image holds too many segments"),
+    "segments between scans": (
+        lambda: hostile.jpeg_of_empty_scans(64, 1)[:-2] + b"\xff\xfe\0\2" * 5_000 + b"\xff\xd9",
+        "JPEG image holds too many segments",
+    ),
+    "chunks": (lambda: hostile.png_of_chunks(40_000), "PNG image holds too many chunks"),
+    "chunks behind the pixels": (
+        lambda: hostile.png_with(png_chunk(b"teSt", b"") * 40_000, behind=True),
+        "PNG image holds too many chunks",
+    ),
+    "pieces of pixels": (lambda: hostile.png_of_empty_idat(40_000), "PNG image holds too many chunks"),
+    "WebP chunks": (lambda: hostile.webp_of_empty_chunks(40_000), "WebP image holds too many chunks"),
+    "comment blocks": (lambda: hostile.gif_of_comments(70_000), "GIF image holds too many blocks"),
+    "extensions": (lambda: hostile.gif_of_extensions(70_000), "GIF image holds too many blocks"),
+    "bytes between extensions": (
+        lambda: (gif := hostile.gif_of_comments(1))[: gif.index(b"!")] + bytes(70_000) + gif[gif.index(b"!") :],
+        "GIF image holds too many blocks",
+    ),
+    "run-length coded pixels": (hostile.bmp_rle, "BMP image holds too many pixels for one that is run-length coded"),
+    "strips": (lambda: hostile.tiff_of_strips(70_000), "TIFF image holds too many strips"),
+    "a tile": (hostile.tiff_of_a_wide_tile, "TIFF image holds too many pixels in a tile"),
+    "entries": (lambda: hostile.tiff_of_directory_entries(1_100), "TIFF image holds too many directory entries"),
+    "BigTIFF entries": (
+        lambda: hostile.tiff_of_directory_entries(1_100, big=True),
+        "TIFF image holds too many directory entries",
+    ),
+    "entries of an inner directory": (lambda: tiff_with_inner_entries(1_100), "too many directory entries"),
+}
+
+
+def tiff_with_inner_entries(count: int) -> bytes:
+    """Grey, 16 x 16, with an EXIF directory of so many entries."""
+    inner = 8 + 2 + 9 * 12 + 4 + 256
+    entries = b"".join(struct.pack("<HHII", 1000 + index, 3, 1, 1) for index in range(count))
+    pixels = bytes(256)
+    body = pixels + struct.pack("<H", count) + entries + bytes(4)
+    return hostile.tiff_grey(16, 16, (273, 4, 1, inner - 256), (278, 4, 1, 16), (34_665, 4, 1, inner), body=body)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_costs_more_than_its_pixels_is_counted_and_refused_before_it_is_decoded(name: str) -> None:
+    make, reason = REFUSED[name]
+    data = make()
+    began = time.process_time()
+    with pytest.raises(ImageTooLarge, match=reason) as refusal:
+        decode(data, SPEC)
+    assert time.process_time() - began < 0.1
+    assert "the limit is" in str(refusal.value)
+
+
+def progressive() -> bytes:
+    return encode(noise(400, 600), "JPEG", progressive=True)
+
+
+def profile_in_many_parts() -> bytes:
+    """A profile of 5 MiB, which takes 81 segments and is ignored, behind which lies XMP of 2 MiB in 32 parts."""
+    data = encode(noise(16, 16), "JPEG", icc_profile=srgb_profile() + bytes(5 * MEBIBYTE))
+    part = b"http://ns.adobe.com/xmp/extension/\0" + bytes(64_000)
+    return data[:2] + (b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part) * 32 + data[2:]
+
+
+def camera_raw_thumbnails() -> bytes:
+    """A megabyte of the blocks that cameras and editors leave: makers' notes, Photoshop's, a comment."""
+    data = encode(noise(16, 16), "JPEG", exif=orientation(6))
+    blocks = b"".join(
+        b"\xff" + bytes([kind]) + struct.pack(">H", 60_002) + bytes(60_000) for kind in (0xE4, 0xED, 0xFE)
+    )
+    return data[:2] + blocks * 6 + data[2:]
+
+
+def tall_tiff() -> bytes:
+    """A strip for each of its 20,000 rows, as scanners write them."""
+    image, stream = Image.new("L", (8, 20_000), 90), io.BytesIO()
+    TiffImagePlugin.STRIP_SIZE, size = 8, TiffImagePlugin.STRIP_SIZE
+    try:
+        image.save(stream, "TIFF", compression="tiff_lzw")
+    finally:
+        TiffImagePlugin.STRIP_SIZE = size
+    return stream.getvalue()
+
+
+def gif_with_xmp() -> bytes:
+    """A mebibyte of XMP, whose text a reader of blocks takes for lengths."""
+    data = encode(Image.new("P", (16, 16)), "GIF")
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    at = data.index(b",")
+    return data[:at] + b"!\xff\x0bXMP DataXMP" + b"<x:xmpmeta>" * 95_000 + trailer + data[at:]
+
+
+HONEST: dict[str, Callable[[], bytes]] = {
+    "a progressive JPEG": progressive,
+    "a progressive JPEG of 48 megapixels": lambda: encode(Image.new("RGB", (8000, 6000)), "JPEG", progressive=True),
+    "a profile and XMP in many segments": profile_in_many_parts,
+    "a megabyte of makers' notes and editors' blocks": camera_raw_thumbnails,
+    "Exif in twenty segments": lambda: hostile.jpeg_of_exif_segments(20),
+    "a PNG of 20 MiB in pieces of 8 KiB": lambda: encode(noise(2300, 2900), "PNG", compress_level=0),
+    "a PNG with a large text": lambda: hostile.png_with(
+        png_chunk(b"tEXt", b"parameters\0" + b"a photo of a cup, " * 100_000)
+    ),
+    "a PNG with XMP of a mebibyte": lambda: hostile.png_with(
+        png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x:xmpmeta>" * 100_000))
+    ),
+    "a PNG with packed XMP of 8 MiB, which is ignored": lambda: hostile.png_with(
+        png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(2 * MAX_BLOCK_BYTES)))
+    ),
+    "an animated WebP": lambda: encode(
+        noise(16, 16), "WEBP", save_all=True, append_images=[noise(16, 16).rotate(90 * turn) for turn in range(20)]
+    ),
+    "a GIF with XMP": gif_with_xmp,
+    "a TIFF with a strip for each row": tall_tiff,
+    "a small TIFF in one tile of 512 x 512": lambda: tile_of(512),
+    "a run-length coded BMP": lambda: hostile.bmp_rle(640, 480, (b"\xff\1\xff\2\x82\3\0\0") * 480),
+    "a damaged EXIF block": lambda: hostile.with_exif("JPEG", b"Exif\0\0II*\0\xff\xff\xff\xff"),
+}
+
+
+def tile_of(side: int) -> bytes:
+    pixels = zlib.compress(bytes(side * side))
+    start = 8 + 2 + 10 * 12 + 4
+    base = [(256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
+    tiles = [(322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, start), (325, 4, 1, len(pixels))]
+    return hostile.tiff([*base, *tiles], pixels)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_its_honest_neighbour_is_decoded(name: str) -> None:
+    decode(HONEST[name](), SPEC)
+
+
+def test_most_files_are_handed_on_as_they_are() -> None:
+    for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
+        data = encode(noise(16, 16), form)
+        assert checked(data, {"WEBP": "WebP"}.get(form, form)) is data
+
+
+def test_a_profile_of_a_png_is_applied_up_to_the_size_at_which_a_jpegs_is() -> None:
+    """1.2 MiB of it were refused in a PNG, and 5 MiB scored in a JPEG."""
+    red_for_blue = swapped_profile()
+    for padding, applied in ((1_200_000, True), (MAX_BLOCK_BYTES, False)):
+        for form in ("PNG", "JPEG"):
+            image = Image.new("RGB", (8, 8), (220, 30, 60))
+            data = encode(image, form, icc_profile=red_for_blue + bytes(padding))
+            red, _, blue = decode(data, SPEC).resize((1, 1)).tobytes()
+            assert (red < blue) is applied, (form, padding)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["next", "exif", "gps", "sub"])
+def test_a_directory_that_points_back_at_itself_is_read_once(form: str, kind: str) -> None:
+    began = time.process_time()
+    decode(hostile.with_exif(form, hostile.exif_in_a_circle(kind)), SPEC)
+    assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_sixty_thousand_overlapping_entries_cost_no_tenth_of_a_second(form: str) -> None:
+    data = hostile.with_exif(form, hostile.exif_of_entries())
+    began = time.process_time()
+    decode(data, SPEC)
+    assert time.process_time() - began < 0.1
+
+
+def test_the_orientation_behind_sixty_thousand_entries_is_found() -> None:
+    entries = [(1, 3, 1, 0)] * 60_000 + [(274, 3, 1, 6)]
+    data = hostile.with_exif("PNG", b"Exif\0\0" + hostile.tiff(entries))
+    assert decode_with_header(data, SPEC)[1].orientation == 6
+
+
+def test_pixels_over_the_memory_that_there_is_are_refused_with_the_number_that_fits() -> None:
+    limits = Limits(max_memory_bytes=17 * 10**6)
+    with pytest.raises(
+        ImageTooLarge, match=r"1,500 x 1,000 = 1,500,000; the limit for a WebP like this one is 1,000,000"
+    ):
+        decode(encode(Image.new("RGB", (1500, 1000)), "WEBP"), SPEC, limits)
+    decode(encode(Image.new("RGB", (1000, 1000)), "WEBP"), SPEC, limits)
+    decode(encode(Image.new("RGB", (4000, 4000)), "JPEG"), SPEC, limits)  # is decoded at an eighth
+    with pytest.raises(ImageTooLarge, match="too many pixels for the memory"):
+        decode(encode(Image.new("RGB", (4000, 4000)), "JPEG", progressive=True), SPEC, limits)
