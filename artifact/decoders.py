@@ -4,6 +4,8 @@ A thread that waits for a decoder in its own process can stop waiting, but the w
 at its share of memory, at its seconds of a core, and when nobody wants the answer any more.
 """
 
+import atexit
+import errno
 import json
 import os
 import signal
@@ -13,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final, Self
 
 import numpy as np
@@ -42,7 +45,6 @@ class Decoders:
     def __init__(self, limits: Limits = Limits()) -> None:
         self.limits = limits
         self._idle: list[_Decoder] = []
-        self._nursery = _Nursery()
 
     def __enter__(self) -> Self:
         return self
@@ -52,13 +54,12 @@ class Decoders:
 
     def start(self, count: int) -> None:
         """Have so many processes ready. Raises DecodingUnavailable."""
-        self._idle.extend(_Decoder(self._nursery, self.limits) for _ in range(count - len(self._idle)))
+        self._idle.extend(_Decoder(self.limits) for _ in range(count - len(self._idle)))
 
     def close(self) -> None:
         """End the processes. None may be at work."""
         while self._idle:
             self._idle.pop().close()
-        self._nursery.close()
 
     def pixels(self, data: bytes, spec: PixelSpec, given_up: Callable[[], bool] = lambda: False) -> NDArray[np.uint8]:
         """What `to_pixels(decode(data))` gives: uint8 [height, width, 3], writable.
@@ -80,7 +81,7 @@ class Decoders:
         try:
             decoder = self._idle.pop()
         except IndexError:
-            decoder = _Decoder(self._nursery, self.limits)
+            decoder = _Decoder(self.limits)
         try:
             found = decoder.ask(data, task, given_up)
         except _Ended as ended:
@@ -114,17 +115,17 @@ def _error_of(exit_code: int, limits: Limits) -> ImageError:
 class _Decoder:
     """One process and the memory that it shares."""
 
-    def __init__(self, nursery: "_Nursery", limits: Limits) -> None:
-        self._nursery = nursery
-        self._memory = -1
+    def __init__(self, limits: Limits) -> None:
         try:
-            self._memory = os.memfd_create("salver-image")
-            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                self._pid = nursery.spawn(theirs, self._memory, limits.max_memory_bytes)
+            with ExitStack() as undo:
+                self._memory = os.memfd_create("salver-image")
+                undo.callback(os.close, self._memory)
+                self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                undo.callback(self._channel.close)
+                with theirs:
+                    self._pid = _NURSERY.spawn(theirs, self._memory, limits.max_memory_bytes)
+                undo.pop_all()
         except OSError as error:
-            if self._memory >= 0:
-                os.close(self._memory)
             raise DecodingUnavailable(f"No process for decoding could be started: {error.strerror}.") from error
         self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(LOOK_SECONDS))
 
@@ -137,13 +138,14 @@ class _Decoder:
         except ConnectionError:
             answer = b""
         if not answer:
-            raise _Ended(self._end())
+            raise _Ended(self.close())
         return self._taken(json.loads(answer), len(data))
 
-    def close(self) -> None:
-        """The process ends by itself."""
+    def close(self) -> int:
+        """The exit code of the process, which ends by itself when nobody can speak to it."""
         self._channel.close()
         os.close(self._memory)
+        return _NURSERY.reap(self._pid)
 
     def _answer(self, given_up: Callable[[], bool]) -> bytes:
         """Nothing when the process ended."""
@@ -164,30 +166,37 @@ class _Decoder:
             os.ftruncate(self._memory, 0)
         return pixels, Header(*answer["header"])
 
-    def _end(self) -> int:
-        self.close()
-        return self._nursery.reap(self._pid)
-
 
 class _Nursery:
-    """The process that makes the others; started when it is first needed, and anew when it is gone."""
+    """The process that makes the others, one for all `Decoders`; started when first needed, and anew when it is gone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
+    def start(self) -> None:
+        """Start it if it is not there; it is not waited for. Raises OSError."""
+        with self._lock:
+            self._running()
+
     def spawn(self, channel: socket.socket, memory: int, max_memory_bytes: int) -> int:
         """The new process's number. Raises OSError."""
+        order, descriptors = b"%s %d" % (SPAWN, max_memory_bytes), [channel.fileno(), memory]
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._start()
-            assert self._channel is not None
-            socket.send_fds(self._channel, [b"%s %d" % (SPAWN, max_memory_bytes)], [channel.fileno(), memory])
-            answer = self._channel.recv(TASK_BYTES)
-            if not answer:
-                raise OSError(0, "the process that starts them ended")
-            return int(answer)
+            answer = self._told(order, descriptors) or self._told(order, descriptors)  # it may just have been killed
+        if not answer.isdigit():
+            raise OSError(errno.EAGAIN, "the process that starts them could not")
+        return int(answer)
+
+    def _told(self, order: bytes, descriptors: list[int]) -> bytes:
+        """Its answer; nothing when it is gone."""
+        nursery = self._running()
+        try:
+            socket.send_fds(nursery, [order], descriptors)
+            return nursery.recv(TASK_BYTES)
+        except ConnectionError:
+            return b""
 
     def reap(self, pid: int) -> int:
         """The exit code of a process that has ended, as `subprocess` has it: minus the signal's number."""
@@ -199,23 +208,32 @@ class _Nursery:
             except OSError:
                 return -signal.SIGKILL
 
-    def close(self) -> None:
-        with self._lock:
-            if self._process is not None and self._channel is not None:
-                self._channel.close()
-                self._process.wait()
+    def _running(self) -> socket.socket:
+        if self._channel is None or self._process is None or self._process.poll() is not None:
+            self._end()
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "artifact.decoding", str(theirs.fileno())],
+                    env=os.environ | ENVIRONMENT,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                )
+            atexit.register(self._end)
+        return self._channel
 
-    def _start(self) -> None:
+    def _end(self) -> None:
+        """It ends by itself when nobody can speak to it."""
+        atexit.unregister(self._end)
         if self._channel is not None:
             self._channel.close()
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "artifact.decoding", str(theirs.fileno())],
-                env=os.environ | ENVIRONMENT,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
+        if self._process is not None:
+            self._process.wait()
+
+
+_NURSERY: Final = _Nursery()
+start_nursery: Final = _NURSERY.start
+"""Begins what the first decoder would wait for, about a quarter of a second."""
 
 
 def _timeval(seconds: float) -> bytes:

@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from ctypes import CDLL
 from functools import lru_cache
 from typing import Literal, NamedTuple, NotRequired
@@ -32,6 +33,7 @@ LARGE_BYTES = 2**20
 """A longer file or picture is taken out of the shared memory at once, and the heap is returned after it."""
 OWN_BYTES = 64 * 2**20
 """Address space of a decoding process besides an image's memory: the file, its pixels, the interpreter's own needs."""
+REAP_SECONDS = 1.0
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent to a whole group of processes; a decoding process ends when its owner does."""
 
@@ -69,20 +71,23 @@ def main(descriptor: int) -> None:
                 return
             word, _, number_text = request.partition(b" ")
             if word == SPAWN:
-                pid = _spawn(owner, *descriptors, int(number_text))
-                owner.send(str(pid).encode())
+                owner.send(_spawn(owner, *descriptors, int(number_text)))
             else:
-                _, status = os.waitpid(int(number_text), 0)
-                owner.send(str(os.waitstatus_to_exitcode(status)).encode())
+                owner.send(str(_reap(int(number_text))).encode())
 
 
-def _spawn(owner: socket.socket, channel: int, memory: int, max_memory_bytes: int) -> int:
-    """The copy's process number."""
-    pid = os.fork()
+def _spawn(owner: socket.socket, channel: int, memory: int, max_memory_bytes: int) -> bytes:
+    """The copy's process number, or why there is none."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        pid, answer = -1, str(error).encode()
+    else:
+        answer = str(pid).encode()
     if pid:
         os.close(channel)
         os.close(memory)
-        return pid
+        return answer
     status = 1
     try:
         owner.close()
@@ -91,6 +96,19 @@ def _spawn(owner: socket.socket, channel: int, memory: int, max_memory_bytes: in
         status = 0
     finally:
         os._exit(status)
+
+
+def _reap(pid: int) -> int:
+    """The exit code of a copy that has ended, or is about to and is not waited for long."""
+    until = time.monotonic() + REAP_SECONDS
+    try:
+        while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+    except ChildProcessError:  # of another such process, which is gone
+        return -signal.SIGKILL
+    return os.waitstatus_to_exitcode(ended[1])
 
 
 def _bound_memory(max_memory_bytes: int) -> None:

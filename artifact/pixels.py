@@ -21,7 +21,7 @@ from artifact.errors import CorruptImage, ImageTooLarge, UnsupportedImage
 from artifact.formats import identify, open_header
 from artifact.manifest import PixelSpec
 from artifact.orientation import orientation
-from artifact.structure import checked
+from artifact.structure import checked, webp_size
 
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -56,10 +56,10 @@ _NOT_KNOWN: Final = re.compile(r"cannot handle|unknown pixel mode|Unsupported BM
 _LONGEST_REASON: Final = 100
 _QUOTATION: Final = re.compile(r"(['\"]).{33,}\1")
 BYTES_A_PIXEL: Final = {"WebP": 17, "HEIC": 17, "AVIF": 14}
-"""The most memory that decoding takes at once for a pixel, with a profile and a turn; tests measure it. A WebP's decoder
-keeps three pictures besides ours."""
+"""The most memory that decoding takes at once for a pixel, with a profile and a turn; tests measure it. A WebP's
+decoder keeps three pictures besides ours."""
 BYTES_A_PIXEL_ELSE: Final = 10
-_COEFFICIENT_BYTES: Final = 2
+COEFFICIENT_BYTES: Final = 2
 """For each sample of a progressive JPEG, all of which are kept until the last scan."""
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
@@ -121,13 +121,16 @@ def decode_with_header(data: bytes, spec: PixelSpec, limits: Limits = Limits()) 
 
 def _decode(data: bytes, kind: str, spec: PixelSpec, limits: Limits) -> tuple[Image.Image, Header]:
     """Nothing here keeps hold of a step's image while the next one is made: each costs 4 bytes a pixel."""
+    if kind == "WebP" and (claimed := webp_size(data)):
+        _check_size(kind, claimed, _bytes_needed(kind, claimed), limits)
     image = open_header(checked(data, kind), kind)
-    _check_pixels(image, limits)
     turn = orientation(image)
     mode, (width, height) = image.mode, image.size
+    _check_size(kind, image.size, 0, limits)
     if isinstance(image, JpegImageFile):
         _draft(image, spec, turn)
-    _check_memory(image, kind, (width, height), limits)
+    samples = len(image.getbands()) * width * height if "progressive" in image.info else 0
+    _check_size(kind, (width, height), _bytes_needed(kind, image.size) + COEFFICIENT_BYTES * samples, limits)
     scale_transparent_sample(image)
     image.load()
     if not isinstance(image, TiffImageFile):  # a PNG's may stand behind its pixels; Pillow has turned a TIFF by now
@@ -161,25 +164,23 @@ def _quiet_pillow() -> None:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
 
 
-def _check_pixels(image: Image.Image, limits: Limits) -> None:
-    width, height = image.size
-    if width * height > limits.max_pixels:
+def _check_size(kind: str, size: tuple[int, int], needed_bytes: int, limits: Limits) -> None:
+    """`needed_bytes` may be those of a smaller picture than the file's `size`, as JPEG can be decoded."""
+    width, height = size
+    pixels = width * height
+    if pixels > limits.max_pixels:
         raise ImageTooLarge(
-            f"The image has too many pixels: {width:,} x {height:,} = {width * height:,}; "
-            f"the limit is {limits.max_pixels:,}."
+            f"The image has too many pixels: {width:,} x {height:,} = {pixels:,}; the limit is {limits.max_pixels:,}."
+        )
+    if needed_bytes > limits.max_memory_bytes:
+        raise ImageTooLarge(
+            f"The image has too many pixels for the memory that there is: {width:,} x {height:,} = {pixels:,}; "
+            f"the limit for a {kind} like this one is {pixels * limits.max_memory_bytes // needed_bytes:,}."
         )
 
 
-def _check_memory(image: Image.Image, kind: str, size: tuple[int, int], limits: Limits) -> None:
-    """`image` may be smaller than the file's `size` by now, as JPEG can be decoded."""
-    coefficients = _COEFFICIENT_BYTES * len(image.getbands()) if "progressive" in image.info else 0
-    needed = BYTES_A_PIXEL.get(kind, BYTES_A_PIXEL_ELSE) * math.prod(image.size) + coefficients * math.prod(size)
-    if needed > limits.max_memory_bytes:
-        pixels = math.prod(size)
-        raise ImageTooLarge(
-            f"The image has too many pixels for the memory that there is: {size[0]:,} x {size[1]:,} = {pixels:,}; "
-            f"the limit for a {kind} like this one is {pixels * limits.max_memory_bytes // needed:,}."
-        )
+def _bytes_needed(kind: str, size: tuple[int, int]) -> int:
+    return BYTES_A_PIXEL.get(kind, BYTES_A_PIXEL_ELSE) * math.prod(size)
 
 
 def _let_go(image: ImageFile.ImageFile) -> None:

@@ -166,6 +166,19 @@ def _webp(data: bytes) -> bytes:
     return data
 
 
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in the head of a WebP, whose reader takes memory for them before it says how large they are."""
+    kind, content = data[12:16], data[20:30]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[4:7], "little"), 1 + int.from_bytes(content[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(content[6:8], "little") & 0x3FFF, int.from_bytes(content[8:10], "little") & 0x3FFF
+    return None
+
+
 def _gif(data: bytes) -> bytes:
     """The blocks before the first picture, which stand in extensions."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from artifact.pixels import Limits
+from artifact.decoders import Decoders
 from service.device import CPU
 from service.errors import ScoringError, attempt
 from service.model import Model, Pixels
@@ -40,25 +40,25 @@ class BatchScorer:
         self,
         model: Model,
         runner: Runner,
-        decoders: int,
+        threads: int,
         max_queue_images: int,
-        limits: Limits,
+        decoders: Decoders,
         on_batch: Callable[[int], object],
     ) -> None:
         self.model = model
         self.queue = ImageQueue(max_queue_images)
-        self.execution = f"batches of up to {runner.largest} on {model.provider}, {decoders} decoding threads"
+        self.execution = f"batches of up to {runner.largest} on {model.provider}, {threads} decoding threads"
         self._runner = runner
-        self._limits = limits
+        self._decoders = decoders
         self._on_batch = on_batch
         self._decoded: deque[Decoded] = deque()
         self._closed = False
         self._changed = threading.Condition()
-        self._decoders = [
-            threading.Thread(target=self._decode_all, name=f"decoder-{n}", daemon=True) for n in range(decoders)
+        self._threads = [
+            threading.Thread(target=self._decode_all, name=f"decoder-{n}", daemon=True) for n in range(threads)
         ]
         self._batching = threading.Thread(target=self._score_all, name="batcher", daemon=True)
-        for thread in (*self._decoders, self._batching):
+        for thread in (*self._threads, self._batching):
             thread.start()
 
     async def score(self, images: Sequence[Encoded]) -> list[Result]:
@@ -68,7 +68,7 @@ class BatchScorer:
     def close(self) -> None:
         """End the threads once every image that is here is scored."""
         self.queue.close()
-        for thread in self._decoders:
+        for thread in self._threads:
             thread.join()
         with self._changed:
             self._closed = True
@@ -82,7 +82,7 @@ class BatchScorer:
 
     def _decode(self, ticket: Ticket) -> None:
         began = time.perf_counter()
-        pixels = attempt(prepare, ticket.image, self.model, self._limits)
+        pixels = attempt(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         ended = time.perf_counter()
         if isinstance(pixels, ScoringError):
             self.queue.put(ticket, Result(pixels, ticket.queue_seconds, ended - began))
@@ -127,7 +127,7 @@ class BatchScorer:
 
     def _gave_up(self, ticket: Ticket) -> bool:
         """Whether the image's caller went away; it is then done with."""
-        abandoned = ticket.job.abandoned
+        abandoned = ticket.is_abandoned()
         if abandoned:
             self.queue.put(ticket, GAVE_UP)
         return abandoned
@@ -136,12 +136,13 @@ class BatchScorer:
 AnyScorer = Scorer | BatchScorer
 
 
-def make_scorer(model: Model, settings: Settings, cores: int, on_batch: Callable[[int], object]) -> AnyScorer:
+def make_scorer(
+    model: Model, settings: Settings, cores: int, decoders: Decoders, on_batch: Callable[[int], object]
+) -> AnyScorer:
     """The scorer for the provider that the model runs on, warmed; its `execution` says what was chosen.
 
     `on_batch` is told the images of each batch. Raises ModelFileError when the model cannot be run.
     """
-    limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
     if model.provider == CPU:
-        return Scorer(model, cores, settings.max_queue_images, limits)
-    return BatchScorer(model, Runner.warmed(model), cores, settings.max_queue_images, limits, on_batch)
+        return Scorer(model, cores, settings.max_queue_images, decoders)
+    return BatchScorer(model, Runner.warmed(model), cores, settings.max_queue_images, decoders, on_batch)

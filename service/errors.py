@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, NotRequired, ParamSpec, TypeVar
 
 from typing_extensions import TypedDict
 
-from artifact.errors import ImageError, ImageTooLarge
+from artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
 from service.fetch import UrlFailed, UrlRefused, UrlTooLarge
 
 Result = TypeVar("Result")
@@ -119,6 +119,8 @@ def as_scoring_errors() -> Iterator[None]:
         raise ScoringError("image-too-large", str(error)) from error
     except ImageError as error:
         raise ScoringError("undecodable-image", str(error)) from error
+    except DecodingUnavailable as error:
+        raise overloaded(f"{error} Try again later.") from error
     except UrlRefused as error:
         raise ScoringError("url-refused", str(error)) from error
     except UrlTooLarge as error:

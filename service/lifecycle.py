@@ -33,9 +33,9 @@ class Lifecycle:
         self.keys = keys
         self.admin_keys = read_admin_keys(settings)
         self.metrics = Metrics(self)
-        self.models = Models(settings, self.metrics)
         self.parser = BodyParser(settings.max_items)
         self.budget = Budget(settings.max_inflight_bytes or default_budget_bytes(settings.max_body_bytes))
+        self.models = Models(settings, self.metrics, self.budget.max_bytes)
         self.rate_limit = RateLimit(settings.rate_limit_images_per_second, settings.max_items)
         self.fetcher = Fetcher(
             FetchPolicy(

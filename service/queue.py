@@ -57,6 +57,10 @@ class Ticket:
     def image(self) -> Encoded:
         return self.job.images[self.index]
 
+    def is_abandoned(self) -> bool:
+        """Nobody waits for the result any more."""
+        return self.job.abandoned
+
 
 class ImageQueue:
     """Images in, tickets out; `score` waits for all of a request's results."""

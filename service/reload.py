@@ -14,12 +14,15 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from artifact.decoders import Decoders, start_nursery
 from artifact.errors import ModelFileError
+from artifact.pixels import Limits
 from service.allocator import return_memory
 from service.batcher import make_scorer
 from service.cores import available_cores
 from service.errors import outcome
 from service.live import Live
+from service.memory import image_memory_bytes
 from service.metrics import Metrics
 from service.model import ModelFile, open_model, read_model
 from service.openapi import problem_answer, problems
@@ -72,11 +75,14 @@ async def reload(request: Request) -> Reloaded:
 class Models:
     """The model that is served, and its replacement: one change at a time, two models in memory at most."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, inflight_bytes: int) -> None:
+        """`inflight_bytes` is what bodies may hold, and no image."""
         self.live: Live | None = None
         """None until the first model is loaded."""
         self._settings = settings
         self._metrics = metrics
+        self._inflight_bytes = inflight_bytes
+        self._decoders: Decoders | None = None
         self._read: Hashable = None
         self._refused = ""
         self._changing = asyncio.Lock()
@@ -124,6 +130,8 @@ class Models:
             await asyncio.wait([self._retiring])
         if self.live is not None:
             await self.live.retire()
+        if self._decoders is not None:
+            self._decoders.close()
 
     async def _signature(self) -> Hashable:
         """The file's signature, or why there is none."""
@@ -132,8 +140,19 @@ class Models:
 
     def _open(self, file: ModelFile) -> Live:
         settings, cores = self._settings, available_cores()
+        start_nursery()
         model = open_model(file, settings.device, cores, settings.engine_cache_dir)
-        return Live(model, make_scorer(model, settings, cores, self._metrics.batch_run))
+        if self._decoders is None:
+            self._decoders = self._started_decoders(len(file.data), cores)
+        return Live(model, make_scorer(model, settings, cores, self._decoders, self._metrics.batch_run))
+
+    def _started_decoders(self, model_bytes: int, cores: int) -> Decoders:
+        """Once, with what memory is left when the first model is there."""
+        return_memory()
+        memory_bytes = image_memory_bytes(model_bytes, self._inflight_bytes, cores)
+        decoders = Decoders(Limits(self._settings.max_image_bytes, self._settings.max_image_pixels, memory_bytes))
+        decoders.start(cores)
+        return decoders
 
     def _switch(self, old: Live, new: Live) -> None:
         self.live, self._refused = new, ""

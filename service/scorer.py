@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from artifact.pixels import Limits, decode, to_pixels
+from artifact.decoders import Decoders
 from service.errors import ScoringError, attempt
 from service.model import Logits, Model, Pixels
 from service.queue import Encoded, ImageQueue, Result, Ticket
@@ -16,7 +16,7 @@ from service.request import image_bytes
 class Scorer:
     """Encoded images in, results out."""
 
-    def __init__(self, model: Model, threads: int, max_queue_images: int, limits: Limits) -> None:
+    def __init__(self, model: Model, threads: int, max_queue_images: int, decoders: Decoders) -> None:
         self.model = model
         self.queue = ImageQueue(max_queue_images)
         self.execution = (
@@ -24,7 +24,7 @@ class Scorer:
             if threads > 1
             else "one thread, one image at a time"
         )
-        self._limits = limits
+        self._decoders = decoders
         self._threads = [threading.Thread(target=self._work, name=f"scorer-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -45,7 +45,7 @@ class Scorer:
 
     def _score(self, ticket: Ticket) -> Result:
         began = time.perf_counter()
-        pixels = attempt(prepare, ticket.image, self.model, self._limits)
+        pixels = attempt(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         decoded = time.perf_counter()
         if isinstance(pixels, ScoringError):
             return Result(pixels, ticket.queue_seconds, decoded - began)
@@ -56,13 +56,15 @@ class Scorer:
         return finite(self.model.run(pixels[np.newaxis], alone)[0])
 
 
-def prepare(image: Encoded, model: Model, limits: Limits) -> Pixels:
-    """uint8 pixels [height, width, 3] as the model takes them. Raises ScoringError and ImageError."""
+def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable[[], bool] = lambda: False) -> Pixels:
+    """uint8 pixels [height, width, 3] as the model takes them; see `Decoders.pixels` for `given_up`.
+
+    Raises ScoringError, ImageError and DecodingUnavailable.
+    """
     if isinstance(image, np.ndarray):
         return image
-    spec = model.manifest.pixels
-    data = image_bytes(image, limits.max_bytes) if isinstance(image, str) else image
-    return to_pixels(decode(data, spec, limits), spec)
+    data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str) else image
+    return decoders.pixels(data, model.manifest.pixels, given_up)
 
 
 def finite(logits: Logits) -> Logits:

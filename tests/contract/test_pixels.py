@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from artifact.manifest import PixelSpec
-from artifact.pixels import Limits
+from artifact.decoders import Decoders
 from service.model import load_model
 from service.scorer import prepare
 from tests.images import encode, picture
@@ -34,7 +34,8 @@ def test_on12_images_of_odd_sizes_have_the_same_pixels_in_training_and_in_the_se
     dataset = Dataset.from_dir(tmp_path / "photos")
     images = PixelImages(dataset, dataset.labels, spec)
     assert len(images) == 20
-    for index, image in enumerate(dataset.images):
-        trained = images.read([index]).pixels[0].numpy()
-        served = prepare(image.path.read_bytes(), model, Limits())
-        np.testing.assert_array_equal(served, trained, err_msg=str(SIZES[int(image.path.stem)]))
+    with Decoders() as decoders:
+        for index, image in enumerate(dataset.images):
+            trained = images.read([index]).pixels[0].numpy()
+            served = prepare(image.path.read_bytes(), model, decoders)
+            np.testing.assert_array_equal(served, trained, err_msg=str(SIZES[int(image.path.stem)]))

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME
+from artifact.decoders import Decoders
 from artifact.pixels import Limits
 from service.batcher import BatchScorer, make_scorer
 from service.errors import ScoringError
@@ -49,11 +50,13 @@ class HeldRunner(Runner):
 class Watched(BatchScorer):
     """Says when an image is decoded and waits for its batch."""
 
-    def __init__(self, runner: HeldRunner, model: Model, decoders: int, max_queue_images: int) -> None:
+    def __init__(
+        self, runner: HeldRunner, model: Model, threads: int, max_queue_images: int, decoders: Decoders
+    ) -> None:
         self.decoded = threading.Semaphore(0)
         self.runner = runner
         self.sizes: list[int] = []
-        super().__init__(model, runner, decoders, max_queue_images, Limits(max_bytes=10_000), self.sizes.append)
+        super().__init__(model, runner, threads, max_queue_images, decoders, self.sizes.append)
 
     def _decode(self, ticket: Ticket) -> None:
         super()._decode(ticket)
@@ -73,14 +76,15 @@ def start(model: Model) -> Iterator[Start]:
     """Make scorers, whose batches are held; in the end they are let go and closed."""
     scorers: list[Watched] = []
 
-    def start(model: Model = model, decoders: int = 2, max_queue_images: int = 64) -> Watched:
-        scorers.append(Watched(HeldRunner.warmed(model, LARGEST), model, decoders, max_queue_images))
+    def start(model: Model = model, threads: int = 2, max_queue_images: int = 64) -> Watched:
+        scorers.append(Watched(HeldRunner.warmed(model, LARGEST), model, threads, max_queue_images, decoders))
         return scorers[-1]
 
-    yield start
-    for scorer in scorers:
-        scorer.runner.gate.release(1000)
-        scorer.close()
+    with Decoders(Limits(max_bytes=10_000)) as decoders:
+        yield start
+        for scorer in scorers:
+            scorer.runner.gate.release(1000)
+            scorer.close()
 
 
 def grey(level: int) -> bytes:
@@ -146,7 +150,7 @@ async def test_no_batch_is_larger_than_the_largest_that_was_warmed(start: Start)
 
 
 async def test_a_single_image_does_not_wait_behind_a_whole_list(start: Start) -> None:
-    scorer = start(decoders=1)
+    scorer = start(threads=1)
     first = send(scorer, grey(1))
     await times(scorer.runner.begun, 1)
     long = send(scorer, *[grey(0)] * 30)
@@ -268,16 +272,16 @@ async def test_closing_finishes_what_is_here(start: Start) -> None:
         await scorer.score([grey(1)])
 
 
-async def test_on_a_cpu_images_are_run_one_by_one(model: Model) -> None:
+async def test_on_a_cpu_images_are_run_one_by_one(model: Model, decoders: Decoders) -> None:
     batches: list[int] = []
-    scorer = make_scorer(model, Settings(model="unused"), 2, batches.append)
+    scorer = make_scorer(model, Settings(model="unused"), 2, decoders, batches.append)
     scorer.close()
     assert isinstance(scorer, Scorer)
     assert scorer.execution == "2 threads, one image each; a lone image on 2 cores"
 
 
 async def test_what_was_chosen_is_told(start: Start) -> None:
-    assert start(decoders=3).execution == "batches of up to 4 on CPUExecutionProvider, 3 decoding threads"
+    assert start(threads=3).execution == "batches of up to 4 on CPUExecutionProvider, 3 decoding threads"
 
 
 def test_the_model_card_tells_how_images_are_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from artifact.manifest import OUTPUT_NAME
-from artifact.pixels import Limits
+from artifact.decoders import Decoders
 from service.app import create_app
 from service.errors import ScoringError
 from service.health import SUSPECT
@@ -53,8 +53,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def live(model: BreakableModel) -> AsyncIterator[Live]:
-    live = Live(model, Scorer(model, 1, 256, Limits()))
+async def live(model: BreakableModel, decoders: Decoders) -> AsyncIterator[Live]:
+    live = Live(model, Scorer(model, 1, 256, decoders))
     yield live
     await live.retire()
 
@@ -136,10 +136,10 @@ def unable_for_white(path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [unable_for_white, nan_for_white])
 async def test_images_that_a_model_cannot_score_do_not_take_the_service_away_from_others(
-    tmp_path: Path, make: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make: Callable[[Path], Path], decoders: Decoders, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = load_model(str(make(tmp_path / "model.onnx")), "cpu", 1)
-    live = Live(model, Scorer(model, 1, 256, Limits()))
+    live = Live(model, Scorer(model, 1, 256, decoders))
     for _ in range(3):
         results = await live.score([WHITE] * SUSPECT)
         assert {result.outcome.kind for result in results if isinstance(result.outcome, ScoringError)} == {
@@ -153,8 +153,8 @@ async def test_images_that_a_model_cannot_score_do_not_take_the_service_away_fro
     assert caplog.records == []
 
 
-async def test_a_service_that_is_being_retired_tests_no_more(model: BreakableModel) -> None:
-    live = Live(model, Scorer(model, 1, 256, Limits()))
+async def test_a_service_that_is_being_retired_tests_no_more(model: BreakableModel, decoders: Decoders) -> None:
+    live = Live(model, Scorer(model, 1, 256, decoders))
     model.fault.append("for good")
     await live.score([RED] * SUSPECT)
     await until(lambda: live.health.failing)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from artifact.decoders import Decoders
 from artifact.pixels import Limits
 from service.errors import ScoringError
 from service.model import Logits, Model, Pixels, load_model
@@ -42,8 +43,8 @@ def held(model: Model) -> HeldModel:
 
 
 @pytest.fixture
-def one_thread(held: HeldModel) -> Iterator[Scorer]:
-    scorer = Scorer(held, 1, 8, Limits())
+def one_thread(held: HeldModel, decoders: Decoders) -> Iterator[Scorer]:
+    scorer = Scorer(held, 1, 8, decoders)
     yield scorer
     held.gate.release(100)
     scorer.close()
@@ -60,8 +61,8 @@ async def turns(count: int = 20) -> None:
 
 
 @pytest.mark.anyio
-async def test_outcomes_come_in_the_order_of_the_images(model: Model) -> None:
-    scorer = Scorer(model, 2, 64, Limits())
+async def test_outcomes_come_in_the_order_of_the_images(model: Model, decoders: Decoders) -> None:
+    scorer = Scorer(model, 2, 64, decoders)
     levels = list(range(0, 250, 10))
     outcomes = [result.outcome for result in await scorer.score([grey(level) for level in levels])]
     scorer.close()
@@ -109,17 +110,18 @@ async def test_images_of_a_request_that_was_given_up_are_not_scored(one_thread: 
 
 @pytest.mark.anyio
 async def test_each_broken_image_is_its_own_error(model: Model) -> None:
-    scorer = Scorer(model, 2, 64, Limits(max_bytes=10_000))
     images: list[Encoded] = [grey(9), b"", "====", photo(40, 30)[:200], b"x" * 10_001]
-    outcomes = [result.outcome for result in await scorer.score(images)]
-    scorer.close()
+    with Decoders(Limits(max_bytes=10_000)) as decoders:
+        scorer = Scorer(model, 2, 64, decoders)
+        outcomes = [result.outcome for result in await scorer.score(images)]
+        scorer.close()
     kinds = [outcome.kind if isinstance(outcome, ScoringError) else "scored" for outcome in outcomes]
     assert kinds == ["scored", "undecodable-image", "undecodable-image", "undecodable-image", "image-too-large"]
 
 
 @pytest.mark.anyio
 async def test_an_unforeseen_failure_is_that_images_error_and_the_thread_goes_on(
-    model: Model, caplog: pytest.LogCaptureFixture
+    model: Model, decoders: Decoders, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Model):
         def run(self, pixels: Pixels, alone: bool = False) -> Logits:
@@ -128,7 +130,7 @@ async def test_an_unforeseen_failure_is_that_images_error_and_the_thread_goes_on
                 raise ZeroDivisionError("a fault of ours")
             return super().run(pixels, alone)
 
-    scorer = Scorer(Failing(**vars(model)), 1, 64, Limits())
+    scorer = Scorer(Failing(**vars(model)), 1, 64, decoders)
     black, white = [result.outcome for result in await scorer.score([grey(0), grey(255)])]
     scorer.close()
     assert isinstance(black, ScoringError)
