@@ -7,7 +7,7 @@ import re
 import struct
 from typing import Final
 
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from artifact.structure import tiff_entries
@@ -49,7 +49,6 @@ def _of_exif(info: dict[str | tuple[int, int], object]) -> int | None:
 
 
 def _entry(block: bytes) -> int | None:
-    order = "<" if block[:2] == b"II" else ">"
     for tag, kind, count, value in tiff_entries(block, _MAX_ENTRIES):
         if tag == _TAG and kind in _INTEGERS and count:
             return value

@@ -12,7 +12,8 @@ from service.errors import ScoringError, attempt
 from service.model import Model, Pixels
 from service.queue import Encoded, ImageQueue, Outcome, Result, Ticket
 from service.runner import Runner
-from service.scorer import Scorer, finite, prepare
+from service.runs import Runs
+from service.scorer import CLOSE_SECONDS, Scorer, finite, prepare
 from service.settings import Settings
 
 GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))
@@ -48,6 +49,7 @@ class BatchScorer:
         self.model = model
         self.queue = ImageQueue(max_queue_images)
         self.execution = f"batches of up to {runner.largest} on {model.provider}, {threads} decoding threads"
+        self.runs = Runs()
         self._runner = runner
         self._decoders = decoders
         self._on_batch = on_batch
@@ -69,11 +71,11 @@ class BatchScorer:
         """End the threads once every image that is here is scored."""
         self.queue.close()
         for thread in self._threads:
-            thread.join()
+            thread.join(CLOSE_SECONDS)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._batching.join()
+        self._batching.join(CLOSE_SECONDS)
 
     def _decode_all(self) -> None:
         while ticket := self.queue.take():
@@ -118,7 +120,8 @@ class BatchScorer:
 
     def _outcomes(self, images: Sequence[Pixels]) -> list[Outcome]:
         """One outcome an image; when a batch fails its images are run one by one, so that the good ones are scored."""
-        logits = attempt(self._runner.run, images)
+        with self.runs.one() as options:
+            logits = attempt(self._runner.run, images, options)
         if not isinstance(logits, ScoringError):
             return [attempt(finite, row) for row in logits]
         if len(images) == 1:

@@ -32,6 +32,21 @@ class Health:
         self._scorer = scorer
         self._failures = 0
         self._testing: asyncio.Task[None] | None = None
+        self._overdue = False
+
+    @property
+    def works(self) -> bool:
+        """Its last test card passed, and no run takes longer than a request may."""
+        return not self.failing and not self._overdue
+
+    def look(self, seconds: float) -> None:
+        """End the runs that have taken longer, for whose answers nobody waits any more. To be called now and then."""
+        overdue = self._scorer.runs.end_after(seconds)
+        if overdue and not self._overdue:
+            log.error("not ready: the model has run on an image for more than %g seconds; the run is ended", seconds)
+        elif self._overdue and not overdue:
+            log.info("ready again: the run that took too long has ended")
+        self._overdue = overdue
 
     def note(self, results: Sequence[Result]) -> None:
         """Judge these images' results."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-from artifact.errors import ModelFileError
+from artifact.errors import ArtifactError
 from service.allocator import return_memory
 from service.errors import ScoringError
 from service.fetch import Fetcher, FetchPolicy
@@ -21,6 +21,7 @@ from service.settings import Settings
 log = logging.getLogger("salver.service")
 
 TRIM_SECONDS = 10.0
+LOOK_SECONDS = 1.0
 Status = Literal["loading", "ready", "failing", "draining", "failed"]
 
 
@@ -50,16 +51,18 @@ class Lifecycle:
         self._loading: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
         self._trimming: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to load the model on another thread."""
         self._loading = asyncio.create_task(self.models.load())
         self._loading.add_done_callback(self._loaded)
         self._trimming = asyncio.create_task(_return_memory_now_and_then())
+        self._watching = asyncio.create_task(self._watch_runs())
 
     async def close(self) -> None:
         """Give everything back; images that are being scored are finished first, a model that is loading is not."""
-        for task in (self._loading, self._polling, self._trimming):
+        for task in (self._loading, self._polling, self._trimming, self._watching):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -76,7 +79,7 @@ class Lifecycle:
         if self.draining:
             return "draining"
         if self.models.live is not None:
-            return "failing" if self.models.live.health.failing else "ready"
+            return "ready" if self.models.live.health.works else "failing"
         return "failed" if self._loading is not None and self._loading.done() else "loading"
 
     def check_ready(self) -> None:
@@ -91,12 +94,18 @@ class Lifecycle:
             raise ScoringError("not-ready", "The model is still loading: try again when /readyz answers 200.")
         return self.models.live
 
+    async def _watch_runs(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.models.live is not None:
+                self.models.live.health.look(self.settings.request_timeout_seconds)
+
     def _loaded(self, loading: asyncio.Task[None]) -> None:
         if loading.cancelled():
             return
         error = loading.exception()
         if error is not None:
-            log.error("%s", error, exc_info=None if isinstance(error, ModelFileError) else error)
+            log.error("%s", error, exc_info=None if isinstance(error, ArtifactError) else error)
             self._on_failure()
         elif self.settings.model_poll_seconds:
             self._polling = asyncio.create_task(self.models.poll())

@@ -17,6 +17,7 @@ from artifact.pixels import decode, to_pixels
 from service.device import CPU, CUDA, TENSORRT, Provider, gpu_providers, preload_gpu_libraries
 from service.errors import ScoringError
 from service.graph import ends_in_softmax
+from service.runs import SILENT
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -40,7 +41,6 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError)
 # UnicodeDecodeError is how its bindings say that a name in the file is not UTF-8.
 OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, UnicodeDecodeError)
-SILENT = 4  # onnxruntime's log level; what it has to say comes as an exception
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Model:
     session: ort.InferenceSession
     lone_session: ort.InferenceSession
 
-    def run(self, pixels: Pixels, alone: bool = False) -> Logits:
+    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score uint8 pixels [batch, height, width, 3] to float32 logits [batch, classes].
 
         Raises ScoringError `inference-failed`.
         """
         session = self.lone_session if alone else self.session
         try:
-            (logits,) = session.run([OUTPUT_NAME], {INPUT_NAME: pixels})
+            (logits,) = session.run([OUTPUT_NAME], {INPUT_NAME: pixels}, options)
         except ORT_ERRORS as error:
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error
         return np.asarray(logits, dtype=np.float32)

@@ -125,10 +125,11 @@ class Models:
             return "changed"
 
     async def close(self) -> None:
-        """End the scorer; images that are being scored are finished first."""
+        """End the scorer, now that nobody waits for an answer."""
         if self._retiring is not None:
             await asyncio.wait([self._retiring])
         if self.live is not None:
+            self.live.scorer.runs.end_after(0)  # nobody waits for one any more
             await self.live.retire()
         if self._decoders is not None:
             self._decoders.close()

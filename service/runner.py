@@ -36,12 +36,12 @@ class Bucket:
         self._binding.bind_ortvalue_input(INPUT_NAME, self._pixels)
         self._binding.bind_ortvalue_output(OUTPUT_NAME, self._logits)
 
-    def run(self, images: Sequence[Pixels]) -> Logits:
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
         """float32 logits [images, classes] of at most `size` images; the rest of the batch is padding."""
         np.stack(images, out=self._host[: len(images)])
         self._pixels.update_inplace(self._host)
         self._binding.synchronize_inputs()
-        self._session.run_with_iobinding(self._binding)
+        self._session.run_with_iobinding(self._binding, options)
         # Copied, because on a CPU it is the very memory that the next batch writes to.
         return np.array(self._logits.numpy()[: len(images)])
 
@@ -82,14 +82,14 @@ class Runner:
         """Most images in a batch."""
         return max(self._buckets)
 
-    def run(self, images: Sequence[Pixels]) -> Logits:
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
         """Score 1 to `largest` images, uint8 [height, width, 3] each, to float32 logits [images, classes].
 
         Raises ScoringError `inference-failed`.
         """
         bucket = self._buckets[1 << (len(images) - 1).bit_length()]
         try:
-            return bucket.run(images)
+            return bucket.run(images, options)
         except RUN_ERRORS as error:
             log.warning("a batch of %d images failed: %s", len(images), " ".join(str(error).split())[:400])
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error

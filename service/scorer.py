@@ -11,6 +11,9 @@ from service.errors import ScoringError, attempt
 from service.model import Logits, Model, Pixels
 from service.queue import Encoded, ImageQueue, Result, Ticket
 from service.request import image_bytes
+from service.runs import Runs
+
+CLOSE_SECONDS = 5.0
 
 
 class Scorer:
@@ -24,6 +27,7 @@ class Scorer:
             if threads > 1
             else "one thread, one image at a time"
         )
+        self.runs = Runs()
         self._decoders = decoders
         self._threads = [threading.Thread(target=self._work, name=f"scorer-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -34,10 +38,10 @@ class Scorer:
         return await self.queue.score(images)
 
     def close(self) -> None:
-        """End the threads once every image that is here is scored."""
+        """End the threads once every image that is here is scored; one that does not end is not waited for long."""
         self.queue.close()
         for thread in self._threads:
-            thread.join()
+            thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:
         while ticket := self.queue.take():
@@ -53,7 +57,8 @@ class Scorer:
         return Result(outcome, ticket.queue_seconds, decoded - began, time.perf_counter() - decoded)
 
     def _run(self, pixels: Pixels, alone: bool) -> Logits:
-        return finite(self.model.run(pixels[np.newaxis], alone)[0])
+        with self.runs.one() as options:
+            return finite(self.model.run(pixels[np.newaxis], alone, options)[0])
 
 
 def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable[[], bool] = lambda: False) -> Pixels:

@@ -95,6 +95,42 @@ def nan_for_white(path: Path) -> Path:
     return write(path, nodes, constants, ("a", "b", "c"))
 
 
+def endless_for_white(path: Path) -> Path:
+    """A model that for an all-white image goes round in a loop for longer than anybody waits."""
+    constants: Constants = {
+        "over": np.float32(1 / 255),
+        "middle": np.array([1, 2]),
+        "times": np.float32(1e12),
+        "yes": np.bool_(True),
+        "almost white": np.float32(0.999),
+    }
+    kept = [
+        helper.make_tensor_value_info("number", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go on", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("before", TensorProto.FLOAT, None),
+    ]
+    left = [
+        helper.make_tensor_value_info("go on after", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("after", TensorProto.FLOAT, None),
+    ]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go on"], ["go on after"]), helper.make_node("Abs", ["before"], ["after"])],
+        "round",
+        kept,
+        left,
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["scaled", "middle"], ["colour"], keepdims=0),
+        helper.make_node("ReduceMin", ["colour"], ["darkest"], keepdims=0),
+        helper.make_node("Greater", ["darkest", "almost white"], ["white"]),
+        helper.make_node("Cast", ["white"], ["one"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["one", "times"], ["rounds as float"]),
+        helper.make_node("Cast", ["rounds as float"], ["rounds"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["rounds", "yes", "colour"], [OUTPUT_NAME], body=body),
+    ]
+    return write(path, nodes, constants, ("a", "b", "c"))
+
+
 def write(
     path: Path,
     nodes: Nodes,

@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
 
-from artifact.errors import ImageError
+from artifact.errors import DecodingUnavailable, ImageError
 from training.annotation_door import Door
 from training.annotation_messages import Changes, Duplicates, Page, page_of
 from training.annotation_store import AnnotationStore, Change, ChangedElsewhere
@@ -162,5 +162,5 @@ def _picture(store: AnnotationStore, name: str, make: Callable[[Path], bytes], c
         raise HTTPException(404, "There is no such image.")
     try:
         return Response(make(path), media_type="image/jpeg", headers={"Cache-Control": cached})
-    except (ImageError, OSError) as error:
+    except (ImageError, DecodingUnavailable, OSError) as error:
         return Response(str(error), 422, media_type="text/plain", headers={"Cache-Control": "no-store"})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from artifact.errors import ImageError
 from artifact.formats import identify
-from artifact.pixels import decode
+from training.decoding import decoders
 from training.download import Downloader, DownloadLimits, downloader
 from training.durable import durable
 from training.errors import DatasetError, SourceError
@@ -152,7 +152,7 @@ class _Build:
     async def _take(self, candidate: Candidate, web: Downloader) -> None:
         try:
             data = candidate.path.read_bytes() if candidate.path else await web.get(candidate.hit.url)
-            await asyncio.to_thread(decode, data, SMALL)
+            await asyncio.to_thread(decoders().image, data, SMALL)
             self._store(candidate, data)
         except OSError as error:
             if error.filename != str(candidate.path):

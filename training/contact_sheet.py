@@ -7,7 +7,6 @@ from PIL import Image, ImageDraw
 from torchvision.transforms import v2
 
 from artifact.manifest import PixelSpec
-from artifact.pixels import to_pixels
 from training.augmentation import seeded
 from training.dataset import Dataset
 from training.durable import durable
@@ -70,4 +69,4 @@ def _row(image: LabelledImage, pipeline: v2.Transform, seed: int) -> list[Image.
 
 
 def _small(image: LabelledImage) -> Image.Image:
-    return Image.fromarray(to_pixels(image.decode(SMALL), SMALL))
+    return Image.fromarray(image.pixels(SMALL))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artifact.manifest import PixelSpec
-from artifact.pixels import to_pixels
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.labelled_image import LabelledImage, unreadable
@@ -71,8 +70,8 @@ class PixelImages:
     def minibatches(self, parts: Iterable[Sequence[int]]) -> Iterator[Minibatch]:
         """The images of each part in turn. Those that are not in memory are decoded ahead, on other threads.
 
-        Threads, not loader processes: Pillow lets go of the interpreter while it decodes, and nothing is copied
-        through /dev/shm.
+        Threads, not loader processes: each waits for a process of `training.decoding`, which shares memory that takes
+        no room in /dev/shm.
         """
         if self._pixels is not None:
             yield from (Minibatch(self._pixels[indices], self.targets[indices]) for indices in parts)
@@ -150,7 +149,7 @@ def _decoders() -> ThreadPoolExecutor:
 
 def _decode(image: LabelledImage, spec: PixelSpec) -> Decoded:
     try:
-        return to_pixels(image.decode(spec), spec)
+        return image.pixels(spec)
     except DatasetError as error:
         return error
 

@@ -15,10 +15,10 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from artifact.errors import ImageError
-from artifact.formats import identify, open_header
+from artifact.errors import DecodingUnavailable, ImageError
 from artifact.manifest import PixelSpec
-from artifact.pixels import decode, orientation
+from training.decoding import decoders
+from training.errors import DatasetError
 from training.inspection_cache import InspectionCache, Stamp
 from training.progress import Progress, Silent
 
@@ -26,7 +26,6 @@ SMALL = PixelSpec(height=64, width=64, resize="stretch")
 """A JPEG need not be decoded in full for a hash; all of its bytes are read all the same, so truncation shows."""
 FLAT = 2.0
 """Grey levels: an image whose standard deviation is below has no pattern that a hash could tell from another's."""
-_TURNED_TEXT = (b"eXIf", b"xmp", b"Raw profile")
 _TURNS = range(1, 9)
 """The rest has no meaning, and decoding ignores it."""
 _CHUNK = 256
@@ -61,21 +60,19 @@ def inspect_bytes(data: bytes, digest: str = "") -> Inspection:
     """Decode the file's bytes; `digest` is their sha256 where it is known already."""
     found = Inspection(digest or hashlib.sha256(data).hexdigest(), len(data))
     try:
-        image = decode(data, SMALL)
+        image, header = decoders().image(data, SMALL)
     except ImageError as error:
         return replace(found, problem=str(error))
-    form = identify(data)
-    header = open_header(data, form)
-    # Pillow decodes a PNG a second time to look for an orientation behind its pixels.
-    turned = form != "PNG" or any(mark in data for mark in _TURNED_TEXT)
+    except DecodingUnavailable as error:
+        raise DatasetError(f"{error} Start the command again.") from error
     phash, tile = _look(image)
     return replace(
         found,
-        form=form,
+        form=header.form,
         mode=header.mode,
         width=header.width,
         height=header.height,
-        orientation=turn if (turn := orientation(header) if turned else 1) in _TURNS else 1,
+        orientation=header.orientation if header.orientation in _TURNS else 1,
         phash=phash,
         tile=tile,
     )

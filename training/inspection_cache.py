@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 if TYPE_CHECKING:
     from training.inspection import Inspection
 
-VERSION = 1
+VERSION = 2
 """To be raised when an inspection has other fields, or the same bytes would give another one."""
 KEPT_DAYS = 180
 Row = tuple[str, int, str, str, str, int, int, int, bytes, bytes]

@@ -7,11 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from unicodedata import category
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from artifact.errors import ImageError
+from artifact.errors import DecodingUnavailable, ImageError
 from artifact.manifest import PixelSpec
-from artifact.pixels import decode
+from training.decoding import decoders
 from training.errors import DatasetError
 from training.inspection import inspect_bytes
 
@@ -42,8 +44,15 @@ class LabelledImage:
     def decode(self, spec: PixelSpec) -> Image.Image:
         """As `artifact.pixels.decode` gives it. Raises DatasetError, by name, when it cannot be read or decoded."""
         try:
-            return decode(self.read(), spec)
-        except ImageError as error:
+            return decoders().image(self.read(), spec)[0]
+        except (ImageError, DecodingUnavailable) as error:
+            raise DatasetError(f"{printable(self.path)}: {error}") from error
+
+    def pixels(self, spec: PixelSpec) -> NDArray[np.uint8]:
+        """As `artifact.pixels.to_pixels` gives them: [height, width, 3]. Raises as `decode` does."""
+        try:
+            return decoders().pixels(self.read(), spec)
+        except (ImageError, DecodingUnavailable) as error:
             raise DatasetError(f"{printable(self.path)}: {error}") from error
 
     @cached_property

@@ -15,7 +15,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
-from artifact.pixels import to_pixels
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, SettingError
@@ -73,7 +72,7 @@ class ModelFile:
 
         def score(image: LabelledImage) -> NDArray[np.float32] | str:
             try:
-                pixels = to_pixels(image.decode(self.manifest.pixels), self.manifest.pixels)
+                pixels = image.pixels(self.manifest.pixels)
             except DatasetError as error:
                 return str(error)
             logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels[None]})[0][0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from artifact.manifest import PixelSpec
-from artifact.pixels import decode
+from training.decoding import decoders
 from training.durable import durable
 from training.inspection_cache import Stamp
 
@@ -18,7 +18,7 @@ PICTURE_SIDE = 1600
 
 def picture(data: bytes, side: int) -> bytes:
     """A JPEG of what training sees, at most `side` pixels a side. Raises ImageError."""
-    image = decode(data, PixelSpec(height=side, width=side, resize="pad"))
+    image, _ = decoders().image(data, PixelSpec(height=side, width=side, resize="pad"))
     image.thumbnail((side, side))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from artifact.decoders import Decoders
+from artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from artifact.pixels import Limits
 from service.batcher import BatchScorer, make_scorer
 from service.errors import ScoringError
@@ -39,12 +40,12 @@ class HeldRunner(Runner):
         """Made up: larger batches are always worth it, whatever this machine does."""
         return 1 / bucket.size
 
-    def run(self, images: Sequence[Pixels]) -> Logits:
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
         """Run when let go."""
         self.batches.append([int(image[0, 0, 0]) for image in images])
         self.begun.release()
         self.gate.acquire()
-        return super().run(images)
+        return super().run(images, options)
 
 
 class Watched(BatchScorer):

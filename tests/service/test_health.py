@@ -6,11 +6,12 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from artifact.manifest import OUTPUT_NAME
 from artifact.decoders import Decoders
+from artifact.manifest import OUTPUT_NAME
 from service.app import create_app
 from service.errors import ScoringError
 from service.health import SUSPECT
@@ -33,11 +34,11 @@ class BreakableModel(Model):
 
     fault: list[str]
 
-    def run(self, pixels: Pixels, alone: bool = False) -> Logits:
+    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score unless there is a fault."""
         if self.fault:
             raise ScoringError("inference-failed", self.fault[0])
-        return super().run(pixels, alone)
+        return super().run(pixels, alone, options)
 
 
 @pytest.fixture
