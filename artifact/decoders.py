@@ -25,7 +25,7 @@ from PIL import Image
 from artifact.decoding import LARGE_BYTES, LENGTH, REAP, SPAWN, TASK_BYTES, Answer, Task, task_text
 from artifact.errors import CorruptImage, DecodingUnavailable, ImageError, ImageTooLarge, UnsupportedImage
 from artifact.manifest import PixelSpec
-from artifact.pixels import Header, Limits
+from artifact.pixels import DEFAULT_LIMITS, Header, Limits
 
 LOOK_SECONDS: Final = 0.25
 """How often a thread that waits looks whether its answer is still wanted."""
@@ -42,7 +42,7 @@ class Decoders:
     Close it, or use it as a context manager.
     """
 
-    def __init__(self, limits: Limits = Limits()) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self._idle: list[_Decoder] = []
 
@@ -161,14 +161,14 @@ class _Decoder:
         if "error" in answer:
             raise _KINDS[answer["error"]](answer["detail"])
         pixels = np.empty((answer["height"], answer["width"], 3), np.uint8)
-        os.preadv(self._memory, [pixels], 0)
+        os.preadv(self._memory, [pixels.data], 0)
         if max(pixels.nbytes, length) > LARGE_BYTES:
             os.ftruncate(self._memory, 0)
         return pixels, Header(*answer["header"])
 
 
 class _Nursery:
-    """The process that makes the others, one for all `Decoders`; started when first needed, and anew when it is gone."""
+    """The process that makes the others, one for all `Decoders`; started when first needed, and anew if it is gone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -71,13 +71,14 @@ def main(descriptor: int) -> None:
                 return
             word, _, number_text = request.partition(b" ")
             if word == SPAWN:
-                owner.send(_spawn(owner, *descriptors, int(number_text)))
+                owner.send(_spawn(owner, descriptors, int(number_text)))
             else:
                 owner.send(str(_reap(int(number_text))).encode())
 
 
-def _spawn(owner: socket.socket, channel: int, memory: int, max_memory_bytes: int) -> bytes:
-    """The copy's process number, or why there is none."""
+def _spawn(owner: socket.socket, descriptors: list[int], max_memory_bytes: int) -> bytes:
+    """The copy's process number, or why there is none. It gets a channel and shared memory."""
+    channel, memory = descriptors
     try:
         pid = os.fork()
     except OSError as error:
@@ -156,7 +157,7 @@ def _answer(task: Task, memory: int, length: int) -> tuple[Answer, int]:
     except ImageError as error:
         return {"error": type(error).__name__, "detail": str(error)}, 0
     height, width, _ = pixels.shape
-    written = os.pwrite(memory, np.ascontiguousarray(pixels), 0)
+    written = os.pwrite(memory, np.ascontiguousarray(pixels).data, 0)
     return {"width": width, "height": height, "header": _fields(header)}, written
 
 

@@ -69,6 +69,7 @@ class _Avif(AvifImageFile):
     """Decoded by one thread, as every format is, and without reading the whole EXIF block for its orientation."""
 
     def _open(self) -> None:
+        assert self.fp is not None
         self._decoder = _avif.AvifDecoder(self.fp.read(), "auto", 1)
         self._size, self.n_frames, self._mode, profile, _, orientation, _ = self._decoder.get_info()
         self.is_animated = self.n_frames > 1

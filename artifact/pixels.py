@@ -78,6 +78,9 @@ class Limits:
     """Of one core. Kept by `artifact.decoders`, whose processes end when it is over."""
 
 
+DEFAULT_LIMITS: Final = Limits()
+
+
 @dataclass(frozen=True)
 class Header:
     """What the file says of itself: the format, Pillow's mode, and pixels before it is turned upright."""
@@ -90,7 +93,7 @@ class Header:
     """EXIF's, 1 to 8 or a number without a meaning."""
 
 
-def decode(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> Image.Image:
+def decode(data: bytes, spec: PixelSpec, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """The first frame, upright, opaque, in mode RGB (8-bit sRGB).
 
     A JPEG may come smaller (1/2, 1/4 or 1/8 of its sides, scaled inside its inverse DCT), never below what
@@ -101,7 +104,7 @@ def decode(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> Image.Ima
     return decode_with_header(data, spec, limits)[0]
 
 
-def decode_with_header(data: bytes, spec: PixelSpec, limits: Limits = Limits()) -> tuple[Image.Image, Header]:
+def decode_with_header(data: bytes, spec: PixelSpec, limits: Limits = DEFAULT_LIMITS) -> tuple[Image.Image, Header]:
     """As `decode`, and what the file says of itself."""
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(f"The image has {len(data):,} bytes; the limit is {limits.max_bytes:,} bytes.")

@@ -32,12 +32,14 @@ def test_a_run_that_does_not_end_is_ended_and_the_service_is_ready_again(
 def test_sigterm_ends_the_process_in_time_whatever_the_model_does(tmp_path: Path) -> None:
     port = free_port()
     settings = {"SALVER_DRAIN_SECONDS": "0", "SALVER_REQUEST_TIMEOUT_SECONDS": "2"}
-    with service_process(endless_for_white(tmp_path / "model.onnx"), port, **settings) as process:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            wait_until_ready(client)
-            with pytest.raises(httpx.ReadTimeout):
-                client.post("/score", content=WHITE, headers=PNG, timeout=0.3)
-            process.send_signal(signal.SIGTERM)
-            began = time.monotonic()
-            assert process.wait(15) == 0
-            assert time.monotonic() - began < 2 + 1 + 3
+    with (
+        service_process(endless_for_white(tmp_path / "model.onnx"), port, **settings) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        wait_until_ready(client)
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/score", content=WHITE, headers=PNG, timeout=0.3)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert process.wait(15) == 0
+        assert time.monotonic() - began < 2 + 1 + 3
