@@ -15,6 +15,8 @@ from artifact.errors import CorruptImage, ImageTooLarge
 
 MAX_SEGMENTS: Final = 4096
 """Of a JPEG. A profile has up to 255, ten megabytes of XMP have 160."""
+MAX_PADDING_BYTES: Final = 65_536
+"""Between a JPEG's segments, where a reader looks for the next one byte by byte."""
 MAX_SCANS: Final = 256
 MAX_SCAN_PIXELS: Final = 2_500_000_000
 """Scans times pixels of a JPEG: encoders write up to twenty scans, so that 50 megapixels with fifty pass."""
@@ -82,13 +84,21 @@ def _jpeg(data: bytes) -> bytes:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, begin and end of each segment up to the first scan; whatever follows is counted, too."""
-    segments, at = 0, 2
+    segments = padding = 0
+    at = 2
     several_scans, pixels, components = False, 0, 0
-    while found := _MARKER.search(data, at):
-        begins, marker = found.start(), data[found.start() + 1]
+    while True:
+        found = _MARKER.search(data, at)
+        begins = found.start() if found else len(data)
         segments += 1
+        padding += begins - at
         if segments > MAX_SEGMENTS:
             _too_many("JPEG", "segments", MAX_SEGMENTS)
+        if padding > MAX_PADDING_BYTES:
+            _too_many("JPEG", "bytes between its segments", MAX_PADDING_BYTES)
+        if not found:
+            return
+        marker = data[begins + 1]
         if marker in (0x01, 0xD8):
             at = begins + 2
             continue

@@ -27,6 +27,14 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: hostile.jpeg_of_empty_scans(64, 1)[:-2] + b"\xff\xfe\0\2" * 5_000 + b"\xff\xd9",
         "JPEG image holds too many segments",
     ),
+    "bytes between segments": (
+        lambda: (jpeg := hostile.jpeg_of_empty_segments(0))[:2] + b"\xff\0" * 40_000 + jpeg[2:],
+        "JPEG image holds too many bytes between its segments",
+    ),
+    "bytes in the place of segments": (
+        lambda: b"\xff\xd8\xff" + b"\0\xff" * 40_000,
+        "JPEG image holds too many bytes between its segments",
+    ),
     "chunks": (lambda: hostile.png_of_chunks(40_000), "PNG image holds too many chunks"),
     "chunks behind the pixels": (
         lambda: hostile.png_with(png_chunk(b"teSt", b"") * 40_000, behind=True),
