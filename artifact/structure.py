@@ -40,6 +40,9 @@ MAX_EXIF_SEGMENTS: Final = 16
 """Of a JPEG, one mebibyte; the orientation stands in the first. A reader would copy all for each one more."""
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_ALONE: Final = frozenset({0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})
+_WITH_LENGTH: Final = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xDA, 0xF0), 0xFE})
+"""Markers of a JPEG as Pillow reads them."""
 _UNUSED_SEGMENTS: Final = frozenset({*range(0xE3, 0xEE), 0xEF, 0xFE})
 """APP3 to APP13, APP15 and comments: what colours and orientation depend on stands in APP0 to APP2 and APP14."""
 _PACKED_FROM: Final = {b"iCCP": 1, b"tEXt": 0, b"zTXt": 1, b"iTXt": 2}
@@ -96,13 +99,11 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             _too_many("JPEG", "segments", MAX_SEGMENTS)
         if padding > MAX_PADDING_BYTES:
             _too_many("JPEG", "bytes between its segments", MAX_PADDING_BYTES)
-        if not found:
-            return
-        marker = data[begins + 1]
-        if marker in (0x01, 0xD8):
+        marker = data[begins + 1] if found else 0
+        if marker in _ALONE:
             at = begins + 2
             continue
-        if marker == 0xD9:
+        if marker not in _WITH_LENGTH:  # the reader goes no further
             return
         at = begins + 2 + int.from_bytes(data[begins + 2 : begins + 4])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):

@@ -35,6 +35,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: b"\xff\xd8\xff" + b"\0\xff" * 40_000,
         "JPEG image holds too many bytes between its segments",
     ),
+    "bytes behind an end that is none": (
+        lambda: b"\xff\xd8\xff\xd9" + bytes(80_000),
+        "JPEG image holds too many bytes between its segments",
+    ),
     "chunks": (lambda: hostile.png_of_chunks(40_000), "PNG image holds too many chunks"),
     "chunks behind the pixels": (
         lambda: hostile.png_with(png_chunk(b"teSt", b"") * 40_000, behind=True),
