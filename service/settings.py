@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     """Most bytes that the bodies and fetched images of all requests hold at once; one more is answered 429. Unset: a
     quarter of the container's memory, at most 256 MiB and at least MAX_BODY_BYTES."""
     max_image_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 50_000_000
-    """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970. Decoding a PNG takes up to
-    13 bytes a pixel on each scoring thread: lower it where memory is short and callers are not trusted."""
+    """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970. What the container's memory
+    leaves each scoring thread bounds them, too, by format: docs/operations.md has the numbers, the log says them."""
     max_queue_images: Positive = 256
     """Most images that wait or are being scored; one more is answered 429."""
     rate_limit_images_per_second: Annotated[float, Field(gt=0)] | None = None
