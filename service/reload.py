@@ -153,7 +153,11 @@ class Models:
         memory_bytes = image_memory_bytes(model_bytes, self._inflight_bytes, cores)
         decoders = Decoders(Limits(self._settings.max_image_bytes, self._settings.max_image_pixels, memory_bytes))
         decoders.start(cores)
-        log.info("each image may take %d MiB and %g s of a core to decode", memory_bytes >> 20, decoders.limits.max_cpu_seconds)
+        log.info(
+            "each image may take %d MiB and %g s of a core to decode",
+            memory_bytes >> 20,
+            decoders.limits.max_cpu_seconds,
+        )
         return decoders
 
     def _switch(self, old: Live, new: Live) -> None:

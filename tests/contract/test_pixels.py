@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from artifact.manifest import PixelSpec
 from artifact.decoders import Decoders
+from artifact.manifest import PixelSpec
 from service.model import load_model
 from service.scorer import prepare
 from tests.images import encode, picture
