@@ -1,10 +1,17 @@
 """Whether a model file changed, without reading it."""
 
-import os
 from collections.abc import Hashable
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from artifact.steady_file import file_state
+
+
+def local_path(location: str) -> str | None:
+    """The path that a path or fsspec URI is on this machine; None for one elsewhere. Raises ValueError, ImportError."""
+    files, path = fsspec.url_to_fs(location)
+    return str(path) if isinstance(files, LocalFileSystem) else None
 
 
 def signature(location: str) -> Hashable:
@@ -15,8 +22,7 @@ def signature(location: str) -> Hashable:
     """
     files, path = fsspec.url_to_fs(location)
     if isinstance(files, LocalFileSystem):
-        stat = os.stat(path)  # noqa: PTH116  # a plain string
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        return file_state(path)
     files.invalidate_cache()
     token: Hashable = files.checksum(path)
     return token

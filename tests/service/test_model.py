@@ -8,8 +8,8 @@ import pytest
 from onnx import helper
 
 from artifact.errors import ModelFileError
+from artifact.graph import read_graph
 from artifact.manifest import INPUT_NAME, METADATA_KEY, Manifest
-from service.graph import ends_in_softmax
 from service.model import load_model
 from tests.images import solid
 from tests.models import SPEC, constant, nan_for_white, probe
@@ -132,8 +132,8 @@ def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path
 
 
 def test_a_softmax_at_the_end_of_the_graph_is_seen(tmp_path: Path) -> None:
-    assert ends_in_softmax(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes(), "logits")
-    assert not ends_in_softmax(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes(), "logits")
+    assert read_graph(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes()).ends_in_softmax
+    assert not read_graph(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes()).ends_in_softmax
 
 
 def external(model: onnx.ModelProto) -> None:
@@ -182,10 +182,3 @@ def test_a_pickle_in_the_models_place_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError):
         load_model(str(tmp_path / "model.onnx"), "auto", 1)
     assert not trap.exists()
-
-
-def test_groups_which_protobuf_reads_over_do_not_hide_the_softmax(tmp_path: Path) -> None:
-    data = constant(tmp_path / "model.onnx", [2, 1, 0], softmax=True).read_bytes()
-    group = b"\xa3\x06\xa4\x06"  # field 100 of wire type 3, and its end
-    assert ends_in_softmax(group + data, "logits")
-    assert load_model(edited(tmp_path / "model.onnx", lambda _: None), "cpu", 1).ends_in_softmax
