@@ -11,8 +11,8 @@ import onnx
 import onnxruntime
 from pydantic import TypeAdapter
 
-from artifact.errors import ModelFileError
 from artifact.manifest import Manifest
+from artifact.steady_file import read_steady
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
@@ -21,6 +21,7 @@ from training.gate import check_file, measure_parity, open_session, run, toleran
 from training.golden import signed_again
 from training.half import halve, rounded
 from training.images import PixelImages
+from training.model_file import read_model
 from training.progress import Progress
 from training.quantisation import CALIBRATION_IMAGES, calibration_part, quantise
 from training.run import Parts, RunSettings, split
@@ -28,6 +29,7 @@ from training.speed import speed_ratio
 
 Precision = Literal["fp16", "int8"]
 
+MAX_RECORD_BYTES = 64 * 1024**2
 FP16_TOLERANCE = 0.03
 """Of the largest logit, or of 1: how far float16 may move a logit. docs/training.md has what was measured."""
 
@@ -121,11 +123,10 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
     DatasetError when the photos are others than the model was trained on.
     """
     try:
-        record = _record.validate_json((run_folder / "run.json").read_bytes())
-        model = (run_folder / "model.onnx").read_bytes()
-        session = open_session(model)
-        manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-    except (OSError, ValueError, ModelFileError) as error:
+        record = _record.validate_json(read_steady(run_folder / "run.json", MAX_RECORD_BYTES))
+        model, manifest = read_model(run_folder / "model.onnx")
+        open_session(model)
+    except (OSError, ValueError, SettingError) as error:
         raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
     if manifest.precision != "fp32":
         raise SettingError(f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the run's own file back.")
