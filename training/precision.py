@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from artifact.manifest import Manifest
 from artifact.steady_file import read_steady
+from artifact.text import printable
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
@@ -127,7 +128,7 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
         model, manifest = read_model(run_folder / "model.onnx")
         open_session(model)
     except (OSError, ValueError, SettingError) as error:
-        raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
+        raise SettingError(f"{run_folder} is not the folder of a finished run: {_reason(error)}.") from error
     if manifest.precision != "fp32":
         raise SettingError(f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the run's own file back.")
     settings = record.settings
@@ -139,6 +140,15 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
             "Train again."
         )
     return manifest, parts, model
+
+
+def _reason(error: Exception) -> str:
+    """In one line, of a record that may be anybody's."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        return printable(f"run.json: {where}: {first['msg']}"[:400])
+    return printable(str(error).removesuffix("."))
 
 
 def _attempts(
