@@ -144,7 +144,9 @@ class _Walk:
 
     def _refuse_end(self, field: Field, at: int) -> NoReturn:
         place = ".".join([*self._place, field.name])
-        _refuse(f"it was cut, or is not an ONNX file: {place} at byte {at:,} of {len(self._data):,} goes beyond its end")
+        _refuse(
+            f"it was cut, or is not an ONNX file: {place} at byte {at:,} of {len(self._data):,} goes beyond its end"
+        )
 
     def _refuse_tag(self, tag: int, at: int) -> NoReturn:
         where = f" in {'.'.join(self._place)}" if self._place else ""
@@ -176,5 +178,5 @@ def _ends_in_softmax(model: memoryview) -> bool:
     for graph in fields(model, _GRAPH):
         for node in fields(graph, _NODE):
             if any(made == name for made in fields(node, _OUTPUT)):
-                return any(op_type == b"Softmax" for op_type in fields(node, _OP_TYPE))
+                return any(bytes(op_type) == b"Softmax" for op_type in fields(node, _OP_TYPE))
     return False

@@ -125,9 +125,7 @@ MESSAGES: Mapping[str, Fields] = {
     | _one(13, "external_data", BYTES, rule="inline")
     | _one(14, "data_location", VARINT, rule="inline")
     | _many(16, "metadata_props", "Entry"),
-    "Sparse": _one(1, "values", BYTES, "Tensor")
-    | _one(2, "indices", BYTES, "Tensor")
-    | _numbers(3, "dims", VARINT),
+    "Sparse": _one(1, "values", BYTES, "Tensor") | _one(2, "indices", BYTES, "Tensor") | _numbers(3, "dims", VARINT),
     "Value": _name(1) | _one(2, "type", BYTES, "Type") | _text(3) | _many(4, "metadata_props", "Entry"),
     "Type": _one(1, "tensor_type", BYTES, "TensorType")
     | _one(4, "sequence_type", BYTES, "InnerType")

@@ -80,7 +80,7 @@ class DockerTarget:
         return f" Its last words: {' / '.join(said)}"
 
     def _fill(self, wanted: Wanted, mount: str) -> Path:
-        """A folder for this container alone, since Docker looks into it again whenever the container is started again."""
+        """A folder for this container alone: Docker looks into it again when the container is started again."""
         folder = self._store.folder(wanted.name) / mount
         try:
             folder.mkdir(mode=0o700, parents=True)

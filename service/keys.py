@@ -39,8 +39,8 @@ ANYONE = b""
 class KeyFile:
     """A file with one key a line; a line that begins with # is a comment.
 
-    It is read at every look and compared by content: equal size and time of change prove nothing, and the file is small.
-    A changed one counts once it has stayed the same for SETTLE_SECONDS. Until then, and while it cannot be read or
+    It is read at every look and compared by content: equal size and time of change prove nothing, and it is small. A
+    changed one counts once it has stayed the same for SETTLE_SECONDS. Until then, and while it cannot be read or
     holds no key, the keys before are valid.
     """
 

@@ -211,8 +211,8 @@ def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:
     )
     if form != wanted:
         raise ModelFileError(
-            f"The graph's inputs and outputs are {str(form)[:400]} and the manifest asks for {str(wanted)[:400]}, batch "
-            "aside: export the model again."
+            f"The graph's inputs and outputs are {str(form)[:400]} and the manifest asks for {str(wanted)[:400]}, "
+            "batch aside: export the model again."
         )
 
 

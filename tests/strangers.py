@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from tests.models import OPSET, probe
@@ -32,12 +33,26 @@ def elsewhere(location: str = "secret", shape: tuple[int, ...] = (4,), name: str
     return tensor
 
 
+def reaches_out(message: Message) -> bool:
+    """Whether the package `onnx` finds a tensor of another file in it, or an operator that is not ONNX's own."""
+    if isinstance(message, TensorProto) and (message.data_location or message.external_data):
+        return True
+    if isinstance(message, onnx.NodeProto | onnx.FunctionProto) and message.domain not in ("", "ai.onnx"):
+        return True
+    inner = [value for field, value in message.ListFields() if field.message_type is not None]
+    return any(
+        reaches_out(each) for value in inner for each in ([value] if isinstance(value, Message) else list(value))
+    )
+
+
 def constant_node(tensor: TensorProto, output: str = "stolen") -> onnx.NodeProto:
     return helper.make_node("Constant", [], [output], value=tensor)
 
 
 def branch(*nodes: onnx.NodeProto, initializer: TensorProto | None = None) -> onnx.GraphProto:
-    graph = helper.make_graph(list(nodes), "branch", [], [helper.make_tensor_value_info("stolen", TensorProto.FLOAT, [4])])
+    graph = helper.make_graph(
+        list(nodes), "branch", [], [helper.make_tensor_value_info("stolen", TensorProto.FLOAT, [4])]
+    )
     if initializer is not None:
         graph.initializer.append(initializer)
     return graph

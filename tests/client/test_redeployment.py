@@ -61,7 +61,10 @@ def kept(folder: Path) -> int:
 def test_a_broken_model_leaves_the_deployment_as_it_was(first: Deployment, tmp_path: Path) -> None:
     before = first.status()
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(DeploymentFailed, match=r"ended before.*cannot be loaded: it is not an ONNX file.*What was deployed before is as it was\."):
+    with pytest.raises(
+        DeploymentFailed,
+        match=r"ended before.*cannot be loaded: it is not an ONNX file.*What was deployed before is as it was\.",
+    ):
         like(first, tmp_path / "broken.onnx").deploy()
     assert first.status() == before
     assert first.service_key == "first"

@@ -1,4 +1,4 @@
-"""Every file of ours that is read back, in every state that it may be found in: one clear error at once, and no wait."""
+"""Every file of ours that is read back, in every state that it may be found in: one clear error, and no wait."""
 
 import os
 from collections.abc import Callable
@@ -69,6 +69,11 @@ def _device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
+def _long(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**33)
+
+
 PLACES: dict[str, Callable[[Path], object]] = {
     "away": lambda path: path.with_name("other").touch(),
     "empty": Path.touch,
@@ -77,7 +82,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "a device": _device,
     "a link to itself": lambda path: path.symlink_to(path),
     "hostile": lambda path: path.write_bytes(b"\xff" * 5000),
-    "long and empty": lambda path: (path.touch(), os.truncate(path, 2**33)),
+    "long and empty": _long,
     "a pickle": lambda path: path.write_bytes(b"\x80\x04cos\nsystem\n(S'false'\ntR."),
 }
 

@@ -42,8 +42,8 @@ def test_no_job_mounts_by_subpath(job: str) -> None:
 
 
 def test_a_mount_by_subpath_is_found() -> None:
-    container = {"volumeMounts": [{"name": "keys", "mountPath": "/run/keys", "subPath": "keys"}]}
-    item: Object = {"metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [container]}}}}  # type: ignore[dict-item]
+    container: Object = {"volumeMounts": [{"name": "keys", "mountPath": "/run/keys", "subPath": "keys"}]}
+    item: Object = {"metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [container]}}}}
     assert by_file(item) == ["a: /run/keys"]
 
 
@@ -73,7 +73,11 @@ def bound_files(words: str) -> list[str]:
     """Where a command binds a file by itself: it is a setting's, or it has a file's ending."""
     settings = set(FILE_SETTING.findall(words)) | {"/model/model.onnx"}
     targets = [found["target"] for found in BOUND.finditer(words)]
-    return [target for target in targets if target in settings or re.search(r"\.\w+$|keys?$", target.replace("/run/keys", ""))]
+    return [
+        target
+        for target in targets
+        if target in settings or re.search(r"\.\w+$|keys?$", target.replace("/run/keys", ""))
+    ]
 
 
 def test_no_page_binds_a_single_file() -> None:

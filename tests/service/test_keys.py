@@ -347,15 +347,17 @@ def test_a_file_on_a_disk_that_does_not_answer_holds_up_nothing_and_is_told(
     monkeypatch.setattr("service.keys.PATIENCE_SECONDS", 0.1)
     file = Hung("SALVER_API_KEYS_FILE", path)
 
+    def until(fault: bool) -> None:
+        while bool(file.freshness.fault) != fault:
+            time.sleep(0.01)
+
     async def watch() -> None:
         watching = asyncio.create_task(file.watch())
         assert await asyncio.to_thread(begun.wait, 10)
-        while not file.freshness.fault:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, fault=True)
         assert accepts(Keys([], file), "old")
         gate.set()
-        while file.freshness.fault:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, fault=False)
         watching.cancel()
 
     asyncio.run(asyncio.wait_for(watch(), 20))

@@ -21,10 +21,10 @@ class Clock:
 def looked(watch: Watch, *signatures: Hashable) -> list[bool]:
     """Whether the file was due at each look; it can be read each time."""
     found = []
-    for signature in signatures:
-        found.append(watch.due(signature))
+    for look in signatures:
+        found.append(watch.due(look))
         if found[-1]:
-            watch.done(signature)
+            watch.done(look)
     return found
 
 
