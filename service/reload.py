@@ -101,11 +101,11 @@ class Models:
         while True:
             await asyncio.sleep(self._settings.model_poll_seconds)
             found = await self._signature()
+            if self._unread:  # here, or when somebody asked for it
+                watch.failed()
             if watch.due(found):
                 await self.change(asked=False)
-                if self._unread:
-                    watch.failed()
-                else:
+                if not self._unread:
                     watch.done(found)
             elif watch.is_read(found) and not self.freshness.fault:
                 self.freshness.confirm()

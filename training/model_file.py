@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
@@ -95,12 +96,20 @@ class ModelFile:
 
         Raises OSError, and SettingError when another file stands there by now.
         """
-        model = onnx.load_model_from_string(self._data())
+        model = self._model()
         onnx.helper.set_model_props(model, manifest.to_metadata())
         data = model.SerializeToString()
         with durable(path) as partial:
             partial.write_bytes(data)
         return ModelFile(path, hashlib.sha256(data).hexdigest(), manifest)
+
+    def _model(self) -> onnx.ModelProto:
+        try:
+            return onnx.load_model_from_string(self._data())
+        except DecodeError as error:  # such as half a number among packed ones
+            raise SettingError(
+                f"{self.path} cannot be written anew: {printable(str(error))}. Export it again."
+            ) from error
 
     def _data(self) -> bytes:
         data = _bytes(self.path)

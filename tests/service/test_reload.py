@@ -327,6 +327,15 @@ def test_a_model_that_comes_while_descriptors_are_used_up_is_served_when_they_ar
         assert client.get("/readyz").json() == {"status": "ready"}
 
 
+def test_a_reload_that_was_asked_for_while_descriptors_were_used_up_is_no_lasting_fault(path: Path) -> None:
+    with running_service(path, model_poll_seconds=0.2, admin_keys="admin") as client:
+        assert reload(client).status_code == 200  # its connection is open
+        with no_descriptors_left():
+            assert reload(client).status_code == 409
+            assert "stale" in client.get("/readyz").json()
+        until(lambda: "stale" not in client.get("/readyz").json())
+
+
 @pytest.mark.parametrize("spoil", ["away", "a pipe", "a folder", "empty"])
 def test_a_model_file_that_cannot_be_used_is_told_until_it_is_back(
     path: Path, caplog: pytest.LogCaptureFixture, spoil: str

@@ -88,6 +88,16 @@ def test_a_pipe_or_folder_in_the_place_of_a_runs_record_is_not_waited_for(tmp_pa
         export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
 
 
+def test_a_file_that_protobuf_refuses_is_left_as_it_is(tmp_path: Path) -> None:
+    """A function's constant whose packed dimensions end in the middle of a number: the walk does not look at numbers."""
+    path = probe(tmp_path / "model.onnx")
+    path.write_bytes(path.read_bytes() + b"\xca\x01\x09\x3a\x07\x2a\x05\x2a\x03\x0a\x01\x80")
+    file, before = ModelFile.read(path), path.read_bytes()
+    with pytest.raises(SettingError, match="cannot be written anew"):
+        file.write(path, file.manifest)
+    assert path.read_bytes() == before
+
+
 def test_a_model_file_is_read_through_the_links_of_a_download_cache(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshots" / "1").mkdir(parents=True)
