@@ -89,7 +89,7 @@ def test_a_pipe_or_folder_in_the_place_of_a_runs_record_is_not_waited_for(tmp_pa
 
 
 def test_a_file_that_protobuf_refuses_is_left_as_it_is(tmp_path: Path) -> None:
-    """A function's constant whose packed dimensions end in the middle of a number: the walk does not look at numbers."""
+    """The packed dimensions of a function's constant end in the middle of one, and the walk looks at no numbers."""
     path = probe(tmp_path / "model.onnx")
     path.write_bytes(path.read_bytes() + b"\xca\x01\x09\x3a\x07\x2a\x05\x2a\x03\x0a\x01\x80")
     file, before = ModelFile.read(path), path.read_bytes()
