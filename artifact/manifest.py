@@ -33,11 +33,18 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-def _label(label: str) -> str:
+def label_fault(label: str) -> str:
+    """Why that can be no label; empty when it can."""
     if not label or unicodedata.normalize("NFC", label) != label:
-        raise ValueError(f"label {label!r} is empty or not in Unicode form NFC")
+        return f"label {label!r} is empty or not in Unicode form NFC"
     if printable(label) != label:
-        raise ValueError(f"label {label!r} has control characters")
+        return f"label {label!r} has control characters"
+    return f"label {label[:20]!r}… has more than {MAX_NAME} characters" if len(label) > MAX_NAME else ""
+
+
+def _label(label: str) -> str:
+    if fault := label_fault(label):
+        raise ValueError(fault)
     return label
 
 

@@ -52,18 +52,18 @@ class Lifecycle:
         self._polling: asyncio.Task[None] | None = None
         self._trimming: asyncio.Task[None] | None = None
         self._key_files = [each.file for each in (self.keys, self.admin_keys) if each.file is not None]
-        self._watching: list[asyncio.Task[Never]] = []
+        self._key_watches: list[asyncio.Task[Never]] = []
 
     def start(self) -> None:
         """Begin to load the model on another thread."""
         self._loading = asyncio.create_task(self.models.load())
         self._loading.add_done_callback(self._loaded)
-        self._watching = [asyncio.create_task(file.watch()) for file in self._key_files]
+        self._key_watches = [asyncio.create_task(file.watch()) for file in self._key_files]
         self._trimming = asyncio.create_task(_return_memory_now_and_then())
 
     async def close(self) -> None:
         """Give everything back; images that are being scored are finished first, a model that is loading is not."""
-        for task in (self._loading, self._polling, self._trimming, *self._watching):
+        for task in (self._loading, self._polling, self._trimming, *self._key_watches):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])

@@ -12,7 +12,7 @@ import onnxruntime
 from pydantic import TypeAdapter, ValidationError
 
 from artifact.manifest import Manifest
-from artifact.steady_file import read_steady
+from artifact.regular_file import read_regular
 from artifact.text import printable
 from training.dataset import Dataset
 from training.durable import durable
@@ -30,7 +30,6 @@ from training.speed import speed_ratio
 
 Precision = Literal["fp16", "int8"]
 
-MAX_RECORD_BYTES = 64 * 1024**2
 FP16_TOLERANCE = 0.03
 """Of the largest logit, or of 1: how far float16 may move a logit. docs/training.md has what was measured."""
 
@@ -71,6 +70,8 @@ class _Record:
 
 
 _record = TypeAdapter(_Record)
+MAX_RECORD_BYTES = 64 * 1024**2
+"""Of run.json; that of 100,000 photos left out is smaller."""
 
 
 def export_precision(
@@ -124,7 +125,7 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
     DatasetError when the photos are others than the model was trained on.
     """
     try:
-        record = _record.validate_json(read_steady(run_folder / "run.json", MAX_RECORD_BYTES))
+        record = _record.validate_json(read_regular(run_folder / "run.json", MAX_RECORD_BYTES))
         model, manifest = read_model(run_folder / "model.onnx")
         open_session(model)
     except (OSError, ValueError, SettingError) as error:
