@@ -11,24 +11,45 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from artifact.errors import ModelFileError
+from artifact.text import printable
 
 SCHEMA_VERSION: Literal[1] = 1
 METADATA_KEY = "salver"
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
+MAX_MANIFEST_BYTES = 32 * 1024**2
+"""The test card of the largest image size that is trained for, 3584 pixels, takes half of it."""
+MAX_VALUES = 1_000_000
+"""Numbers and texts, counted by their commas before they become objects of a hundred bytes each."""
+MAX_LABELS = 65_536
+MAX_NAME = 1000
+"""Characters of a label, or of another name."""
+TOLERANCES = {"fp32": 0.01, "fp16": 0.5, "int8": 0.5}
+"""The test card's largest tolerance, of the largest recorded logit or of 1. Training writes 0.001 for fp32. What rounds
+between its layers gets 0.02, or 1.5 times what two kinds of processor differ by, measured as 0.02 to 0.04."""
 
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-def _nfc(label: str) -> str:
+def label_fault(label: str) -> str:
+    """Why that can be no label; empty when it can."""
     if not label or unicodedata.normalize("NFC", label) != label:
-        raise ValueError(f"label {label!r} is empty or not in Unicode form NFC")
+        return f"label {label!r} is empty or not in Unicode form NFC"
+    if printable(label) != label:
+        return f"label {label!r} has control characters"
+    return f"label {label[:20]!r}… has more than {MAX_NAME} characters" if len(label) > MAX_NAME else ""
+
+
+def _label(label: str) -> str:
+    if fault := label_fault(label):
+        raise ValueError(fault)
     return label
 
 
-Label = Annotated[str, AfterValidator(_nfc)]
+Name = Annotated[str, Field(max_length=MAX_NAME)]
+Label = Annotated[Name, AfterValidator(_label)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -76,21 +97,21 @@ class ThresholdChange(Frozen):
 
     label: Label
     threshold: float
-    from_sha256: str
+    from_sha256: Name
     min_precision: float | None = None
     """The precision that was asked for; None for a threshold that was given as a number."""
-    data_fingerprint: str | None = None
+    data_fingerprint: Name | None = None
 
 
 class Provenance(Frozen):
     """Where the model comes from."""
 
-    data_fingerprint: str
+    data_fingerprint: Name
     counts: dict[Label, int]
     seed: int
-    versions: dict[str, str]
-    git_revision: str | None = None
-    metrics: dict[str, float]
+    versions: dict[Name, Name]
+    git_revision: Name | None = None
+    metrics: dict[Name, float]
     parity: Parity
     threshold_changes: tuple[ThresholdChange, ...] = ()
 
@@ -99,14 +120,14 @@ class Manifest(Frozen):
     """The whole manifest; `labels` are in the order of the graph's output."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MAX_LABELS)]
     pixels: PixelSpec
     temperature: Annotated[float, Field(ge=1e-30)] = 1.0
     """What logits are divided by before softmax; a smaller one makes infinities of them."""
     thresholds: dict[Label, float] | None = None
     head: Literal["softmax", "svm"] = "softmax"
-    base: str
-    weights: str
+    base: Name
+    weights: Name
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     golden: Golden
     provenance: Provenance
@@ -119,6 +140,16 @@ class Manifest(Frozen):
             raise ValueError("the golden answer names other labels than the model")
         if self.thresholds is not None and not set(self.thresholds) <= set(self.labels):
             raise ValueError("a threshold names a label that the model does not have")
+        return self
+
+    @model_validator(mode="after")
+    def _card_proves_something(self) -> Self:
+        largest = TOLERANCES[self.precision] * max(1.0, *map(abs, self.golden.logits.values()))
+        if self.golden.tolerance > largest:
+            raise ValueError(
+                f"the test card's tolerance {self.golden.tolerance:.3g} is above {largest:.3g}, the most for "
+                f"{self.precision} and these logits"
+            )
         return self
 
     def to_metadata(self) -> dict[str, str]:
@@ -134,12 +165,18 @@ class Manifest(Frozen):
                 f"The ONNX file has no metadata entry '{METADATA_KEY}': it was not exported by Salver. "
                 "Export it with 'salver train'."
             )
+        if len(text) > MAX_MANIFEST_BYTES or text.count(",") > MAX_VALUES:
+            raise _not_valid(f"it has {len(text):,} characters and {text.count(','):,} values")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "manifest"
-            raise ModelFileError(
-                f"The model's manifest is not valid: {where}: {first['msg']}. This Salver reads schema version "
-                f"{SCHEMA_VERSION}; export the model again with this version of Salver."
-            ) from error
+            raise _not_valid(f"{printable(where)[:200]}: {printable(first['msg'])[:300]}") from error
+
+
+def _not_valid(reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"The model's manifest is not valid: {reason}. This Salver reads schema version {SCHEMA_VERSION}; export the "
+        "model again with this version of Salver."
+    )

@@ -2,15 +2,21 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from client.deployment_ready import answers_ready, wait_until_ready
 from client.deployment_store import Store
 from client.deployment_target import INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted, as_before
 from client.errors import DeploymentFailed
 
-KEY = "key"
+KEY, MODEL = "key", "model.onnx"
+MOUNTED = "/run/salver"
+"""Where a container finds its key and model: in a folder of its own, as a folder, never as single files. A file that is
+bound by itself stays the one that was there at the start, and its neighbours are nobody's business in a container.
+"""
 NEXT, BEFORE = ".next", ".before"
 """What a container's name ends with while another one has the deployment's: no deployment's name has a dot."""
 OURS_ALONE = ("--filter", f"label={MANAGED}={OURS[MANAGED]}")
@@ -34,21 +40,21 @@ class DockerTarget:
             raise DeploymentFailed("A Docker deployment is one container; replicas are for target='kubernetes'.")
         name, before = wanted.name, self._container(wanted.name)
         self._remove(set(self._containers(name)) - {before})  # what an earlier deploy left that was killed
-        container, key_file = _container_name(name) + (NEXT if before else ""), f"{KEY}-{secrets.token_hex(4)}"
+        container, mount = _container_name(name) + (NEXT if before else ""), f"mount-{secrets.token_hex(4)}"
         try:
-            self._docker(*self._run(wanted, container, key_file))
+            self._docker(*self._run(wanted, container, self._fill(wanted, mount)))
             wait_until_ready(self._url(container), wanted.timeout_seconds, lambda: self._runs(container))
             if before:
                 self._swap(_container_name(name))
         except (DeploymentFailed, KeyboardInterrupt) as error:
             said = self._last_words(container)
-            self._give_up(name, before, key_file)
+            self._give_up(name, before, mount)
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise DeploymentFailed(f"{error}{said}{as_before(before)}") from None
         self._store.write(name, KEY, wanted.key + "\n")
         self._remove([before] if before else [])
-        self._store.keep(name, KEY, key_file)
+        self._store.keep(name, KEY, mount)
 
     def _swap(self, container: str) -> None:
         """Give the deployment's name to the new container."""
@@ -59,10 +65,10 @@ class DockerTarget:
             self._docker("rename", container + BEFORE, container)
             raise
 
-    def _give_up(self, name: str, before: str, key_file: str) -> None:
+    def _give_up(self, name: str, before: str, mount: str) -> None:
         self._remove(set(self._containers(name)) - {before})
         if before:
-            self._store.drop(name, key_file)
+            self._store.drop(name, mount)
         else:
             self._store.forget(name)
 
@@ -73,20 +79,29 @@ class DockerTarget:
         said = self._docker("logs", "--tail", "3", number, stderr=True).strip().splitlines()
         return f" Its last words: {' / '.join(said)}"
 
-    def _run(self, wanted: Wanted, container: str, key_file: str) -> list[str]:
-        # Docker looks up the file again when the container is started again: it is this container's alone.
-        key = self._store.write(wanted.name, key_file, wanted.key + "\n")
-        user = os.geteuid()
-        if user == 0:  # root in the container is nobody's wish: give the file to the image's own user
-            os.chown(key, IMAGE_USER, -1)
-            user = IMAGE_USER
+    def _fill(self, wanted: Wanted, mount: str) -> Path:
+        """A folder for this container alone: Docker looks into it again when the container is started again."""
+        folder = self._store.folder(wanted.name) / mount
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            shutil.copyfile(wanted.model, folder / MODEL)
+            key = self._store.write(wanted.name, f"{mount}/{KEY}", wanted.key + "\n")
+            if os.geteuid() == 0:  # root in the container is nobody's wish: give all to the image's own user
+                for path in (folder, folder / MODEL, key):
+                    os.chown(path, IMAGE_USER, -1)
+        except OSError as error:
+            raise DeploymentFailed(f"The model cannot be copied to {folder}: {error.strerror}.") from error
+        return folder
+
+    def _run(self, wanted: Wanted, container: str, folder: Path) -> list[str]:
+        user = os.geteuid() or IMAGE_USER
         labels = [f"--label={name}={value}" for name, value in {**OURS, INSTANCE: wanted.name}.items()]
         gpu = ["--gpus", "1"] if wanted.device == "gpu" else []
         return [
             *("run", "--detach", "--name", container, *labels, "--restart", "unless-stopped"),
             *("--user", f"{user}:0", *CONFINED, *LIMITS, *gpu, "--publish", "127.0.0.1::8000"),
-            *("--volume", f"{wanted.model.resolve()}:/model/model.onnx:ro", "--volume", f"{key}:/run/salver-key:ro"),
-            *("--env", "SALVER_API_KEYS_FILE=/run/salver-key", "--env", "SALVER_DRAIN_SECONDS=0"),
+            *("--volume", f"{folder}:{MOUNTED}:ro", "--env", f"SALVER_MODEL={MOUNTED}/{MODEL}"),
+            *("--env", f"SALVER_API_KEYS_FILE={MOUNTED}/{KEY}", "--env", "SALVER_DRAIN_SECONDS=0"),
             *(
                 "--env",
                 f"SALVER_DEVICE={'cuda' if wanted.device == 'gpu' else 'cpu'}",

@@ -35,9 +35,12 @@ class Store:
         return path.read_text().strip() if path.is_file() else None
 
     def drop(self, name: str, *files: str) -> None:
-        """Remove these files."""
-        for file in files:
-            (self.folder(name) / file).unlink(missing_ok=True)
+        """Remove these files, and folders with what is in them."""
+        for path in (self.folder(name) / file for file in files):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def keep(self, name: str, *files: str) -> None:
         """Remove all files but these."""

@@ -67,6 +67,13 @@ class Status(BaseModel):
     status: str
 
 
+class Readiness(Status):
+    """That the service is ready, and what an operator should look at all the same."""
+
+    stale: tuple[str, ...] | None = None
+    """Settings whose file cannot be read, or holds what cannot be used: what it held before is still in force."""
+
+
 def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = lambda: None) -> FastAPI:
     """The application; `on_failure` is called when the model cannot be loaded."""
     service = Lifecycle(settings, keys, on_failure)
@@ -146,11 +153,12 @@ async def healthz() -> Status:
     return Status(status="alive")
 
 
-@router.get("/readyz", responses=problems("not-ready"))
-async def readyz(request: Request) -> Status:
+@router.get("/readyz", responses=problems("not-ready"), response_model_exclude_none=True)
+async def readyz(request: Request) -> Readiness:
     """Ready: the model has repeated the answer on its test card; 503 before that and while draining."""
-    _service(request).check_ready()
-    return Status(status="ready")
+    service = _service(request)
+    service.check_ready()
+    return Readiness(status="ready", stale=tuple(file.setting for file in service.watched if file.fault) or None)
 
 
 async def _scoring_error(request: Request, error: Exception) -> Response:

@@ -1,65 +1,146 @@
-"""Keys: who may score, and who may change the model. A key file is read again when it changes."""
+"""Keys: who may score, and who may change the model. A key file is read again and again."""
 
+import asyncio
+import errno
 import hashlib
 import hmac
 import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Never
 
+from artifact.steady_file import read_steady
+from service.daemon import in_daemon_thread
 from service.errors import ScoringError, SettingsError
+from service.freshness import Freshness
 from service.settings import PREFIX, Settings
 
 log = logging.getLogger("salver.service")
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 REFUSAL = "Send the header 'Authorization: Bearer KEY' with a key of this service."
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.4
+"""From one look at a key file to the next."""
+SETTLE_SECONDS = 0.5
+"""How long a changed file has to stay the same: it may be written in parts, and a part of a key is no key."""
+UNSETTLED_LOOK_SECONDS = 0.1
+"""From look to look meanwhile, so that a change is in force within about a second."""
+PATIENCE_SECONDS = 5.0
+"""Without an answer from the file's disk, or without a moment in which nobody writes, before that is a fault."""
+MAX_FILE_BYTES = 1024**2
+SHORT_KEY = 16
+"""Characters: a key of fewer is warned of."""
+COMMENT = "#"
 ANYONE = b""
 """The caller, where no key is configured."""
 
 
 class KeyFile:
-    """A file with one key a line, looked at no more than once a second. For one thread, the event loop's."""
+    """A file with one key a line; a line that begins with # is a comment.
+
+    It is read at every look and compared by content: equal size and time of change prove nothing, and it is small. A
+    changed one counts once it has stayed the same for SETTLE_SECONDS. Until then, and while it cannot be read or
+    holds no key, the keys before are valid.
+    """
 
     def __init__(self, setting: str, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises SettingsError when there is no key in it."""
-        self._setting = setting
+        self.freshness = Freshness(setting, clock)
         self._path = path
         self._clock = clock
-        self._looked = clock()
-        self._signature = _signature(path)
-        self._fault = ""
-        self._digests = self._read()
+        try:
+            content = read_steady(path, MAX_FILE_BYTES)
+        except OSError as error:
+            raise SettingsError(self._unread(error)) from error
+        self._digests = self._parse(content)
+        self._judged = _digest(content)
+        """The content that was last taken, or refused because it holds no key."""
+        self._refusal = ""
+        """Why it was refused."""
+        self._changed: tuple[bytes, float] | None = None
+        """What the last look found in its place, and when it was first found so."""
 
     def digests(self) -> tuple[bytes, ...]:
-        """The keys in the file; those before while it cannot be read or holds none."""
-        if (now := self._clock()) - self._looked >= LOOK_SECONDS:
-            self._looked = now
-            self._look()
+        """The keys that are valid; never waits for the file."""
         return self._digests
 
-    def _look(self) -> None:
-        signature = _signature(self._path)
-        if signature == self._signature:
-            return
-        self._signature = signature
-        try:
-            self._digests = self._read()
-        except SettingsError as error:
-            if str(error) != self._fault:
-                log.error("%s The keys before stay valid.", error)
-            self._fault = str(error)
-        else:
-            self._fault = ""
-            log.info("%s was read again: %d keys", self._setting, len(self._digests))
+    async def watch(self) -> Never:
+        """Look again and again, for good. Files are read on another thread: one may lie on a disk that hangs."""
+        pause = LOOK_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            looking = asyncio.create_task(in_daemon_thread(self.look))
+            try:
+                await asyncio.wait([looking], timeout=PATIENCE_SECONDS)
+                if not looking.done():
+                    self._fail(f"{self.freshness.setting} cannot be read: {self._path} does not answer.")
+                found = await looking
+            finally:
+                looking.cancel()
+            if isinstance(found, Exception):  # no thread, or no memory: next time
+                self._fail(f"{self.freshness.setting} cannot be read: {found}.")
+                found = LOOK_SECONDS
+            pause = found
 
-    def _read(self) -> tuple[bytes, ...]:
+    def look(self) -> float:
+        """Read the file once. Returns the seconds until it should be looked at again. For one thread at a time."""
+        now = self._clock()
         try:
-            lines = self._path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{self._setting} cannot be read: {error}.") from error
-        return _digests(f"{self._setting} ({self._path})", lines)
+            content = read_steady(self._path, MAX_FILE_BYTES)
+        except OSError as error:
+            self._changed = None
+            if error.errno == errno.EAGAIN:
+                return self._wait()
+            self._fail(self._unread(error))
+            return LOOK_SECONDS
+        found = _digest(content)
+        if found == self._judged:
+            self._changed = None
+            if self._refusal:
+                self._fail(self._refusal)
+            else:
+                self.freshness.confirm()
+            return LOOK_SECONDS
+        if self._changed is None or self._changed[0] != found:
+            self._changed = found, now
+        if now - self._changed[1] < SETTLE_SECONDS:
+            return self._wait()
+        self._judge(content, found)
+        return LOOK_SECONDS
+
+    def _judge(self, content: bytes, found: bytes) -> None:
+        self._judged, self._changed, self._refusal = found, None, ""
+        try:
+            self._digests = self._parse(content)
+        except SettingsError as error:
+            self._refusal = str(error)
+            self._fail(self._refusal)
+        else:
+            self.freshness.take()
+            log.info("%s was read again: %d keys", self.freshness.setting, len(self._digests))
+
+    def _wait(self) -> float:
+        if self.freshness.confirmed_seconds > PATIENCE_SECONDS:
+            self._fail(f"{self.freshness.setting} ({self._path}) is written to all the time.")
+        return UNSETTLED_LOOK_SECONDS
+
+    def _fail(self, fault: str) -> None:
+        if self.freshness.fail(fault):
+            log.error("%s The keys before stay valid.", fault)
+
+    def _parse(self, content: bytes) -> tuple[bytes, ...]:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{self.freshness.setting} cannot be read: {error}.") from error
+        # Not splitlines(), which also divides at characters that a key may hold.
+        lines = text.replace("\r", "\n").split("\n")
+        keys = [line for line in lines if not line.lstrip().startswith(COMMENT)]
+        return _digests(f"{self.freshness.setting} ({self._path})", keys)
+
+    def _unread(self, error: OSError) -> str:
+        return f"{self.freshness.setting} cannot be read: {error.strerror}: '{self._path}'."
 
 
 class Keys:
@@ -67,10 +148,11 @@ class Keys:
 
     def __init__(self, keys: Iterable[str], file: KeyFile | None = None) -> None:
         self._fixed = tuple(_digest(key.encode()) for key in keys)
-        self._file = file
+        self.file = file
+        """To be watched while the service runs."""
 
     def __bool__(self) -> bool:
-        return bool(self._fixed) or self._file is not None
+        return bool(self._fixed) or self.file is not None
 
     def check(self, authorization: bytes | None) -> bytes:
         """Judge an Authorization header as it came; returns the caller, as his key's digest.
@@ -82,7 +164,7 @@ class Keys:
             return ANYONE
         scheme, _, key = (authorization or b"").partition(b" ")
         offered = _digest(key.strip())
-        digests = self._fixed if self._file is None else self._fixed + self._file.digests()
+        digests = self._fixed if self.file is None else self._fixed + self.file.digests()
         matches = [hmac.compare_digest(offered, digest) for digest in digests]
         if scheme.lower() != b"bearer" or not any(matches):
             raise ScoringError("unauthorised", REFUSAL, CHALLENGE)
@@ -108,6 +190,8 @@ def _entries(source: str, entries: Iterable[str]) -> list[str]:
     keys = [entry.strip() for entry in entries if entry.strip()]
     if not keys:
         raise SettingsError(f"{source} holds no key: put one in, or unset it to serve without keys.")
+    if short := sum(len(key) < SHORT_KEY for key in keys):
+        log.warning("%s has %d keys of fewer than %d characters: they can be guessed", source, short, SHORT_KEY)
     return keys
 
 
@@ -117,12 +201,3 @@ def _digests(source: str, entries: Iterable[str]) -> tuple[bytes, ...]:
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    """Changes when the file does, or when a link to it is turned to another one as Kubernetes does; () for no file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return ()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Never
 
 from artifact.errors import ArtifactError
 from service.allocator import return_memory
 from service.errors import ScoringError
 from service.fetch import Fetcher, FetchPolicy
+from service.freshness import Freshness
 from service.keys import Keys, read_admin_keys
 from service.live import Live
 from service.memory import Budget, default_budget_bytes
@@ -52,17 +53,20 @@ class Lifecycle:
         self._polling: asyncio.Task[None] | None = None
         self._trimming: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._key_files = [each.file for each in (self.keys, self.admin_keys) if each.file is not None]
+        self._key_watches: list[asyncio.Task[Never]] = []
 
     def start(self) -> None:
         """Begin to load the model on another thread."""
         self._loading = asyncio.create_task(self.models.load())
         self._loading.add_done_callback(self._loaded)
+        self._key_watches = [asyncio.create_task(file.watch()) for file in self._key_files]
         self._trimming = asyncio.create_task(_return_memory_now_and_then())
         self._watching = asyncio.create_task(self._watch_runs())
 
     async def close(self) -> None:
         """Give everything back; images that are being scored are finished first, a model that is loading is not."""
-        for task in (self._loading, self._polling, self._trimming, self._watching):
+        for task in (self._loading, self._polling, self._trimming, self._watching, *self._key_watches):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -81,6 +85,12 @@ class Lifecycle:
         if self.models.live is not None:
             return "ready" if self.models.live.health.works else "failing"
         return "failed" if self._loading is not None and self._loading.done() else "loading"
+
+    @property
+    def watched(self) -> list[Freshness]:
+        """Of the files that are looked at again and again while it runs."""
+        models = [self.models.freshness] if self._polling is not None else []
+        return [file.freshness for file in self._key_files] + models
 
     def check_ready(self) -> None:
         """Whether load balancers may send requests. Raises ScoringError `not-ready`."""

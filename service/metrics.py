@@ -18,6 +18,7 @@ from service.errors import ScoringError
 from service.logs import dropped_lines
 
 if TYPE_CHECKING:
+    from service.freshness import Freshness
     from service.lifecycle import Lifecycle
     from service.queue import Result
 
@@ -143,6 +144,7 @@ class _State(Collector):
         yield CounterMetricFamily(
             "salver_log_lines_dropped", "Log lines that standard error did not take.", value=dropped_lines()
         )
+        yield from _files(service.watched)
         try:
             model, scorer = service.live.model, service.live.scorer
         except ScoringError:
@@ -151,6 +153,26 @@ class _State(Collector):
         info = GaugeMetricFamily("salver_model_info", "The model that is served.", labels=MODEL_LABELS)
         info.add_metric((service.settings.model_name, model.version, model.provider, model.manifest.precision), 1)
         yield info
+
+
+def _files(watched: Sequence[Freshness]) -> Iterator[Metric]:
+    """Of key files, and of the model's while it is looked at; nothing where there is none."""
+    stale = GaugeMetricFamily(
+        "salver_file_stale", "1 when what is in force is not what the file holds.", labels=["setting"]
+    )
+    confirmed = GaugeMetricFamily(
+        "salver_file_confirmed_age_seconds",
+        "Since a look last found in the file what is in force.",
+        labels=["setting"],
+    )
+    taken = GaugeMetricFamily(
+        "salver_file_taken_age_seconds", "Since what is in force was taken from the file.", labels=["setting"]
+    )
+    for file in watched:
+        stale.add_metric([file.setting], float(bool(file.fault)))
+        confirmed.add_metric([file.setting], file.confirmed_seconds)
+        taken.add_metric([file.setting], file.taken_seconds)
+    yield from (stale, confirmed, taken)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from artifact.errors import ImageError, ModelFileError
+from artifact.graph import MAX_MODEL_BYTES, Graph, read_graph
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from artifact.pixels import decode, to_pixels
+from artifact.steady_file import read_steady
+from artifact.text import printable
 from service.device import CPU, CUDA, TENSORRT, Provider, gpu_providers, preload_gpu_libraries
 from service.errors import ScoringError
-from service.graph import ends_in_softmax
 from service.runs import SILENT
+from service.watch import local_path
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -96,22 +99,24 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     training recorded; also when `device` is `cuda` or `tensorrt` and the session is not on it.
     """
     location, data, version = file.location, file.data, file.version
+    graph = _graph(file)
+    manifest = Manifest.from_metadata(graph.metadata)
     try:
         session = _session(data, [(CPU, {})], 1)
-        manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
         _check_graph(session, manifest)
         gpu = gpu_providers(device, manifest, version, engine_cache_dir, ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)
         session = on_gpu or session
     except OPEN_ERRORS as error:
-        reason = " ".join(str(error).split())[:400]
-        raise ModelFileError(f"{location} cannot be loaded by onnxruntime {ort.__version__}: {reason}") from error
+        raise ModelFileError(
+            f"{printable(location)} cannot be loaded by onnxruntime {ort.__version__}: {_reason(error)}"
+        ) from error
     model = Model(
         manifest=manifest,
         version=version,
         provider=session.get_providers()[0],
-        ends_in_softmax=ends_in_softmax(data, OUTPUT_NAME),
+        ends_in_softmax=graph.ends_in_softmax,
         session=session,
         lone_session=lone_session,
     )
@@ -125,13 +130,34 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
 
 
 def read_model(location: str) -> ModelFile:
-    """The file at a path or fsspec URI. Raises ModelFileError when it cannot be read."""
+    """The file at a path or fsspec URI. Raises ModelFileError when it cannot be read, or was written to meanwhile."""
     try:
-        with fsspec.open(location, "rb") as file:
-            data = bytes(file.read())
-            return ModelFile(location, data, hashlib.sha256(data).hexdigest())
+        path = local_path(location)
+        data = _download(location) if path is None else read_steady(path, MAX_MODEL_BYTES)
     except (OSError, ValueError, ImportError) as error:
-        raise ModelFileError(f"The model {location} cannot be read: {error}") from error
+        raise ModelFileError(f"The model {printable(location)} cannot be read: {_reason(error)}") from error
+    return ModelFile(location, data, hashlib.sha256(data).hexdigest())
+
+
+def _download(location: str) -> bytes:
+    with fsspec.open(location, "rb") as file:
+        data = bytes(file.read(MAX_MODEL_BYTES + 1))
+    if len(data) > MAX_MODEL_BYTES:
+        raise ValueError(f"it has more than {MAX_MODEL_BYTES:,} bytes")
+    return data
+
+
+def _graph(file: ModelFile) -> Graph:
+    """What the file holds, known before onnxruntime sees a byte of it."""
+    try:
+        return read_graph(file.data)
+    except ModelFileError as error:
+        raise ModelFileError(f"{printable(file.location)} cannot be loaded: {error}") from None
+
+
+def _reason(error: BaseException | None) -> str:
+    """In one line that a terminal shows as it is: a library quotes what stands in the file."""
+    return printable(" ".join(str(error).split())[:400])
 
 
 def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.InferenceSession | None:
@@ -144,7 +170,7 @@ def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.Infe
     try:
         session = _session(data, providers, 1)
     except RUN_ERRORS as error:
-        reason = " ".join(str(error).split())[:400]
+        reason = _reason(error)
     else:
         if session.get_providers()[0] == wanted:
             return session
@@ -163,6 +189,8 @@ def _session(data: bytes, providers: list[Provider], threads: int) -> ort.Infere
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = SILENT
+    # Never its own format, whatever the first bytes are: `artifact.graph` has read the file as ONNX.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Spinning threads win nothing here and take the cores from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without enable_fallback=0 a session whose GPU fails goes on on the CPU, and prints so.
@@ -183,8 +211,8 @@ def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:
     )
     if form != wanted:
         raise ModelFileError(
-            f"The graph's inputs and outputs are {form} and the manifest asks for {wanted}, batch aside: "
-            "export the model again."
+            f"The graph's inputs and outputs are {str(form)[:400]} and the manifest asks for {str(wanted)[:400]}, "
+            "batch aside: export the model again."
         )
 
 
@@ -194,8 +222,7 @@ def _warm_up(model: Model) -> None:
         for alone in (False, True):
             check_card(model.manifest, model.run(pixels, alone)[0])
     except ScoringError as error:
-        reason = " ".join(str(error.__cause__).split())[:400]
-        raise ModelFileError(f"The model cannot be run on its own test card: {reason}") from error
+        raise ModelFileError(f"The model cannot be run on its own test card: {_reason(error.__cause__)}") from error
 
 
 def card_pixels(manifest: Manifest) -> Pixels:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Never, TypeVar
 
@@ -20,13 +18,14 @@ from artifact.pixels import Limits
 from service.allocator import return_memory
 from service.batcher import make_scorer
 from service.cores import available_cores
-from service.errors import outcome
+from service.daemon import in_daemon_thread
+from service.freshness import Freshness
 from service.live import Live
 from service.memory import image_memory_bytes
 from service.metrics import Metrics
 from service.model import ModelFile, open_model, read_model
 from service.openapi import problem_answer, problems
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 from service.watch import Watch, signature
 
 if TYPE_CHECKING:
@@ -79,20 +78,23 @@ class Models:
         """`inflight_bytes` is what bodies may hold, and no image."""
         self.live: Live | None = None
         """None until the first model is loaded."""
+        self.freshness = Freshness(f"{PREFIX}MODEL")
         self._settings = settings
         self._metrics = metrics
         self._inflight_bytes = inflight_bytes
         self._decoders: Decoders | None = None
-        self._read: Hashable = None
-        self._refused = ""
+        self._signature_read: Hashable = None
+        self._unread = False
+        """The last try ended before there was a file to judge."""
         self._changing = asyncio.Lock()
         self._retiring: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Load the first model. Raises ModelFileError, and whatever else the store's package raises."""
-        self._read = await self._signature()
+        self._signature_read = await self._signature()
         file = _given(await in_daemon_thread(partial(read_model, self._settings.model)))
         self.live = _given(await in_daemon_thread(partial(self._open, file)))
+        self.freshness.take()
         await asyncio.to_thread(return_memory)
         model, execution = self.live.model, self.live.scorer.execution
         if self._settings.device == "auto":
@@ -101,25 +103,36 @@ class Models:
 
     async def poll(self) -> Never:
         """Look at the model file every MODEL_POLL_SECONDS, for good."""
-        watch = Watch(self._read)
+        watch = Watch(self._signature_read)
         while True:
             await asyncio.sleep(self._settings.model_poll_seconds)
-            if watch.settled(await self._signature()):
-                await self.change()
+            found = await self._signature()
+            if self._unread:  # here, or when somebody asked for it
+                watch.failed()
+            if watch.due(found):
+                await self.change(asked=False)
+                if not self._unread:
+                    watch.done(found)
+            elif watch.is_read(found) and not self.freshness.fault:
+                self.freshness.confirm()
 
-    async def change(self) -> Literal["changed", "unchanged"] | Exception:
-        """Serve the model file as it is now, or say why that cannot be done; then the old one is served on."""
+    async def change(self, asked: bool = True) -> Literal["changed", "unchanged"] | Exception:
+        """Serve the model file as it is now, or say why that cannot be done; then the old one is served on.
+
+        What nobody asked for is tried again and again, and counted when it has another outcome than before.
+        """
         async with self._changing:
             assert self.live is not None
             if self._retiring is not None:
                 await asyncio.wait([self._retiring])
             file = await in_daemon_thread(partial(read_model, self._settings.model))
+            self._unread = isinstance(file, Exception)
             if isinstance(file, ModelFile) and file.version == self.live.model.version:
-                self._refused = ""
+                self.freshness.confirm()
                 return "unchanged"
             live = file if isinstance(file, Exception) else await in_daemon_thread(partial(self._open, file))
             if isinstance(live, Exception):
-                self._refuse(live, str(live) if isinstance(file, Exception) else file.version)
+                self._refuse(live, str(live) if isinstance(file, Exception) else file.version, asked)
                 return live
             self._switch(self.live, live)
             return "changed"
@@ -161,19 +174,21 @@ class Models:
         return decoders
 
     def _switch(self, old: Live, new: Live) -> None:
-        self.live, self._refused = new, ""
+        self.live = new
+        self.freshness.take()
         self._retiring = asyncio.create_task(_retire(old))
         self._metrics.reloaded(True)
         log.info("model changed from version %s to %s", old.model.version[:12], new.model.version[:12])
         _tell_labels(old.model.manifest.labels, new.model.manifest.labels)
 
-    def _refuse(self, error: Exception, file: str) -> None:
+    def _refuse(self, error: Exception, file: str, asked: bool) -> None:
         """Count it, and say it once for each file."""
-        self._metrics.reloaded(False)
-        if file != self._refused:
+        news = self.freshness.fail(file)
+        if news or asked:
+            self._metrics.reloaded(False)
+        if news:
             known = isinstance(error, ModelFileError)
             log.error("the model stays as it is: %s", error, exc_info=None if known else error)
-        self._refused = file
 
 
 async def _retire(old: Live) -> None:
@@ -198,23 +213,3 @@ def _given(result: Result | Exception) -> Result:
     if isinstance(result, Exception):
         raise result
     return result
-
-
-async def in_daemon_thread(action: Callable[[], Result]) -> Result | Exception:
-    """What the action gives or raises. Unlike `asyncio.to_thread` it does not hold up the end of the process, however
-    long a store takes to answer.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Result | Exception] = loop.create_future()
-
-    def tell(result: Result | Exception) -> None:
-        if not done.cancelled():
-            done.set_result(result)
-
-    def work() -> None:
-        result = outcome(action)
-        with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(tell, result)
-
-    threading.Thread(target=work, name="model-loader", daemon=True).start()
-    return await done

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     api_keys: str | None = None
     """Comma-separated keys that callers send as `Authorization: Bearer KEY`."""
     api_keys_file: Path | None = None
-    """A file with one key a line, read again when it changes."""
+    """A file with one key a line, read again when it changes; lines that begin with # are comments."""
     admin_keys: str | None = None
     """Comma-separated keys for `POST /model/reload`, which without one is not there."""
     admin_keys_file: Path | None = None

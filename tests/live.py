@@ -43,7 +43,7 @@ def running_service(model: Path | str, until_ready: bool = True, **settings: obj
 
 
 @contextmanager
-def service_process(model: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def service_process(model: Path | str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """The service as the process that a container runs; ended when the block is left."""
     command = [sys.executable, "-m", "service", "--port", str(port)]
     variables = {"PATH": "/usr/bin:/bin", "SALVER_MODEL": str(model), **environment}

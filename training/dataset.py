@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self, overload
 
+from artifact.manifest import label_fault
 from training.collection import LeftOut, collect
 from training.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
@@ -63,15 +64,16 @@ class Dataset:
     def from_csv(cls, table: Path | str) -> Self:
         """Read a table with the columns `path` and `label`; paths are relative to the table's own folder.
 
-        Raises DatasetError for a table that cannot be read, a row without label, a path that stands in two rows, and
-        fewer than two labels.
+        Raises DatasetError for a table that cannot be read, a row without label or with one that no model file takes, a
+        path that stands in two rows, and fewer than two labels.
         """
         table = Path(table)
         images: dict[str, LabelledImage] = {}
         for line, row in read_table(table, ("path", "label")):
             name, label = row["path"], nfc(row["label"].strip())
-            if not name or not label or name in images:
-                fault = f"'{name}' has a row already" if name in images else "path or label is empty"
+            fault = label_fault(label) if name and label else "path or label is empty"
+            if fault or name in images:
+                fault = fault or f"'{name}' has a row already"
                 raise DatasetError(f"{table}, line {line}: {fault}. Give each image one row, with its label.")
             images[name] = LabelledImage(table.parent / name, label, name)
         labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))

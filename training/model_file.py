@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from artifact.errors import ModelFileError
+from artifact.graph import MAX_MODEL_BYTES, read_graph
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from artifact.steady_file import read_steady
+from artifact.text import printable
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, SettingError
@@ -45,8 +48,8 @@ class ModelFile:
     @classmethod
     def read(cls, path: Path) -> "ModelFile":
         """Raises SettingError for a file that cannot be read or is not Salver's."""
-        data = _bytes(path)
-        return cls(path, hashlib.sha256(data).hexdigest(), _manifest(path, _model(path, data)))
+        data, manifest = read_model(path)
+        return cls(path, hashlib.sha256(data).hexdigest(), manifest)
 
     def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
         """Logits [images, classes] of every image, as the service computes them on a CPU: each image by itself.
@@ -59,7 +62,8 @@ class ModelFile:
             session = onnxruntime.InferenceSession(data, one_thread(), providers=["CPUExecutionProvider"])
             scored = self._score_all(session, dataset, progress)
         except ORT_ERRORS as error:
-            raise SettingError(f"{self.path} cannot be run by onnxruntime: {error}. Export it again.") from error
+            reason = printable(" ".join(str(error).split())[:400])
+            raise SettingError(f"{self.path} cannot be run by onnxruntime: {reason}. Export it again.") from error
         refused = [row for row in scored if isinstance(row, str)]
         if refused:
             raise unreadable(refused, len(dataset))
@@ -91,12 +95,20 @@ class ModelFile:
 
         Raises OSError, and SettingError when another file stands there by now.
         """
-        model = _model(self.path, self._data())
+        model = self._model()
         onnx.helper.set_model_props(model, manifest.to_metadata())
         data = model.SerializeToString()
         with durable(path) as partial:
             partial.write_bytes(data)
         return ModelFile(path, hashlib.sha256(data).hexdigest(), manifest)
+
+    def _model(self) -> onnx.ModelProto:
+        try:
+            return onnx.load_model_from_string(self._data())
+        except DecodeError as error:  # such as half a number among packed ones
+            raise SettingError(
+                f"{self.path} cannot be written anew: {printable(str(error))}. Export it again."
+            ) from error
 
     def _data(self) -> bytes:
         data = _bytes(self.path)
@@ -108,6 +120,24 @@ class ModelFile:
         return data
 
 
+def read_model(path: Path) -> tuple[bytes, Manifest]:
+    """The one way in which a model file is read here: its bytes, which open no other file, and its manifest.
+
+    Raises SettingError for a file that cannot be read, is not Salver's, or ends in a softmax.
+    """
+    data = _bytes(path)
+    try:
+        graph = read_graph(data)
+        manifest = Manifest.from_metadata(graph.metadata)
+    except ModelFileError as error:
+        raise SettingError(f"{path}: {error}") from error
+    if graph.ends_in_softmax:
+        raise SettingError(
+            f"{path} ends in a softmax, so its output is no logits and its temperature means nothing. Export it again."
+        )
+    return data, manifest
+
+
 def one_thread() -> onnxruntime.SessionOptions:
     """For a session that scores one image at a time, maybe beside others."""
     options = onnxruntime.SessionOptions()
@@ -117,24 +147,6 @@ def one_thread() -> onnxruntime.SessionOptions:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_steady(path, MAX_MODEL_BYTES)
     except OSError as error:
         raise SettingError(f"Cannot read the model file {path}: {error.strerror}. Give a readable file.") from error
-
-
-def _model(path: Path, data: bytes) -> onnx.ModelProto:
-    try:
-        return onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise SettingError(f"{path} is not an ONNX file. Give the model.onnx of a run.") from error
-
-
-def _manifest(path: Path, model: onnx.ModelProto) -> Manifest:
-    if any(node.op_type == "Softmax" and OUTPUT_NAME in node.output for node in model.graph.node):
-        raise SettingError(
-            f"{path} ends in a softmax, so its output is no logits and its temperature means nothing. Export it again."
-        )
-    try:
-        return Manifest.from_metadata({entry.key: entry.value for entry in model.metadata_props})
-    except ModelFileError as error:
-        raise SettingError(f"{path}: {error}") from error

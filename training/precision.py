@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from artifact.errors import ModelFileError
 from artifact.manifest import Manifest
+from artifact.regular_file import read_regular
+from artifact.text import printable
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
@@ -21,6 +22,7 @@ from training.gate import check_file, measure_parity, open_session, run, toleran
 from training.golden import signed_again
 from training.half import halve, rounded
 from training.images import PixelImages
+from training.model_file import read_model
 from training.progress import Progress
 from training.quantisation import CALIBRATION_IMAGES, calibration_part, quantise
 from training.run import Parts, RunSettings, split
@@ -68,6 +70,8 @@ class _Record:
 
 
 _record = TypeAdapter(_Record)
+MAX_RECORD_BYTES = 64 * 1024**2
+"""Of run.json; that of 100,000 photos left out is smaller."""
 
 
 def export_precision(
@@ -121,12 +125,11 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
     DatasetError when the photos are others than the model was trained on.
     """
     try:
-        record = _record.validate_json((run_folder / "run.json").read_bytes())
-        model = (run_folder / "model.onnx").read_bytes()
-        session = open_session(model)
-        manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-    except (OSError, ValueError, ModelFileError) as error:
-        raise SettingError(f"{run_folder} is not the folder of a finished run: {error}.") from error
+        record = _record.validate_json(read_regular(run_folder / "run.json", MAX_RECORD_BYTES))
+        model, manifest = read_model(run_folder / "model.onnx")
+        open_session(model)
+    except (OSError, ValueError, SettingError) as error:
+        raise SettingError(f"{run_folder} is not the folder of a finished run: {_reason(error)}.") from error
     if manifest.precision != "fp32":
         raise SettingError(f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the run's own file back.")
     settings = record.settings
@@ -138,6 +141,15 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
             "Train again."
         )
     return manifest, parts, model
+
+
+def _reason(error: Exception) -> str:
+    """In one line, of a record that may be anybody's."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        return printable(f"run.json: {where}: {first['msg']}"[:400])
+    return printable(str(error).removesuffix("."))
 
 
 def _attempts(

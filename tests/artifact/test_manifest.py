@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from artifact.errors import ModelFileError
-from artifact.manifest import METADATA_KEY, Manifest, PixelSpec
+from artifact.manifest import MAX_LABELS, MAX_MANIFEST_BYTES, MAX_NAME, MAX_VALUES, METADATA_KEY, Manifest, PixelSpec
 
 LABELS = ["bowl", "tasse à café"]
 
@@ -101,6 +101,58 @@ def test_a_manifest_that_is_not_valid_is_refused_and_the_place_is_named(
 def test_a_temperature_that_makes_infinities_of_logits_is_refused() -> None:
     with pytest.raises(ModelFileError, match="temperature"):
         read(temperature=1e-320)
+
+
+def card(precision: str, tolerance: float, logit: float = 1.0) -> dict[str, object]:
+    golden = fields()["golden"] | {"tolerance": tolerance, "logits": {LABELS[0]: logit, LABELS[1]: 0.5}}
+    return {"precision": precision, "golden": golden}
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance", "logit"),
+    [("fp32", 1e308, 1.0), ("fp32", 0.011, 1.0), ("fp32", 0.11, -10.0), ("int8", 0.51, 0.1), ("fp16", 6.0, 10.0)],
+)
+def test_a_test_card_that_proves_nothing_is_refused(precision: str, tolerance: float, logit: float) -> None:
+    with pytest.raises(ModelFileError, match=r"the test card's tolerance .* is above .*, the most for"):
+        read(**card(precision, tolerance, logit))
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance", "logit"),
+    [("fp32", 1e-3, 0.1), ("fp32", 0.04, 40.0), ("int8", 0.038, 0.99), ("int8", 0.4, 1.0), ("fp16", 0.9, -45.0)],
+)
+def test_the_tolerances_that_training_writes_are_taken(precision: str, tolerance: float, logit: float) -> None:
+    """0.001 of the largest logit, 0.02 where layers round, or 1.5 times what two kinds of processor differ by."""
+    assert read(**card(precision, tolerance, logit)).golden.tolerance == tolerance
+
+
+def with_labels(labels: list[str]) -> dict[str, object]:
+    return {"labels": labels, "golden": fields()["golden"] | {"logits": dict.fromkeys(labels, 1.0)}}
+
+
+def test_many_and_long_labels_are_read() -> None:
+    labels = [f"label {n:05} of a data set with many" for n in range(21_841)] + ["x" * MAX_NAME]
+    assert len(read(**with_labels(labels)).labels) == 21_842
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (with_labels(["a", "x" * (MAX_NAME + 1)]), "labels.1"),
+        (with_labels(["a", "b\x1b]0;title\x07"]), "control characters"),
+        (with_labels([str(n) for n in range(MAX_LABELS + 1)]), "labels"),
+        ({"base": "x" * 2**20}, "base"),
+        ({"provenance": fields()["provenance"] | {"metrics": {"\x1b[2J" * 2**18: 1.0}}}, "provenance.metrics"),
+        ({"golden": fields()["golden"] | {"logits": {"\x1b" * 2**20: 1.0}}}, "golden.logits"),
+        ({"anything": [0] * (MAX_VALUES + 1)}, "values"),
+        ({"anything": "x" * MAX_MANIFEST_BYTES}, "characters"),
+    ],
+)
+def test_what_is_too_long_is_refused_in_one_short_line(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ModelFileError, match=words) as caught:
+        read(**changes)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
 
 
 def test_text_that_is_not_json_is_refused() -> None:

@@ -32,20 +32,23 @@ def file_of(container: str) -> Path:
 
 
 def run(words: list[str]) -> None:
-    (name,) = values("--name", words)
-    if (FOLDER / f"{name}.json").exists():
-        sys.exit(f'Conflict. The container name "/{name}" is already in use')
+    (container_name,) = values("--name", words)
+    if (FOLDER / f"{container_name}.json").exists():
+        sys.exit(f'Conflict. The container name "/{container_name}" is already in use')
     mounted = {path: source for source, path, _ in (volume.split(":") for volume in values("--volume", words))}
     settings = dict(setting.split("=", 1) for setting in values("--env", words))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings |= {"SALVER_API_KEYS_FILE": mounted["/run/salver-key"], "SALVER_MODEL": mounted["/model/model.onnx"]}
+    assert all(Path(source).is_dir() for source in mounted.values()), "a single file is never refreshed"
+    for name in ("SALVER_API_KEYS_FILE", "SALVER_MODEL"):
+        folder, _, file = settings[name].rpartition("/")
+        settings[name] = f"{mounted[folder]}/{file}"
     command = [sys.executable, "-m", "service", "--port", str(port)]
-    with (FOLDER / f"{name}.log").open("w") as log:
+    with (FOLDER / f"{container_name}.log").open("w") as log:
         process = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, start_new_session=True)
     container = {"number": f"c{process.pid}", "pid": process.pid, "port": port, "labels": values("--label", words)}
-    (FOLDER / f"{name}.json").write_text(json.dumps(container))
+    (FOLDER / f"{container_name}.json").write_text(json.dumps(container))
     print(container["number"])
 
 

@@ -78,7 +78,7 @@ def test_a_local_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: P
 
 @pytest.mark.server
 def test_a_service_that_cannot_start_is_told_in_its_own_words(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeploymentFailed, match=r"ended before it was ready.*cannot be loaded by onnxruntime"):
+    with pytest.raises(DeploymentFailed, match=r"ended before it was ready.*cannot be loaded: it is not an ONNX file"):
         Deployment("one", model=tmp_path / "a.jpg").deploy()
     assert Deployment.list_deployment() == []
 

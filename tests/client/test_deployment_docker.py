@@ -58,7 +58,7 @@ def test_a_docker_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: 
 
 
 def test_a_container_that_cannot_start_is_told_in_its_own_words_and_leaves_nothing(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeploymentFailed, match=r"ended before it was ready.*cannot be loaded by onnxruntime"):
+    with pytest.raises(DeploymentFailed, match=r"ended before it was ready.*cannot be loaded: it is not an ONNX file"):
         Deployment(NAME, model=tmp_path / "a.jpg", target="docker").deploy()
     with pytest.raises(DeploymentFailed, match="none-such"):
         Deployment(NAME, model=model, target="docker", image="salver-none-such:1").deploy()

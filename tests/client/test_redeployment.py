@@ -53,15 +53,23 @@ def like(first: Deployment, model: Path, key: str = "second") -> Deployment:
     return Deployment("one", model, first.status().target, service_key=key)  # type: ignore[arg-type]
 
 
+def kept(folder: Path) -> int:
+    """How many processes' or containers' keys are kept."""
+    return len([*(folder / "state").rglob("key-*"), *(folder / "state").rglob("mount-*")])
+
+
 def test_a_broken_model_leaves_the_deployment_as_it_was(first: Deployment, tmp_path: Path) -> None:
     before = first.status()
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(DeploymentFailed, match=r"ended before.*onnxruntime.*What was deployed before is as it was\."):
+    with pytest.raises(
+        DeploymentFailed,
+        match=r"ended before.*cannot be loaded: it is not an ONNX file.*What was deployed before is as it was\.",
+    ):
         like(first, tmp_path / "broken.onnx").deploy()
     assert first.status() == before
     assert first.service_key == "first"
     assert isinstance(first.score_image(tmp_path / "a.jpg"), Score)
-    assert len(list((tmp_path / "state").rglob("key-*"))) == 1
+    assert kept(tmp_path) == 1
 
 
 def test_the_old_one_ends_once_the_new_one_is_ready(first: Deployment, tmp_path: Path) -> None:
@@ -73,7 +81,27 @@ def test_the_old_one_ends_once_the_new_one_is_ready(first: Deployment, tmp_path:
     assert [status.name for status in Deployment.list_deployment(second.status().target)] == ["one"]  # type: ignore[arg-type]
     assert second.service_key == "second"
     assert isinstance(second.score_image(tmp_path / "a.jpg"), Score)
-    assert len(list((tmp_path / "state").rglob("key-*"))) == 1
+    assert kept(tmp_path) == 1
+
+
+def test_a_container_has_a_folder_of_its_own_with_the_model_as_it_was_deployed(engine: Path, tmp_path: Path) -> None:
+    """Bound as a folder; a deployment does not change with the path that it was made from."""
+    (tmp_path / "blobs").mkdir()
+    probe(tmp_path / "blobs" / "0f3a")
+    (tmp_path / "model.onnx").symlink_to(Path("blobs", "0f3a"))
+    (tmp_path / "neighbour").write_text("private")
+    deployment = Deployment("one", tmp_path / "model.onnx", "docker", service_key="first")
+    deployment.deploy()
+    try:
+        (folder,) = (tmp_path / "state").rglob("mount-*")
+        assert sorted(path.name for path in folder.iterdir()) == ["key", "model.onnx"]
+        assert (folder / "model.onnx").read_bytes() == (tmp_path / "blobs" / "0f3a").read_bytes()
+        (tmp_path / "model.onnx").unlink()
+        assert deployment.status().ready == 1
+    finally:
+        deployment.delete()
+    assert not list((tmp_path / "state").rglob("mount-*"))
+    assert engine.is_dir()
 
 
 def test_an_interrupted_deploy_leaves_the_old_one_and_the_next_one_clears_up(first: Deployment, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def options(model: Path, *more: str) -> tuple[str, ...]:
-    return (*CONFINED, "--volume", f"{model}:/model/model.onnx:ro", *more, IMAGE)
+    return (*CONFINED, "--volume", f"{model.parent}:/model:ro", *more, IMAGE)
 
 
 @contextmanager
@@ -174,7 +174,10 @@ async def in_two_halves() -> AsyncIterator[bytes]:
     ("settings", "words"),
     [
         ({"SALVER_MODEL": "/model/none.onnx", "SALVER_API_KEYS": "k"}, "/model/none.onnx"),
-        ({"SALVER_MODEL": "/etc/passwd", "SALVER_API_KEYS": "k"}, "/etc/passwd cannot be loaded by onnxruntime"),
+        (
+            {"SALVER_MODEL": "/etc/passwd", "SALVER_API_KEYS": "k"},
+            "/etc/passwd cannot be loaded: it is not an ONNX file",
+        ),
         ({"SALVER_API_KEYS_FILE": "/none"}, "SALVER_API_KEYS_FILE cannot be read"),
         ({"SALVER_API_KEYS": ""}, "holds no key"),
         ({}, "Without a key the service listens on loopback only"),

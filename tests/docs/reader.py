@@ -165,7 +165,8 @@ def lay_photos(folder: Path, of_label: int) -> None:
     (folder / "spec.json").write_text('{"cup": ["my cups"], "plate": ["my cups/../photos/plate"]}')
     for name in ("photo.jpg", "cup.jpg", "plate.jpg"):
         (folder / name).write_bytes(photo(64, 48))
-    (folder / "keys").write_text("key\n")
+    (folder / "keys").mkdir()
+    (folder / "keys" / "service_key").write_text("key\n")
 
 
 def lay_run(folder: Path, run: Path) -> None:

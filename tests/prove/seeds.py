@@ -9,6 +9,7 @@ from pathlib import Path
 from artifact.manifest import METADATA_KEY
 from tests.images import solid
 from tests.models import SPEC, constant, manifest_for, nan_for_white, probe
+from tests.strangers import READERS_OF_FILES, strange
 
 VECTORS = Path(__file__).parents[1] / "artifact" / "vectors"
 RED = solid((200, 30, 40), 4, 4)
@@ -21,10 +22,13 @@ def write_seeds(folder: Path, target: str) -> None:
         for path in VECTORS.iterdir():
             if path.suffix != ".json":
                 shutil.copy(path, folder)
-    elif target == "model":
+    elif target in ("model", "graph"):
         probe(folder / "probe")
         constant(folder / "softmax", [2, 1, 0], softmax=True)
         nan_for_white(folder / "nan")
+        if target == "graph":
+            for number, edit in enumerate(READERS_OF_FILES.values()):
+                strange(folder / f"stranger{number}", edit)
     elif target == "manifest":
         manifest = manifest_for(("a", "b"), SPEC, RED, [1.0, 2.0], thresholds={"a": 0.5})
         (folder / "manifest").write_text(manifest.to_metadata()[METADATA_KEY])

@@ -1,23 +1,30 @@
 """Bytes that nobody meant: only our own errors come out, in bounded time and memory."""
 
 import contextlib
+import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import onnx
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.errors import ModelFileError
+from artifact.graph import read_graph
 from artifact.manifest import METADATA_KEY, Manifest
 from service.model import ModelFile, open_model
 from tests.images import solid
 from tests.models import SPEC, manifest_for, probe
+from tests.prove.mutate import mutated
 from tests.prove.seeds import write_seeds
+from tests.strangers import READERS_OF_FILES, reaches_out, strange
 
 ROOT = Path(__file__).parents[2]
 VALID = manifest_for(("a", "b"), SPEC, solid((200, 30, 40)), [1.0, 2.0]).to_metadata()[METADATA_KEY]
@@ -59,9 +66,39 @@ def test_a_model_file_of_any_bytes_is_opened_or_refused(model: bytes, changes: l
         open_model(ModelFile("model.onnx", changed(model, changes), ""), "cpu", 1)
 
 
+def test_no_change_of_a_files_fields_lets_it_reach_out_or_takes_long(tmp_path: Path, model: bytes) -> None:
+    """What the walk takes, the package `onnx` finds in order; and most changes are no mere noise to protobuf."""
+    chance = random.Random(17)
+    seeds = [model, *(strange(tmp_path / "m.onnx", edit).read_bytes() for edit in READERS_OF_FILES.values())]
+    taken = understood = 0
+    for _ in range(2000):
+        data = chance.choice([model, chance.choice(seeds)])
+        for _ in range(chance.randrange(1, 3)):
+            data = mutated(data, chance)
+        begun, told = time.process_time(), ""
+        try:
+            read_graph(data)
+        except ModelFileError as error:
+            told = str(error)
+        assert len(told) < 1000
+        assert not told or told.isprintable()
+        if not told:
+            taken += 1
+            with contextlib.suppress(DecodeError):
+                assert not reaches_out(onnx.load_model_from_string(data))
+        assert time.process_time() - begun < 1
+        with contextlib.suppress(DecodeError):
+            onnx.load_model_from_string(data)
+            understood += 1
+    assert taken > 100
+    assert understood > 1000
+
+
 @pytest.mark.prove
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize(("target", "seconds"), [("pixels", 300), ("body", 45), ("manifest", 15), ("model", 45)])
+@pytest.mark.parametrize(
+    ("target", "seconds"), [("pixels", 300), ("body", 45), ("manifest", 15), ("graph", 45), ("model", 45)]
+)
 def test_coverage_guided_fuzzing_finds_nothing_but_our_own_errors(
     tmp_path: Path, target: str, seconds: int, record_property: Callable[[str, object], None]
 ) -> None:

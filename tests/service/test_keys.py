@@ -1,14 +1,22 @@
-from collections.abc import Iterator
+import asyncio
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from typing_extensions import override
 
 from service.errors import ScoringError, SettingsError
-from service.keys import KeyFile, Keys, read_admin_keys, read_keys
+from service.keys import LOOK_SECONDS, SETTLE_SECONDS, KeyFile, Keys, read_admin_keys, read_keys
 from service.settings import Settings
 from tests.live import running_service
 from tests.models import probe
+from tests.surroundings import no_descriptors_left
 
 
 def settings(**values: object) -> Settings:
@@ -90,16 +98,25 @@ class Clock:
         return self.seconds
 
 
-class Rotated:
-    """A key file of which a second passes before each look."""
+class Watched:
+    """A key file that is looked at when it asks to be, and the time that passes meanwhile."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
-        self.keys = Keys([], KeyFile("SALVER_API_KEYS_FILE", path, self.clock))
+        self.file = KeyFile("SALVER_API_KEYS_FILE", path, self.clock)
+        self.keys = Keys([], self.file)
+        self.next_look = LOOK_SECONDS
 
-    def accepts(self, key: str) -> bool:
-        self.clock.seconds += 1
-        return accepts(self.keys, key)
+    def after(self, seconds: float) -> None:
+        """Let time pass, with the looks in it."""
+        end = self.clock.seconds + seconds
+        while self.next_look <= end:
+            self.clock.seconds = self.next_look
+            self.next_look += self.file.look()
+        self.clock.seconds = end
+
+    def accepts(self, *keys: str) -> list[bool]:
+        return [accepts(self.keys, key) for key in keys]
 
 
 def accepts(keys: Keys, key: str) -> bool:
@@ -110,79 +127,252 @@ def accepts(keys: Keys, key: str) -> bool:
     return True
 
 
-def test_a_key_file_that_changes_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "keys").write_text("old\n")
+    return tmp_path / "keys"
+
+
+def test_a_key_file_that_changes_is_in_force_within_about_a_second(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
-    path = tmp_path / "keys"
-    path.write_text("old\n")
-    rotated = Rotated(path)
-    assert rotated.accepts("old")
-    path.write_text("old\nnew\n")
-    assert rotated.accepts("old")
-    assert rotated.accepts("new")
-    path.write_text("new\n")
-    assert not rotated.accepts("old")
-    assert rotated.accepts("new")
-    assert [record.message for record in caplog.records] == [
+    watched = Watched(path)
+    for content, keys in (("old\nnew\n", [True, True]), ("new\n", [False, True])):
+        before = watched.accepts("old", "new")
+        path.write_text(content)
+        watched.after(SETTLE_SECONDS - 0.01)
+        assert watched.accepts("old", "new") == before
+        watched.after(1.1 - SETTLE_SECONDS)
+        assert watched.accepts("old", "new") == keys
+    assert [record.message for record in caplog.records if record.levelname == "INFO"] == [
         "SALVER_API_KEYS_FILE was read again: 2 keys",
         "SALVER_API_KEYS_FILE was read again: 1 keys",
     ]
 
 
-def test_a_key_file_is_looked_at_once_a_second_at_most(tmp_path: Path) -> None:
-    path = tmp_path / "keys"
-    path.write_text("old")
-    clock = Clock()
-    keys = Keys([], KeyFile("SALVER_API_KEYS_FILE", path, clock))
-    path.write_text("new")
-    clock.seconds += 0.9
-    assert accepts(keys, "old")
-    clock.seconds += 0.1
-    assert accepts(keys, "new")
-    assert not accepts(keys, "old")
+def over(path: Path, content: str) -> None:
+    """As `cp -p`, `tar` and images with fixed times do: in place, of the same length, with the time of before."""
+    before = path.stat()
+    with path.open("r+") as file:
+        file.write(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
 
 
-def test_a_secret_that_kubernetes_swaps_by_its_link_is_read_again(tmp_path: Path) -> None:
-    """Kubernetes: keys -> ..data/keys, ..data -> ..2026_1, and a rename turns ..data to another folder."""
-    for folder, key in (("..2026_1", "old"), ("..2026_2", "new")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "keys").write_text(key)
-    (tmp_path / "..data").symlink_to("..2026_1")
-    (tmp_path / "keys").symlink_to("..data/keys")
-    rotated = Rotated(tmp_path / "keys")
-    assert rotated.accepts("old")
-    (tmp_path / "..next").symlink_to("..2026_2")
-    (tmp_path / "..next").rename(tmp_path / "..data")
-    assert rotated.accepts("new")
-    assert not rotated.accepts("old")
+def test_a_key_file_written_over_with_the_same_length_and_time_is_noticed(path: Path) -> None:
+    watched = Watched(path)
+    over(path, "new\n")
+    watched.after(1.1)
+    assert watched.accepts("old", "new") == [False, True]
 
 
-def test_while_a_key_file_holds_none_the_keys_before_are_valid_and_the_log_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("whole", ["first-key-of-all\ngood", "good-old-key\ngood\n"])
+@pytest.mark.parametrize("pause", [0.05, 0.3, 0.45])
+def test_no_part_of_a_key_is_a_key_and_none_is_refused_while_its_file_is_written(
+    path: Path, whole: str, pause: float
 ) -> None:
-    path = tmp_path / "keys"
-    path.write_text("old")
-    rotated = Rotated(path)
-    for content in (b"", b"\n\n", b"\xff\xfe"):
-        path.write_bytes(content)
-        assert [rotated.accepts("old") for _ in range(3)] == [True] * 3
+    path.write_text("old\ngood\n")
+    for cut in range(len(whole)):
+        path.write_text("old\ngood\n")
+        watched = Watched(path)
+        pieces = [whole[:cut].splitlines()[-1:], "g", "go", "goo"]
+        for content in ("", whole[:cut]):  # truncated, and then in two halves
+            path.write_text(content)
+            watched.after(pause)
+            assert watched.accepts("good", "old", "g", "goo") == [True, True, False, False], pieces
+        path.write_text(whole)
+        for _ in range(11):
+            watched.after(0.1)
+            assert watched.accepts("good", "g", "goo") == [True, False, False]
+        assert watched.accepts("old") == [False]
+
+
+def test_a_file_that_changes_at_every_look_is_taken_once_it_keeps_still(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(path)
+    for number in range(80):
+        path.write_text(f"key{number}")
+        watched.after(0.1)
+    assert watched.accepts("old", "key79") == [True, False]
+    (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert line.endswith("is written to all the time. The keys before stay valid.")
+    watched.after(1.1)
+    assert watched.accepts("old", "key79") == [False, True]
+    assert watched.file.freshness.fault == ""
+
+
+def test_a_secret_that_kubernetes_swaps_by_its_link_is_followed_many_times_in_a_row(tmp_path: Path) -> None:
+    """Kubernetes: keys -> ..data/keys, ..data -> ..2026_1, and a rename turns ..data to another folder."""
+
+    def swap(number: int) -> None:
+        folder = tmp_path / f"..2026_{number}"
+        folder.mkdir()
+        (folder / "keys").write_text(f"key{number:02}")
+        os.utime(folder / "keys", (0, 0))
+        (tmp_path / "..data_tmp").symlink_to(folder.name)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    swap(0)
+    (tmp_path / "keys").symlink_to("..data/keys")
+    watched = Watched(tmp_path / "keys")
+    for number in range(1, 40):
+        swap(number)
+        shutil.rmtree(tmp_path / f"..2026_{number - 1}")
+        assert watched.accepts(f"key{number - 1:02}") == [True]
+        watched.after(1.1)
+        assert watched.accepts(f"key{number - 1:02}", f"key{number:02}") == [False, True]
+
+
+def folder(path: Path) -> None:
     path.unlink()
-    assert [rotated.accepts("old") for _ in range(3)] == [True] * 3
-    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
-    for record, words in zip(caplog.records, ("holds no key", "can't decode", "No such file"), strict=True):
-        assert words in record.message
-        assert record.message.endswith("The keys before stay valid.")
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_bytes(b""), "holds no key"),
+    "blank": (lambda path: path.write_bytes(b"\n \n\t\n"), "holds no key"),
+    "comments only": (lambda path: path.write_bytes(b"# one\n  # two\n"), "holds no key"),
+    "not text": (lambda path: path.write_bytes(b"\xff\xfe"), "can't decode"),
+    "away": (Path.unlink, "No such file"),
+    "a folder": (folder, "a folder, not a file"),
+    "a pipe": (pipe, "a pipe, not a file"),
+    "a link to itself": (loop, "symbolic links"),
+    "endless": (lambda path: os.truncate(path, 2**40), "the limit is 1,048,576 bytes"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), FAULTS.values(), ids=FAULTS)
+def test_while_a_key_file_holds_none_the_keys_before_are_valid_and_the_log_says_so_once(
+    path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], object], words: str
+) -> None:
+    watched = Watched(path)
+    spoil(path)
+    for _ in range(30):
+        watched.after(0.1)
+        assert watched.accepts("old", "", "# one") == [True, False, False]
+    (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert words in line
+    assert line.endswith("The keys before stay valid.")
+    assert watched.file.freshness.fault
+    if path.is_dir():
+        path.rmdir()
+    path.unlink(missing_ok=True)
     path.write_text("new")
-    assert rotated.accepts("new")
-    assert not rotated.accepts("old")
+    watched.after(1.1)
+    assert watched.accepts("old", "new") == [False, True]
+    assert not watched.file.freshness.fault
 
 
-def test_a_key_is_rotated_without_a_failed_request(tmp_path: Path) -> None:
-    path = tmp_path / "keys"
-    path.write_text("old")
+@pytest.mark.parametrize(("spoil", "words"), FAULTS.values(), ids=FAULTS)
+def test_a_key_file_that_cannot_be_used_at_the_start_is_refused_at_once(
+    path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    spoil(path)
+    with pytest.raises(SettingsError, match=f"SALVER_API_KEYS_FILE.*{words}"):
+        read_keys(settings(api_keys_file=path))
+
+
+def test_a_file_that_was_away_and_is_the_same_again_is_no_fault(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    watched = Watched(path)
+    path.rename(path.with_name("aside"))
+    watched.after(2)
+    path.with_name("aside").rename(path)
+    watched.after(LOOK_SECONDS)
+    assert watched.accepts("old") == [True]
+    assert not watched.file.freshness.fault
+    assert caplog.records[-1].message == "SALVER_API_KEYS_FILE holds what is in force again"
+
+
+def test_a_key_file_rotated_while_descriptors_are_used_up_is_read_when_they_are_back(path: Path) -> None:
+    watched = Watched(path)
+    path.write_text("new")
+    with no_descriptors_left():
+        watched.after(3)
+        assert watched.accepts("old", "new") == [True, False]
+        assert "Too many open files" in watched.file.freshness.fault
+    watched.after(1.1)
+    assert watched.accepts("old", "new") == [False, True]
+
+
+def test_comments_blank_lines_and_line_ends_of_every_system_are_no_keys(path: Path) -> None:
+    path.write_bytes("\ufeff# of March\r\n\r\n one-key \r  # two\n\tzwei\u2028\x1cdrei\n".encode())
+    keys = read_keys(settings(api_keys_file=path))
+    for key in ("one-key", "zwei\u2028\x1cdrei"):
+        assert accepts(keys, key)
+    for key in ("# of March", "# two", "#", "", " ", "zwei", "drei", "\ufeff# of March"):
+        assert not accepts(keys, key)
+
+
+def test_a_key_that_begins_with_the_comments_sign_goes_into_the_variable(path: Path) -> None:
+    path.write_text("#secret\nother")
+    assert not accepts(read_keys(settings(api_keys_file=path)), "#secret")
+    assert accepts(read_keys(settings(api_keys="#secret")), "#secret")
+
+
+def test_a_short_key_is_warned_of_and_accepted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.write_text("short\n0123456789abcdef\n")
+    assert accepts(read_keys(settings(api_keys_file=path)), "short")
+    (line,) = [record.message for record in caplog.records]
+    assert line == f"SALVER_API_KEYS_FILE ({path}) has 1 keys of fewer than 16 characters: they can be guessed"
+
+
+def test_a_file_on_a_disk_that_does_not_answer_holds_up_nothing_and_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    class Hung(KeyFile):
+        """Its looks last until the gate is opened."""
+
+        @override
+        def look(self) -> float:
+            begun.set()
+            gate.wait()
+            return super().look()
+
+    monkeypatch.setattr("service.keys.PATIENCE_SECONDS", 0.1)
+    file = Hung("SALVER_API_KEYS_FILE", path)
+
+    def until(fault: bool) -> None:
+        while bool(file.freshness.fault) != fault:
+            time.sleep(0.01)
+
+    async def watch() -> None:
+        watching = asyncio.create_task(file.watch())
+        assert await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(until, fault=True)
+        assert accepts(Keys([], file), "old")
+        gate.set()
+        await asyncio.to_thread(until, fault=False)
+        watching.cancel()
+
+    asyncio.run(asyncio.wait_for(watch(), 20))
+    assert "does not answer" in caplog.text
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_a_key_is_rotated_without_a_failed_request(path: Path, tmp_path: Path) -> None:
     with running_service(probe(tmp_path / "model.onnx"), api_keys_file=path) as client:
 
         def status(key: str) -> int:
-            return client.get("/model", headers={"Authorization": f"Bearer {key}"}).status_code
+            return client.get("/model", headers=bearer(key)).status_code
 
         path.write_text("old\nnew")
         while status("new") != 200:
@@ -190,3 +380,75 @@ def test_a_key_is_rotated_without_a_failed_request(tmp_path: Path) -> None:
         path.write_text("new")
         while status("old") != 401:
             assert status("new") == 200
+
+
+def test_an_admin_key_is_rotated_like_any_other(path: Path, tmp_path: Path) -> None:
+    with running_service(probe(tmp_path / "model.onnx"), admin_keys_file=path) as client:
+
+        def status(key: str) -> int:
+            return client.post("/model/reload", headers=bearer(key)).status_code
+
+        assert status("old") == 200
+        over(path, "new\n")
+        begun = time.monotonic()
+        while status("new") != 200:
+            assert time.monotonic() - begun < 10
+        assert status("old") == 401
+
+
+def rewrite(path: Path, number: int, pause: float) -> None:
+    """One of the ways in which a key file is changed, each with a moment in which it does not hold the good key."""
+    whole = f"first-{number:03}\ngood"
+    match number % 5:
+        case 0:
+            path.write_text(whole[:9])
+            time.sleep(pause)
+            path.write_text(whole)
+        case 1:
+            path.write_text("")
+            time.sleep(pause)
+            path.write_text(whole[:-2])
+            time.sleep(pause)
+            path.write_text(whole)
+        case 2:
+            path.unlink()
+            time.sleep(0.5)
+            path.write_text(whole)
+        case 3:
+            path.unlink()
+            path.mkdir()
+            time.sleep(0.5)
+            path.rmdir()
+            path.write_text(whole)
+        case _:
+            path.with_name("next").write_text(whole)
+            path.with_name("next").replace(path)
+    time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "pause"), [(5, 0.15), pytest.param(50, 0.3, marks=[pytest.mark.soak, pytest.mark.timeout(300)])]
+)
+def test_a_key_that_stands_before_and_after_is_never_refused(
+    path: Path, tmp_path: Path, rounds: int, pause: float
+) -> None:
+    path.write_text("before\ngood")
+    ended = threading.Event()
+
+    def rewrite_all() -> None:
+        for number in range(rounds):
+            rewrite(path, number, pause)
+        ended.set()
+
+    with running_service(probe(tmp_path / "model.onnx"), api_keys_file=path) as client:
+        writer = threading.Thread(target=rewrite_all)
+        writer.start()
+        statuses: Counter[tuple[str, int]] = Counter()
+        while not ended.wait(0.02):
+            for key in ("good", "g", "goo", "first"):
+                statuses[key, client.get("/model", headers=bearer(key)).status_code] += 1
+        writer.join()
+        end = time.monotonic() + 10
+        while client.get("/model", headers=bearer(f"first-{rounds - 1:03}")).status_code != 200:
+            assert time.monotonic() < end
+    assert set(statuses) == {("good", 200), ("g", 401), ("goo", 401), ("first", 401)}

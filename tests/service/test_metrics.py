@@ -184,6 +184,40 @@ def test_the_model_and_the_process_are_told(client: httpx.Client) -> None:
     assert metrics["process_cpu_seconds_total"] > 0
 
 
+def test_a_key_file_that_cannot_be_used_is_told_until_it_is_in_force_again(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("k")
+    name = "SALVER_API_KEYS_FILE"
+    with running_service(model, api_keys_file=tmp_path / "keys") as client:
+        metrics = read(client)
+        assert metrics[f"salver_file_stale {name}"] == 0
+        assert 0 <= metrics[f"salver_file_confirmed_age_seconds {name}"] < 10
+        assert client.get("/readyz").json() == {"status": "ready"}
+        (tmp_path / "keys").unlink()
+        metrics = until(client, f"salver_file_stale {name}", 1)
+        assert metrics["salver_ready"] == 1
+        assert client.get("/readyz").json() == {"status": "ready", "stale": [name]}
+        confirmed = metrics[f"salver_file_confirmed_age_seconds {name}"]
+        assert read(client)[f"salver_file_confirmed_age_seconds {name}"] > confirmed
+        taken = read(client)[f"salver_file_taken_age_seconds {name}"]
+        (tmp_path / "keys").write_text("k\nl")
+        metrics = until(client, f"salver_file_stale {name}", 0)
+        assert metrics[f"salver_file_taken_age_seconds {name}"] < taken
+        assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def until(client: httpx.Client, name: str, value: float) -> Values:
+    """The metrics once one of them has that value."""
+    for _ in range(1000):
+        if (metrics := read(client))[name] == value:
+            return metrics
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{name} did not become {value}")
+
+
+def test_without_a_file_to_look_at_none_is_told_of(client: httpx.Client) -> None:
+    assert not [name for name in read(client) if name.startswith("salver_file_")]
+
+
 def test_a_failed_inference_is_an_outcome(tmp_path: Path) -> None:
     with running_service(nan_for_white(tmp_path / "model.onnx")) as client:
         white = base64.b64encode(solid((255, 255, 255))).decode()
@@ -235,11 +269,14 @@ def test_batches_and_changes_of_the_model_are_counted(metrics: Metrics) -> None:
     assert [read("salver_model_reloads_total", {"outcome": outcome}) for outcome in ("ok", "failed")] == [1, 0]
 
 
-def test_the_operations_page_lists_every_metric(client: httpx.Client) -> None:
-    client.post("/score", json=RED)
+def test_the_operations_page_lists_every_metric(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("k")
+    with running_service(model, api_keys_file=tmp_path / "keys") as client:
+        client.post("/score", json=RED, headers={"Authorization": "Bearer k"})
+        text = client.get("/metrics").text
     names = {
         sample.name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
-        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.name.startswith("salver_")
     }

@@ -1,18 +1,21 @@
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from artifact.errors import ModelFileError
+from artifact.graph import read_graph
 from artifact.manifest import INPUT_NAME, METADATA_KEY, Manifest
-from service.graph import ends_in_softmax
 from service.model import load_model
 from tests.images import solid
 from tests.models import SPEC, constant, nan_for_white, probe
+from tests.strangers import READERS_OF_FILES
 
 
 def edited(path: Path, edit: Callable[[onnx.ModelProto], object]) -> str:
@@ -132,15 +135,8 @@ def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path
 
 
 def test_a_softmax_at_the_end_of_the_graph_is_seen(tmp_path: Path) -> None:
-    assert ends_in_softmax(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes(), "logits")
-    assert not ends_in_softmax(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes(), "logits")
-
-
-def external(model: onnx.ModelProto) -> None:
-    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "over")
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="/etc/hostname")
+    assert read_graph(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes()).ends_in_softmax
+    assert not read_graph(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes()).ends_in_softmax
 
 
 def larger_than_memory(model: onnx.ModelProto) -> None:
@@ -150,10 +146,13 @@ def larger_than_memory(model: onnx.ModelProto) -> None:
 
 
 STRANGERS: dict[str, Callable[[onnx.ModelProto], object]] = {
-    "reads another file": external,
+    **READERS_OF_FILES,
     "wants code of its own": lambda model: model.graph.node.append(
         helper.make_node("Run", [INPUT_NAME], ["x"], domain="strange")
     ),
+    "a name of a megabyte": lambda model: setattr(model.graph.input[0], "name", "\x1b" * 2**20),
+    "control characters in names": lambda model: setattr(model.graph.input[0], "name", "\x1b]0;title\x07"),
+    "hundreds of inputs": lambda model: model.graph.input.extend([model.graph.input[0]] * 500),
     "wants more memory than there is": larger_than_memory,
     "a manifest nested without end": lambda model: helper.set_model_props(model, {METADATA_KEY: "[" * 100_000}),
 }
@@ -161,11 +160,65 @@ STRANGERS: dict[str, Callable[[onnx.ModelProto], object]] = {
 
 @pytest.mark.parametrize("edit", STRANGERS.values(), ids=STRANGERS)
 def test_a_strangers_model_file_is_refused_in_one_line(
-    tmp_path: Path, edit: Callable[[onnx.ModelProto], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[onnx.ModelProto], object]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.arange(4, dtype=np.float32).tofile(tmp_path / "secret")
     with pytest.raises(ModelFileError) as caught:
         load_model(edited(probe(tmp_path / "model.onnx"), edit), "auto", 1)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_onnxruntime_itself_reads_the_file_beside_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why the walk is needed: without it the logits tell what stands in the file."""
+    monkeypatch.chdir(tmp_path)
+    np.arange(4, dtype=np.float32).tofile(tmp_path / "secret")
+    model = onnx.load(probe(tmp_path / "model.onnx"))
+    READERS_OF_FILES["a constant"](model)
+    model.graph.output.append(helper.make_tensor_value_info("stolen", TensorProto.FLOAT, [4]))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (stolen,) = session.run(["stolen"], {INPUT_NAME: np.zeros((1, SPEC.height, SPEC.width, 3), np.uint8)})
+    assert stolen.tolist() == [0, 1, 2, 3]
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 30 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "a pipe, not a file"),
+        (Path.mkdir, "a folder, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device, not a file"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (sparse, "has 32,212,254,720 bytes; the limit is"),
+        (lambda path: path.write_bytes(b""), "cannot be loaded: it is empty"),
+        (lambda path: path.write_bytes(b"\x18\0\0\0ORTM" + bytes(99)), "cannot be loaded: it is in onnxruntime's own"),
+        (lambda path: path.write_bytes(b"<html>"), "cannot be loaded: it is a page"),
+    ],
+)
+def test_what_is_no_model_file_is_refused_at_once_by_what_it_is(tmp_path: Path, make: object, words: str) -> None:
+    path = tmp_path / "model.onnx"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(ModelFileError, match=words) as caught:
+        load_model(str(path), "auto", 1)
+    assert str(caught.value).isprintable()
+
+
+def test_a_model_is_read_through_the_links_of_a_mounted_volume_or_a_download_cache(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshots" / "1").mkdir(parents=True)
+    (tmp_path / "..2026_1").mkdir()
+    blob = probe(tmp_path / "blobs" / "0f3a")
+    (tmp_path / "snapshots" / "1" / "model.onnx").symlink_to(Path("..", "..", "blobs", "0f3a"))
+    (tmp_path / "..2026_1" / "model.onnx").write_bytes(blob.read_bytes())
+    (tmp_path / "..data").symlink_to("..2026_1")
+    (tmp_path / "model.onnx").symlink_to(Path("..data", "model.onnx"))
+    for link in (tmp_path / "snapshots" / "1" / "model.onnx", tmp_path / "model.onnx"):
+        assert load_model(str(link), "cpu", 1).version == load_model(str(blob), "cpu", 1).version
 
 
 @pytest.mark.parametrize("place", [b'"schema_version"', b"left half"])
@@ -182,10 +235,3 @@ def test_a_pickle_in_the_models_place_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError):
         load_model(str(tmp_path / "model.onnx"), "auto", 1)
     assert not trap.exists()
-
-
-def test_groups_which_protobuf_reads_over_do_not_hide_the_softmax(tmp_path: Path) -> None:
-    data = constant(tmp_path / "model.onnx", [2, 1, 0], softmax=True).read_bytes()
-    group = b"\xa3\x06\xa4\x06"  # field 100 of wire type 3, and its end
-    assert ends_in_softmax(group + data, "logits")
-    assert load_model(edited(tmp_path / "model.onnx", lambda _: None), "cpu", 1).ends_in_softmax

@@ -158,12 +158,12 @@ def test_docker_stop_waits_for_a_request_of_5_seconds(tmp_path: Path) -> None:
         assert process.wait(3) == 0
 
 
-def test_sigterm_while_a_store_does_not_answer_ends_it_at_once(tmp_path: Path) -> None:
-    """K802: a named pipe that nobody writes to is never read."""
-    os.mkfifo(tmp_path / "model.onnx")
+def test_sigterm_while_a_store_does_not_answer_ends_it_at_once() -> None:
+    """K802: a web server that takes a connection and says nothing."""
     port = free_port()
     with (
-        service_process(tmp_path / "model.onnx", port) as process,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        service_process(f"http://127.0.0.1:{silent.getsockname()[1]}/model.onnx", port) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         wait_until_ready(client, path="/healthz")
@@ -228,6 +228,8 @@ def starts() -> Iterator[subprocess.Popen[str]]:
     [
         ({"SALVER_MODEL": "absent.onnx"}, [], 1, "absent.onnx cannot be read"),
         ({"SALVER_MODEL": "EMPTY"}, [], 1, "cannot be loaded"),
+        ({"SALVER_MODEL": "PIPE"}, [], 1, "It is a pipe, not a file"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS_FILE": "PIPE"}, [], 2, "It is a pipe, not a file"),
         ({"SALVER_MODEL": "MODEL", "SALVER_DEVICE": "cuda"}, [], 1, "SALVER_DEVICE is cuda"),
         ({"SALVER_MODEL": "MODEL", "SALVER_MAX_ITEM": "1"}, [], 2, "did you mean SALVER_MAX_ITEMS"),
         ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": ""}, [], 2, "SALVER_API_KEYS holds no key"),
@@ -251,7 +253,9 @@ def test_what_cannot_be_served_ends_the_process_with_one_line(
 ) -> None:
     """ON03, ON07, K812."""
     (tmp_path / "empty.onnx").touch()
-    files = {"MODEL": str(probe(tmp_path / "model.onnx")), "EMPTY": str(tmp_path / "empty.onnx")}
+    os.mkfifo(tmp_path / "pipe")
+    files = {name: str(tmp_path / file) for name, file in (("EMPTY", "empty.onnx"), ("PIPE", "pipe"))}
+    files["MODEL"] = str(probe(tmp_path / "model.onnx"))
     start = {
         "environment": {"SALVER_LOG_FORMAT": "text"}
         | {name: files.get(value, value) for name, value in environment.items()},

@@ -4,9 +4,11 @@ import asyncio
 import base64
 import json
 import logging
+import os
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -21,6 +23,7 @@ from tests.caller import Caller
 from tests.images import solid
 from tests.live import running_service
 from tests.models import constant
+from tests.surroundings import no_descriptors_left
 
 ITEM = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 ADMIN = {"Authorization": "Bearer admin"}
@@ -263,6 +266,107 @@ def test_a_broken_file_is_tried_once_and_the_next_good_one_is_served(
         assert becomes(client, TWO)
     lines = [record.message for record in caplog.records if record.name == "salver.service"]
     assert [line.startswith("the model stays as it is: ") for line in lines] == [True] * 2
+
+
+def over(path: Path, logits: list[float]) -> None:
+    """In place, of the same length, with the time of before."""
+    before = path.stat()
+    new = constant(path.with_name("other.onnx"), logits).read_bytes()
+    assert len(new) == before.st_size
+    with path.open("r+b") as file:
+        file.write(new)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_model_written_over_with_the_same_length_and_time_is_served(path: Path) -> None:
+    with running_service(path, model_poll_seconds=0.05) as client:
+        for logits in ([0.0, 1.0, 0.0], [0.0, 0.0, 1.0]):
+            over(path, logits)
+            assert becomes(client, logits)
+
+
+def test_a_model_is_followed_through_many_swaps_of_a_mounted_volume(path: Path, tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    files = [constant(tmp_path / f"{number}.onnx", logits) for number, logits in enumerate((ONE, TWO, THREE))]
+
+    def swap(number: int) -> None:
+        folder = mount / f"..{number}"
+        folder.mkdir()
+        shutil.copy(files[number % 3], folder / "model.onnx")
+        os.utime(folder / "model.onnx", (0, 0))
+        (mount / "..data_tmp").symlink_to(folder.name)
+        (mount / "..data_tmp").rename(mount / "..data")
+
+    swap(0)
+    (mount / "model.onnx").symlink_to("..data/model.onnx")
+    with running_service(mount / "model.onnx", model_poll_seconds=0.02) as client:
+        for number in range(1, 10):
+            swap(number)
+            shutil.rmtree(mount / f"..{number - 1}")
+            assert becomes(client, (ONE, TWO, THREE)[number % 3])
+
+
+def test_a_model_that_comes_while_descriptors_are_used_up_is_served_when_they_are_back(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running_service(path, model_poll_seconds=0.05) as client:
+        assert score(client)[0] == ONE  # its connection is open
+        new = constant(path.with_name("two.onnx"), TWO)
+        with no_descriptors_left():
+            new.rename(path)
+            for _ in range(100):
+                if any("Too many open files" in record.message for record in caplog.records):
+                    break
+                assert score(client)[0] == ONE
+                threading.Event().wait(0.02)
+            else:
+                raise AssertionError("nobody looked")
+            assert client.get("/readyz").json() == {"status": "ready", "stale": ["SALVER_MODEL"]}
+        assert becomes(client, TWO)
+        assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_reload_that_was_asked_for_while_descriptors_were_used_up_is_no_lasting_fault(path: Path) -> None:
+    with running_service(path, model_poll_seconds=0.2, admin_keys="admin") as client:
+        assert reload(client).status_code == 200  # its connection is open
+        with no_descriptors_left():
+            assert reload(client).status_code == 409
+            assert "stale" in client.get("/readyz").json()
+        until(lambda: "stale" not in client.get("/readyz").json())
+
+
+@pytest.mark.parametrize("spoil", ["away", "a pipe", "a folder", "empty"])
+def test_a_model_file_that_cannot_be_used_is_told_until_it_is_back(
+    path: Path, caplog: pytest.LogCaptureFixture, spoil: str
+) -> None:
+    whole = path.read_bytes()
+    with running_service(path, model_poll_seconds=0.02) as client:
+        path.unlink()
+        if spoil == "a pipe":
+            os.mkfifo(path)
+        elif spoil == "a folder":
+            path.mkdir()
+        elif spoil == "empty":
+            path.touch()
+        until(lambda: "stale" in client.get("/readyz").json())
+        stale = 'salver_file_stale{setting="SALVER_MODEL"} '
+        assert f"{stale}1" in client.get("/metrics").text
+        assert score(client)[0] == ONE
+        if path.is_dir():
+            path.rmdir()
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole)
+        until(lambda: "stale" not in client.get("/readyz").json())
+        assert f"{stale}0" in client.get("/metrics").text
+        assert reloads(client) == {"ok": 0, "failed": 1}
+    assert [line for line in caplog.messages if line.startswith("the model stays as it is: ")][1:] == []
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
 
 
 @pytest.mark.slow
