@@ -149,7 +149,7 @@ def tiff_of_directory_entries(count: int = 60_000, big: bool = False) -> bytes:
     start = (16 + 8 + (count + 8) * 20 + 8) if big else (8 + 2 + (count + 8) * 12 + 4)
     own = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, start)]
     own += [(277, 3, 1, 1), (278, 4, 1, 16)]
-    tags = [tag for tag in range(1000, 65_535)][: min(count, 64_000)]
+    tags = range(1000, 65_000)
     extra = [(tags[index % len(tags)], 7, 700_000, start) for index in range(count)]
     return tiff([*own, *extra], bytes(700_000), big)
 

@@ -145,8 +145,8 @@ def test_a_decoder_that_dies_takes_its_image_along_and_nothing_else(number: sign
 def test_when_the_process_that_starts_them_dies_another_one_is_started() -> None:
     with Decoders() as decoders:
         pid = started(decoders)
-        with open(f"/proc/{pid}/status", encoding="ascii") as status:
-            nursery = next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        nursery = next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
         os.kill(nursery, signal.SIGKILL)
         assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
         with Decoders() as more:

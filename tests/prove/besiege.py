@@ -1,6 +1,6 @@
-"""Hostile clients: python -m tests.prove.besiege PORT KEY REQUESTS CLIENTS SEED. Prints a line of JSON: answers by status.
+"""Hostile clients: python -m tests.prove.besiege PORT KEY REQUESTS CLIENTS SEED.
 
-Bounded in number, and each request in time; 127.0.0.1 only.
+Prints `ready`, waits for a line, and prints a line of JSON: answers by status. Bounded in number, and each request in time.
 """
 
 import gzip
@@ -50,14 +50,13 @@ def raw(port: int) -> list[Callable[[], None]]:
             caller.settimeout(1)
             caller.recv(100)
 
+    post = b"POST /score HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n"
     get = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
     return [
         lambda: send(get % b"/openapi.json" * 500),
         lambda: send(get % b"/docs/swagger-ui-bundle.js"),
-        lambda: send(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n" + bytes(500_000)),
-        lambda: send(
-            b"POST /score HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nA\r\n" * 50_000
-        ),
+        lambda: send(post % b"Content-Length: 900000" + bytes(500_000)),
+        lambda: send(post % b"Transfer-Encoding: chunked" + b"1\r\nA\r\n" * 50_000),
         lambda: send(b"GET / HTTP/1.1\r\nA: " + b"a" * 100_000),
     ]
 
@@ -94,13 +93,14 @@ def main(port: int, key: str, count: int, clients: int, seed: int) -> None:
             connection.close()
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.readline()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps(answers), flush=True)
+    sys.stdout.write(json.dumps(answers) + "\n")
 
 
 if __name__ == "__main__":

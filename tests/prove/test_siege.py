@@ -38,14 +38,14 @@ MOST_TIMES, MOST_HEALTH_SECONDS = 5.0, 0.25
 def net(path: Path) -> Path:
     """Convolutions that take about as long as ResNet-18's, with weights of its size."""
     chance = np.random.default_rng(0)
-    constants: Constants = {"axes": np.array([1, 2, 3][1:]), "over": np.float32(1 / 255)}
+    constants: Constants = {"axes": np.array([2, 3]), "over": np.float32(1 / 255)}
     nodes: Nodes = [helper.make_node("Transpose", ["scaled"], ["x0"], perm=[0, 3, 1, 2])]
     widths, before = (64, 64, 128, 256, 512, 512, 512), 3
     for layer, width in enumerate(widths):
         constants[f"w{layer}"] = (chance.normal(0, 1, (width, before, 3, 3)) / (9 * before) ** 0.5).astype(np.float32)
         stride = 1 if layer in (1, 5, 6) else 2
-        attributes = {"pads": [1, 1, 1, 1], "strides": [stride, stride]}
-        nodes.append(helper.make_node("Conv", [f"x{layer}", f"w{layer}"], [f"y{layer}"], **attributes))
+        ends = ([f"x{layer}", f"w{layer}"], [f"y{layer}"])
+        nodes.append(helper.make_node("Conv", *ends, pads=[1, 1, 1, 1], strides=[stride, stride]))
         nodes.append(helper.make_node("Relu", [f"y{layer}"], [f"x{layer + 1}"]))
         before = width
     constants["last"] = chance.normal(0, 0.1, (before, 4)).astype(np.float32)
@@ -171,8 +171,10 @@ def besieged(tmp_path: Path, count: int) -> dict[str, object]:
 def judge(found: dict[str, object], record_property: Record) -> None:
     record_property(
         "tried",
-        "{answers} in {seconds:.0f} s, {limit} of 1 GiB, at most {peak:.0f} MiB used; {good} good requests, p99 {p99:.3f} s "
-        "(quiet {quiet p99:.3f}, longest {longest:.3f}), /healthz at most {health:.3f} s".format_map(found),
+        "{answers} in {seconds:.0f} s, {limit} of 1 GiB, at most {peak:.0f} MiB used; {good} good requests, "
+        "p99 {p99:.3f} s (quiet {quiet p99:.3f}, longest {longest:.3f}), /healthz at most {health:.3f} s".format_map(
+            found
+        ),
     )
     record_property("lost", len(found["lost"]) or "nothing")  # type: ignore[arg-type]
     assert found["alive"]
