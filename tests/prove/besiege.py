@@ -1,6 +1,6 @@
 """Hostile clients: python -m tests.prove.besiege PORT KEY REQUESTS CLIENTS SEED.
 
-Prints `ready`, waits for a line, and prints a line of JSON: answers by status. Bounded in number, and each request in time.
+Prints `ready`, waits for a line, and prints a line of JSON: answers by status. Bounded in number, and each in time.
 """
 
 import gzip
