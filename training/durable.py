@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ PARTIALS = ".*.partial"
 def durable(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path` to write to; it gets the final name when the block ends without an error.
 
+    The name is each writer's own, whatever threads and processes write `path` at once: the last one to end wins.
     Content and name are synced to disk. After an error, a full disk among them, what stood under `path` is untouched;
     an OSError names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         yield partial
         _sync(partial)

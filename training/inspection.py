@@ -19,6 +19,7 @@ from artifact.errors import ImageError
 from artifact.formats import identify, open_header
 from artifact.manifest import PixelSpec
 from artifact.pixels import decode, orientation
+from artifact.regular_file import read_regular
 from training.inspection_cache import InspectionCache, Stamp
 from training.progress import Progress, Silent
 
@@ -116,7 +117,7 @@ def _inspected(paths: Sequence[Path], cache: InspectionCache) -> Iterator[tuple[
 def _inspect(path: Path, cache: InspectionCache) -> tuple[Path, Stamp | None, Inspection]:
     try:
         stamp = Stamp.of(path)
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         return path, None, Inspection("", problem=f"The file cannot be read: {error.strerror}.")
     digest = hashlib.sha256(data).hexdigest()

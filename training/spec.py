@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from artifact.text import printable
 from training.errors import DatasetError
 from training.folder import nfc
-from training.labelled_image import printable
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from platformdirs import user_cache_path
 
 from artifact.manifest import PixelSpec
 from artifact.pixels import decode
+from artifact.regular_file import read_regular
 from training.durable import durable
 from training.inspection_cache import Stamp
 
@@ -30,9 +31,9 @@ def thumbnail(path: Path, folder: Path | None = None) -> bytes:
     key = hashlib.sha256(f"{THUMBNAIL_SIDE} {Stamp.of(path)} ".encode() + os.fsencode(path.absolute())).hexdigest()
     kept = (folder or user_cache_path("salver") / "thumbnails") / key[:2] / f"{key}.jpg"
     try:
-        return kept.read_bytes()
+        return read_regular(kept)
     except OSError:
-        made = picture(path.read_bytes(), THUMBNAIL_SIDE)
+        made = picture(read_regular(path), THUMBNAIL_SIDE)
     _keep(kept, made)
     return made
 
