@@ -58,9 +58,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_regular(path, MAX_BYTES)
     except OSError as error:
-        raise LoadTestError(
-            f"{printable(path)} cannot be sent: {error.strerror}. Remove it from the folder."
-        ) from error
+        raise LoadTestError(f"{printable(path)} cannot be sent: {error.strerror}. Remove it.") from error
 
 
 def _render(size: tuple[int, int], seed: int) -> bytes:

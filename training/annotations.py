@@ -30,7 +30,7 @@ class Annotation:
 
     @property
     def fault(self) -> str:
-        """What of it cannot be kept, as a sentence with advice; empty when all can. It holds for reading as for writing.
+        """What cannot be kept of it, as a sentence with advice; empty when all can. For reading as for writing.
 
         A note may hold anything that is Unicode, a label what a folder's name may.
         """

@@ -12,6 +12,7 @@ from artifact.errors import ImageError
 from artifact.formats import identify
 from artifact.pixels import decode
 from artifact.regular_file import read_regular
+from training.alone import alone
 from training.download import Downloader, DownloadLimits, downloader
 from training.durable import durable
 from training.errors import DatasetError, SourceError
@@ -68,9 +69,21 @@ def build(
     """Fill OUT/LABEL/ with the images of all sources and OUT/sources.csv with where each came from.
 
     What an earlier run got is not fetched again. A source that fails is a Failure, in OUT/failures.csv too, and the
-    others go on. `per_query` is the number of hits to try for a query. Raises OSError when `out` cannot be written.
+    others go on. `per_query` is the number of hits to try for a query. Raises OSError when `out` cannot be written,
+    and SettingError while another command writes to it.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        return _build(sources, out, provider, per_query, limits, progress)
+
+
+def _build(
+    sources: Sequence[Source],
+    out: Path,
+    provider: Provider | None,
+    per_query: int,
+    limits: DownloadLimits,
+    progress: Progress,
+) -> BuildReport:
     with Sources(out) as known:
         work = _Build(out, known, provider, per_query, limits.max_bytes, progress)
         asyncio.run(work.run(sources, limits))

@@ -70,6 +70,7 @@ def evaluate(
     with errors_as_messages(code=2):
         from rich.console import Console
 
+        from training.alone import alone
         from training.errors import SettingError
         from training.evaluation import evaluate as score
         from training.plots import plots
@@ -80,7 +81,7 @@ def evaluate(
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
         console = Console()
-        with Shown(console) as progress:
+        with alone(out), Shown(console) as progress:
             dataset = read_test_set(data, split, part)
             evaluation = score(model, dataset, progress)
             old = None if against is None else score(against, dataset, progress)
