@@ -27,7 +27,12 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Taken(Exception):
-    """Another process has the lock; the text says which one, where, and what to do."""
+    """Another process has the lock: `who`, and the `advice` to give, a sentence. The text has both."""
+
+    def __init__(self, who: str, advice: str) -> None:
+        super().__init__(f"In use by {who}. {advice}")
+        self.who = who
+        self.advice = advice
 
 
 class Holder(BaseModel):
@@ -70,7 +75,7 @@ def _take(path: Path) -> int:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "It is no file. Remove it", str(path))
-            _lock(descriptor, path)
+            _lock(descriptor)
             if _is_at(descriptor, path):
                 _sign(descriptor, path)
                 return descriptor
@@ -80,14 +85,11 @@ def _take(path: Path) -> int:
         os.close(descriptor)  # its holder removed it before letting go
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Taken(
-            f"{printable(path.parent)} is in use by {_named(descriptor)}. Wait until it has ended, or end it "
-            f"(the lock is {printable(path.name)})."
-        ) from None
+        raise Taken(_named(descriptor), "Wait until it has ended, or end it.") from None
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise
@@ -97,10 +99,8 @@ def _sign(descriptor: int, path: Path) -> None:
     """Write our name, unless that of another machine stands there, on whose word alone the lock then rests."""
     before, ours = _holder(descriptor), Holder.here()
     if before is not None and not before.same_machine(ours):
-        raise Taken(
-            f"{printable(path.parent)} is in use by {before}, which is another machine. If it has ended there, remove "
-            f"{printable(path)} and start again."
-        )
+        advice = f"That is another machine: if it has ended there, remove {printable(path)} and start again."
+        raise Taken(str(before), advice)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, ours.model_dump_json().encode() + b"\n", 0)
     os.fsync(descriptor)

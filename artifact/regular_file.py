@@ -36,9 +36,10 @@ def read_regular(path: Path | str, max_bytes: int = MAX_BYTES) -> bytes:
     """The file's bytes. Raises OSError, also for a file that has more than `max_bytes`, of which nothing is read."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        # One more than there should be: a file may grow while it is read, and those of /proc say that they are empty.
-        data = b"" if size > max_bytes else stream.read(max_bytes + 1)
-        if size > max_bytes or len(data) > max_bytes:
+        data = b"" if size > max_bytes else stream.read(size + 1)
+        if len(data) > size:  # it grows while it is read, or lies in /proc, whose files say that they are empty
+            data += stream.read(max_bytes + 1 - len(data))
+        if max(size, len(data)) > max_bytes:
             text = f"It has {max(size, len(data)):,} bytes; the limit is {max_bytes:,} bytes"
             raise OSError(errno.EFBIG, text, os.fspath(path))
         return data

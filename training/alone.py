@@ -21,4 +21,4 @@ def alone(folder: Path) -> Iterator[None]:
         with locked(folder / LOCK):
             yield
     except Taken as error:
-        raise SettingError(f"{error}") from None
+        raise SettingError(f"{folder} is in use by {error.who}. {error.advice}") from None
