@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from artifact.lock import Taken, locked
+from artifact.text import printable, printable_json, printable_lines
 from loadtest import report
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
 from loadtest.errors import LoadTestError, Terminated
@@ -88,7 +90,8 @@ def capacity(
     if rate is not None:
         found = found.model_copy(update={"plan": plan(found, rate, headroom)})
     _write(found, out)
-    typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(lines(found)))
+    text = printable_json(found.model_dump_json(indent=2)) if as_json else printable_lines("\n".join(lines(found)))
+    typer.echo(text)
     if found.images_per_second is None:
         raise typer.Exit(NOT_HELD)
 
@@ -112,11 +115,23 @@ def local(
     options |= {"processes": processes, "out": out}
     with (
         _errors_as_messages(lambda: f"what was measured until then lies in {out}"),
+        _alone(out),
         local_service(model, out) as url,
     ):
         _, code = run_locust({"host": url} | options)
     typer.echo(f"report: {out / 'report.html'}")
     raise typer.Exit(code)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Two runs at once would mix their files, and measure each other. Raises LoadTestError for the second."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out / ".salver.lock"):
+            yield
+    except Taken as error:
+        raise LoadTestError(f"{out} is in use by {error.who}. {error.advice}") from None
 
 
 def _give_key(key: str | None) -> None:
@@ -128,7 +143,7 @@ def _give_key(key: str | None) -> None:
 def _tell(step: Step) -> None:
     p99 = "no answer" if step.p99_ms is None else f"p99 {step.p99_ms:.1f} ms"
     verdict = "holds" if step.holds else f"does not hold: {step.reasons[0]}"
-    typer.echo(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}", err=True)
+    typer.echo(printable(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}"), err=True)
 
 
 def _write(found: Capacity, out: Path | None) -> None:
@@ -146,7 +161,7 @@ def _errors_as_messages(so_far: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except LoadTestError as error:
-        typer.echo(f"salver loadtest: {error}", err=True)
+        typer.echo(printable_lines(f"salver loadtest: {error}"), err=True)
         raise typer.Exit(NOT_HELD) from None
     except KeyboardInterrupt as error:
         typer.echo(f"Interrupted; {so_far()}.", err=True)

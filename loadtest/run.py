@@ -9,6 +9,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
+from artifact.text import printable_lines
 from loadtest import options as options_of
 from loadtest import report, scrape
 from loadtest.options import Options
@@ -157,7 +158,7 @@ class Run:
     def _tell(self, **_: object) -> None:
         """After Locust's own tables, so that the verdict is what remains on the screen."""
         if self.told:
-            typer.echo(self.told)
+            typer.echo(printable_lines(self.told))
 
     def _result(self) -> Result:
         record = self.session.record if self.session is not None and self.makes_load else self.record

