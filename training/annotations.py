@@ -83,5 +83,11 @@ def write_annotations(root: Path | str, annotations: Mapping[str, Annotation]) -
 
 
 def _fault_of_name(name: str) -> str:
-    """Names come from the folder, where the bytes of one that is not UTF-8 are escaped; they go out as they came."""
-    return "The name is not in Unicode form NFC." if name != nfc(name) else ""
+    """The bytes of a file name that is not UTF-8 are escaped in it, and go out as they came."""
+    if name != nfc(name):
+        return "The name is not in Unicode form NFC."
+    try:
+        back = name.encode(errors="surrogateescape").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        back = ""
+    return "" if name == back else "The name has half a character, which no file's name has."
