@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from artifact.errors import ModelFileError
 from artifact.manifest import Manifest
+from artifact.regular_file import read_regular
 from training.dataset import Dataset
 from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
@@ -68,6 +69,8 @@ class _Record:
 
 
 _record = TypeAdapter(_Record)
+MAX_RECORD_BYTES = 64 * 1024**2
+"""Of run.json; that of 100,000 photos left out is smaller."""
 
 
 def export_precision(
@@ -121,7 +124,7 @@ def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
     DatasetError when the photos are others than the model was trained on.
     """
     try:
-        record = _record.validate_json((run_folder / "run.json").read_bytes())
+        record = _record.validate_json(read_regular(run_folder / "run.json", MAX_RECORD_BYTES))
         model = (run_folder / "model.onnx").read_bytes()
         session = open_session(model)
         manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)

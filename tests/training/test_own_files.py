@@ -147,7 +147,7 @@ def test_a_finished_runs_record_is_read_or_refused(run_folder: Path, state: str)
         put(path, state)
         ended = run("export", str(run_folder), "--precision", "fp16")
         assert ended.exit_code == 1, ended.output
-        assert "run.json" in ended.stderr or "no finished run" in ended.stderr
+        assert f"{run_folder} is not the folder of a finished run: " in ended.stderr
         assert "Traceback" not in ended.output
     finally:
         path.rmdir() if state == "folder" else path.unlink()
