@@ -5,6 +5,7 @@ from pathlib import Path
 from unicodedata import category
 
 _HIDDEN = ("Cs", "Cc")
+_LAYOUT = re.compile("([\n\t])")
 _RAW_IN_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
@@ -17,8 +18,8 @@ def printable(text: Path | str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines, which stay lines."""
-    return "\n".join(map(printable, text.split("\n")))
+    """The same for a text of several lines, which stay lines, with tabs in them."""
+    return "".join(piece if piece in ("\n", "\t") else printable(piece) for piece in _LAYOUT.split(text))
 
 
 def printable_json(text: str) -> str:

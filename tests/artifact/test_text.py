@@ -14,7 +14,7 @@ def test_text_of_every_script_stays_as_it_is(honest: str) -> None:
 
 def test_control_characters_and_half_characters_are_written_out() -> None:
     assert printable(f"{TITLE}\x9b31m\udcff\r\n") == "\\x1b]0;owned\\x07\\x9b31m\\udcff\\r\\n"
-    assert printable_lines("one\x1b[2J\ntwo\r\n") == "one\\x1b[2J\ntwo\\r\n"
+    assert printable_lines("one\x1b[2J\n\ttwo\r\n") == "one\\x1b[2J\n\ttwo\\r\n"
 
 
 def test_json_means_the_same_and_holds_nothing_that_a_terminal_obeys() -> None:
