@@ -11,7 +11,7 @@ MAX_BYTES = 20 * 1024**2
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str | os.PathLike[str]) -> BinaryIO:
     """The file, or the one that a link leads to, for reading.
 
     Raises OSError; for what is no file its `strerror` says what it is. Opening never waits, and what is looked at is
@@ -32,7 +32,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: Path | str, max_bytes: int = MAX_BYTES) -> bytes:
+def read_regular(path: Path | str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> bytes:
     """The file's bytes. Raises OSError, also for a file that has more than `max_bytes`, of which nothing is read."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size

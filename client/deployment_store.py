@@ -1,12 +1,12 @@
 """What this machine remembers of the deployments that run on it: one folder each, readable for its owner alone."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from artifact.durable import durable
 from artifact.lock import Taken, locked
 from artifact.regular_file import open_regular, read_regular
 from client.deployment_target import NAME
@@ -47,15 +47,11 @@ class Store:
         """The file, of mode 0600, whole or as it was."""
         self.folder(name).mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder(name) / file
-        partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-        try:
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with (
+            durable(path) as partial,
+            os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream,
+        ):
+            stream.write(text)
         return path
 
     def read(self, name: str, file: str) -> str | None:

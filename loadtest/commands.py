@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from artifact.durable import durable
 from artifact.lock import Taken, locked
 from artifact.text import printable, printable_json, printable_lines
 from loadtest import report
@@ -148,10 +149,11 @@ def _tell(step: Step) -> None:
 
 def _write(found: Capacity, out: Path | None) -> None:
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "capacity.json").write_text(found.model_dump_json(indent=2))
+        with durable(out / "capacity.json") as partial:
+            partial.write_text(found.model_dump_json(indent=2), encoding="utf-8")
         if found.at_capacity is not None:
-            (out / "report.html").write_text(report.page(found.at_capacity))
+            with durable(out / "report.html") as partial:
+                partial.write_text(report.page(found.at_capacity), encoding="utf-8")
 
 
 @contextmanager
@@ -162,6 +164,10 @@ def _errors_as_messages(so_far: Callable[[], str]) -> Iterator[None]:
         yield
     except LoadTestError as error:
         typer.echo(printable_lines(f"salver loadtest: {error}"), err=True)
+        raise typer.Exit(NOT_HELD) from None
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        typer.echo(printable_lines(f"salver loadtest: {error.strerror or error}{place}"), err=True)
         raise typer.Exit(NOT_HELD) from None
     except KeyboardInterrupt as error:
         typer.echo(f"Interrupted; {so_far()}.", err=True)

@@ -30,6 +30,7 @@ def local_service(model: Path, out: Path) -> Iterator[str]:
     # -P: nothing that lies in the current folder is run.
     command = [sys.executable, "-P", "-m", "salver", "serve", str(model), "--port", str(port)]
     log = out / LOG
+    log.unlink(missing_ok=True)  # a pipe of that name would be waited for
     with log.open("w") as file, subprocess.Popen(command, env=os.environ | settings, stderr=file) as process:
         try:
             yield _ready(process, f"http://127.0.0.1:{port}", log)

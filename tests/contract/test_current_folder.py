@@ -163,9 +163,9 @@ def test_commands_that_take_longer_run_nothing_of_the_current_folder(hostile: Pa
         "export run --precision fp16",
         "augment photos --preview sheet.png",
     ]
-    for line in lines:
-        ended = type_in(hostile, *line.split())
-        assert ended.returncode == 0, line + ended.stderr
+    for words in map(str.split, lines):
+        ended = type_in(hostile, *words)
+        assert ended.returncode == 0, ended.stderr
     line = ["--url", "http://127.0.0.1:9", "--seconds", "1", "--warm-up", "0", "--repeats", "1", "--start", "1"]
     assert type_in(hostile, "loadtest", "capacity", *line, "--sizes", "thumbnail=1").returncode == 1
     launcher = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node", "2"]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from training.durable import PARTIALS, durable
+from artifact.durable import PARTIALS, durable
 
 
 def test_threads_that_write_one_path_at_once_leave_one_of_their_texts_whole(tmp_path: Path) -> None:
