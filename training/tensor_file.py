@@ -7,6 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from artifact.regular_file import open_regular
 from training.durable import durable
 
 
@@ -19,6 +20,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str,
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the texts. Raises OSError and SafetensorError."""
-    with safe_open(path, "pt") as file:
+    with open_regular(path), safe_open(path, "pt") as file:  # safe_open alone would wait for a pipe
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         return tensors, file.metadata() or {}

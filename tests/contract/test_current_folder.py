@@ -153,6 +153,7 @@ def test_commands_that_look_at_photos_run_nothing_of_the_current_folder(hostile:
 
 @pytest.mark.soak
 @pytest.mark.torch
+@pytest.mark.timeout(600)
 def test_commands_that_take_longer_run_nothing_of_the_current_folder(hostile: Path) -> None:
     """Most of them with torch, which takes seconds to import each time."""
     lines = [
