@@ -73,7 +73,7 @@ def fail(reason: str) -> NoReturn:
 
 def salver(*arguments: str) -> None:
     """Run a `salver` command with its own display."""
-    ended = subprocess.run([sys.executable, "-m", "salver", *arguments], check=False)
+    ended = subprocess.run([sys.executable, "-P", "-m", "salver", *arguments], check=False)
     if ended.returncode != 0:
         fail(f"'salver {' '.join(arguments)}' ended with {ended.returncode}.")
 
@@ -85,7 +85,7 @@ def running_service(key: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {"SALVER_API_KEYS": key, "SALVER_URL_ALLOWLIST": "127.0.0.1", "SALVER_DRAIN_SECONDS": "0"}
-    command = [sys.executable, "-m", "salver", "serve", str(RUN / "model.onnx"), "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "salver", "serve", str(RUN / "model.onnx"), "--port", str(port)]
     with subprocess.Popen(command, env=os.environ | settings | {"SALVER_LOG_FORMAT": "text"}) as process:
         try:
             yield wait_until_ready(process, f"http://127.0.0.1:{port}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from artifact.text import printable, printable_json, printable_lines
 from client.errors import ClientError, ServiceUnreachable
 from client.result import Score, ScoreError
 from client.scoring import MAX_ITEMS, ScoringClient
@@ -36,19 +37,18 @@ def score(
                 if not as_json:
                     typer.echo("\n".join(_lines(names, part, width=max(map(len, images)))))
     except ClientError as error:
-        typer.echo(f"salver score: {error}", err=True)
+        typer.echo(printable_lines(f"salver score: {error}"), err=True)
         raise typer.Exit(UNREACHABLE if isinstance(error, ServiceUnreachable) else FAILED) from None
     if as_json:
-        typer.echo(
-            json.dumps([_item(*pair) for pair in zip(images, results, strict=True)], ensure_ascii=False, indent=2)
-        )
+        items = [_item(*pair) for pair in zip(images, results, strict=True)]
+        typer.echo(printable_json(json.dumps(items, ensure_ascii=False, indent=2)))
     if any(isinstance(result, ScoreError) for result in results):
         raise typer.Exit(FAILED)
 
 
 def _lines(names: list[str], results: list[Score | ScoreError], width: int) -> Iterator[str]:
     for name, result in zip(names, results, strict=True):
-        yield f"{name:<{width}}  {_text(result)}"
+        yield printable(f"{name:<{width}}  {_text(result)}")
 
 
 def _text(result: Score | ScoreError) -> str:

@@ -4,12 +4,14 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, get_args
 
 from client.deployment_docker import DockerTarget
 from client.deployment_kubernetes import KubernetesTarget
 from client.deployment_local import LocalTarget
+from client.deployment_store import Store
 from client.deployment_target import Command, Device, Say, Status, Target, Wanted, check_name
 from client.errors import ClientError, DeploymentFailed
 from client.image import Source
@@ -70,14 +72,15 @@ class Deployment:
         """Start it, or change it, and wait until it is ready; returns its URL.
 
         The key is the one given, or the one that it had, or a new one; it is kept by the target and never shown.
-        Raises DeploymentFailed with the service's own words.
+        Raises DeploymentFailed with the service's own words, and when another command deploys or deletes it just now.
         """
-        key = self._key or self._target.key(self.name) or secrets.token_urlsafe(KEY_BYTES)
-        self._say(f"deploying '{self.name}' to {self._kind}; waiting until it is ready …")
-        image = self._image or self._default_image()
-        self._target.deploy(
-            Wanted(self.name, self._checked_model(), self._device, self._replicas, key, image, self._timeout_seconds)
-        )
+        with self._alone():
+            key = self._key or self._target.key(self.name) or secrets.token_urlsafe(KEY_BYTES)
+            self._say(f"deploying '{self.name}' to {self._kind}; waiting until it is ready …")
+            image, model = self._image or self._default_image(), self._checked_model()
+            self._target.deploy(
+                Wanted(self.name, model, self._device, self._replicas, key, image, self._timeout_seconds)
+            )
         self._say(f"'{self.name}' is ready")
         return self.endpoint_url
 
@@ -117,8 +120,9 @@ class Deployment:
 
     def delete(self) -> None:
         """End it and remove all that deploying made. Raises DeploymentFailed when there is none."""
-        self.status()
-        self._target.delete(self.name)
+        with self._alone():
+            self.status()
+            self._target.delete(self.name)
 
     @property
     def endpoint_url(self) -> str:
@@ -176,6 +180,10 @@ class Deployment:
         with ScoringClient(endpoint_url, service_key) as client:
             (result,) = client.score([image], resize=image_resize_dims)
         return result
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """One command at a time; a cluster has its own order of changes, and needs no place to write here."""
+        return nullcontext() if self._kind == "kubernetes" else Store(self._kind).alone(self.name)
 
     def _default_image(self) -> str:
         return self.build_docker_image() if self._kind == "kubernetes" else f"salver-serve:{self._device}"

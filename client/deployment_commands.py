@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from artifact.text import printable, printable_lines
 from client.deployment import Deployment, TargetName, quiet
 from client.deployment_target import Device, Say, Status
 from client.errors import ClientError
@@ -36,14 +37,17 @@ def deploy(
         deployment = Deployment(
             name, model, target, replicas, device, namespace, None, image, timeout, _progress(verbose)
         )
-        typer.echo(deployment.deploy())
+        typer.echo(printable(deployment.deploy()))
 
 
 def list_deployments(target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
-    """List the deployments on a target."""
+    """List the deployments on a target; ends with 1 when nothing can be told of one."""
     with _errors_as_messages("list"):
-        for status in Deployment.list_deployment(target, namespace, _commands(verbose)):
+        found = Deployment.list_deployment(target, namespace, _commands(verbose))
+        for status in found:
             typer.echo(_line(status))
+        if any(status.fault for status in found):
+            raise typer.Exit(1)
 
 
 def status(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
@@ -86,15 +90,17 @@ def build_image(
     """Build an image of the service with the model in it, for Kubernetes."""
     with _errors_as_messages("build-image"):
         deployment = Deployment(name, model, "kubernetes", device=device, image=image, say=_commands(verbose))
-        typer.echo(deployment.build_docker_image())
+        typer.echo(printable(deployment.build_docker_image()))
 
 
 def _line(status: Status) -> str:
-    return f"{status.name}  {status.target}  {status.ready}/{status.replicas} ready  {status.url}"
+    if status.fault:
+        return printable(f"{status.name}  {status.target}  {status.fault}")
+    return printable(f"{status.name}  {status.target}  {status.ready}/{status.replicas} ready  {status.url}")
 
 
 def _tell(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(printable_lines(line), err=True)
 
 
 def _commands(verbose: bool) -> Say:
@@ -110,5 +116,8 @@ def _errors_as_messages(command: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        typer.echo(f"salver {command}: {error}", err=True)
+        _tell(f"salver {command}: {error}")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _tell(f"salver {command}: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         raise typer.Exit(1) from None

@@ -1,4 +1,4 @@
-"""Deployments as processes of this machine: `python -m service` in the background."""
+"""Deployments as processes of this machine: `python -P -m service` in the background."""
 
 import os
 import signal
@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.deployment_ready import answers_ready, wait_until_ready
 from client.deployment_store import Store
@@ -23,14 +24,26 @@ END_SECONDS = 45.0
 """Longer than the service's drain and its longest request."""
 
 
+MODULE = ("-m", "service", "--port")
+
+
 class _Process(BaseModel):
-    """`started` tells this process from a later one with the same number."""
+    """A service that was started here. `started` and its command tell it from whoever has its number later."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
-    pid: int
-    started: str
-    port: int
+    pid: Annotated[int, Field(gt=1, le=2**22)]  # 0, 1 and what is below mean groups, everybody, or the first process
+    started: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+    @property
+    def runs(self) -> bool:
+        """Whether that process is still there, and this user's."""
+        return (
+            _started(self.pid) == self.started
+            and _command(self.pid)[-4:] == [*MODULE, str(self.port)]
+            and _owner(self.pid) == os.geteuid()
+        )
 
 
 class LocalTarget:
@@ -48,18 +61,18 @@ class LocalTarget:
         self._end(name, NEXT)  # what an earlier deploy left that was killed
         port = _free_port()
         process = self._start(wanted, port)
-        state = _Process(pid=process.pid, started=_started(process.pid), port=port).model_dump_json()
+        state = _Process(pid=process.pid, started=_started(process.pid) or "0", port=port).model_dump_json()
         self._store.write(name, NEXT, state)
         try:
             wait_until_ready(_url(port), wanted.timeout_seconds, lambda: process.poll() is None)
         except (DeploymentFailed, KeyboardInterrupt) as error:
             process.terminate()
             process.wait()
-            said = (self._store.read(name, _file(LOG, port)) or "").splitlines()
+            said = self._store.last_lines(name, _file(LOG, port), 3)
             self._give_up(name, port, before)
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise DeploymentFailed(f"{error} Its last words: {' / '.join(said[-3:])}{as_before(before)}") from None
+            raise DeploymentFailed(f"{error} Its last words: {' / '.join(said)}{as_before(before)}") from None
         process.returncode = 0  # it outlives this process, which Python would warn of
         self._end(name)
         self._store.write(name, KEY, wanted.key + "\n")
@@ -73,7 +86,7 @@ class LocalTarget:
             self._store.drop(name, NEXT, _file(KEY, port), _file(LOG, port))
 
     def _start(self, wanted: Wanted, port: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "service", "--port", str(port)]
+        command = [sys.executable, "-P", *MODULE, str(port)]  # -P: nothing that lies in the current folder is run
         self._say(f"$ {' '.join(command)}")
         others = {name: value for name, value in os.environ.items() if not name.startswith("SALVER_")}
         settings = {
@@ -96,7 +109,14 @@ class LocalTarget:
         return Status(name, "local", int(answers_ready(url)), 1, url)
 
     def all(self) -> list[Status]:
-        return [status for name in self._store.names() if (status := self.find(name))]
+        return [status for name in self._store.names() if (status := self._found(name))]
+
+    def _found(self, name: str) -> Status | None:
+        """One that is damaged is named, and the others are listed all the same."""
+        try:
+            return self.find(name)
+        except DeploymentFailed as error:
+            return Status(name, "local", 0, 1, "", str(error))
 
     def delete(self, name: str) -> None:
         self._end(name, NEXT)
@@ -121,16 +141,28 @@ class LocalTarget:
         yield _url(process.port)
 
     def _process(self, name: str, file: str = STATE) -> _Process | None:
-        """The running one; None when it ended, whoever has its number now."""
+        """The running one; None when it ended, whoever has its number now. Raises DeploymentFailed when damaged."""
         text = self._store.read(name, file)
-        state = None if text is None else _Process.model_validate_json(text)
-        return state if state and _started(state.pid) == state.started else None
+        if text is None:
+            return None
+        try:
+            state = _Process.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            place = "".join(f" {part}:" for part in first["loc"])
+            folder = self._store.folder(name)
+            raise DeploymentFailed(
+                f"{folder / file} is damaged ({place.strip()} {first['msg']}), so no process was ended. Look for the "
+                f"service with  pgrep -af 'service --port'  , end it, and remove the folder {folder}."
+            ) from None
+        return state if state.runs else None
 
     def _end(self, name: str, file: str = STATE) -> None:
         process = self._process(name, file)
         if process is None:
             return
-        os.kill(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(process.pid, signal.SIGTERM)
         for _ in range(int(END_SECONDS / 0.05)):
             if self._process(name, file) is None:
                 return
@@ -159,3 +191,19 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def _command(pid: int) -> list[str]:
+    """Its words; none when it is over."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _owner(pid: int) -> int | None:
+    """The user's number; None when it is over."""
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None

@@ -2,7 +2,18 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from artifact.durable import durable
+from artifact.lock import Taken, locked
+from artifact.regular_file import open_regular, read_regular
+from client.deployment_target import NAME
+from client.errors import DeploymentFailed
+
+MAX_BYTES = 64 * 1024
+"""Of a state or key; more is not one that was written here."""
 
 
 class Store:
@@ -18,21 +29,51 @@ class Store:
 
     def names(self) -> list[str]:
         """Of the deployments remembered."""
-        return sorted(path.name for path in self._root.iterdir()) if self._root.is_dir() else []
+        if not self._root.is_dir():
+            return []
+        return sorted(path.name for path in self._root.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Keep other commands from changing the deployment. Raises DeploymentFailed when one is at it."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with locked(self._root / f"{name}.lock"):  # beside the folder, which comes and goes; no name has a dot
+                yield
+        except Taken as error:
+            raise DeploymentFailed(f"'{name}' is being deployed or deleted by {error.who}. {error.advice}") from None
 
     def write(self, name: str, file: str, text: str) -> Path:
-        """The file, of mode 0600."""
+        """The file, of mode 0600, whole or as it was."""
         self.folder(name).mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder(name) / file
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        with (
+            durable(path) as partial,
+            os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream,
+        ):
             stream.write(text)
         return path
 
     def read(self, name: str, file: str) -> str | None:
-        """None when it is not there."""
+        """None when it is not there. Raises DeploymentFailed when it cannot be read."""
         path = self.folder(name) / file
-        return path.read_text().strip() if path.is_file() else None
+        try:
+            return read_regular(path, MAX_BYTES).decode().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DeploymentFailed(f"{path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise DeploymentFailed(f"{path} is damaged: it is not text in UTF-8.") from error
+
+    def last_lines(self, name: str, file: str, count: int) -> list[str]:
+        """The end of a log, which may be long; none where there is no such file."""
+        try:
+            with open_regular(self.folder(name) / file) as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - MAX_BYTES))
+                return stream.read(MAX_BYTES).decode(errors="replace").splitlines()[-count:]
+        except OSError:
+            return []
 
     def drop(self, name: str, *files: str) -> None:
         """Remove these files, and folders with what is in them."""

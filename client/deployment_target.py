@@ -37,13 +37,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Status:
-    """One deployment: how many replicas are ready of those wanted."""
+    """One deployment: how many replicas are ready of those wanted; `fault` says why nothing can be told of it."""
 
     name: str
     target: str
     ready: int
     replicas: int
     url: str
+    fault: str = ""
 
 
 class Target(Protocol):
@@ -56,7 +57,7 @@ class Target(Protocol):
         """None when there is none of ours."""
 
     def all(self) -> list[Status]:
-        """Every deployment of ours, by name."""
+        """Every deployment of ours, by name; those of which nothing can be told with their `fault`."""
 
     def delete(self, name: str) -> None:
         """End it and remove what `deploy` made."""

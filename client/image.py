@@ -4,9 +4,9 @@ import base64
 import os
 import struct
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from artifact.regular_file import read_regular
 from client.result import ScoreError
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image"
 
 JPEG_QUALITY = 95
+MAX_FILE_BYTES = 256 * 1024**2
+"""Of a local file. A service takes 20 MiB unless it is set otherwise; `resize` makes smaller ones of larger."""
 # What Pillow's readers raise on a damaged file, apart from DecompressionBombError.
 DAMAGE = (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error)
 
@@ -45,7 +47,7 @@ def item(source: Source, resize: tuple[int, int] | None = None) -> Item | ScoreE
 
 def _bytes(source: Source, resize: tuple[int, int] | None) -> bytes:
     if isinstance(source, str | os.PathLike):
-        source = Path(source).read_bytes()
+        source = read_regular(source, MAX_FILE_BYTES)
     if isinstance(source, bytes):
         return source if resize is None else _shrink_file(source, resize)
     return _png(source) if resize is None else _shrink(source, resize) or _png(source)

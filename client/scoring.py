@@ -14,6 +14,8 @@ from client.result import Score, ScoreError, parse_answer, parse_problem
 MAX_ITEMS = 32
 # Half of what a service takes in one request unless it is set otherwise.
 MAX_TEXT_BYTES = 16 * 1024**2
+MAX_ANSWER_BYTES = 64 * 1024**2
+"""Of one request; 32 images with the scores of 50,000 labels are less."""
 
 
 class ScoringClient:
@@ -32,7 +34,7 @@ class ScoringClient:
         if not key.isprintable():
             raise ClientError("The key holds a control character; is it the right file or variable?")
         self._url = url.rstrip("/").removesuffix("/score") + "/score"
-        headers = {b"Content-Type": b"application/json"}
+        headers = {b"Content-Type": b"application/json", b"Accept-Encoding": b"identity"}
         if key:
             headers[b"Authorization"] = b"Bearer " + key.encode()
         self._http = httpx.Client(headers=headers, timeout=timeout_seconds)
@@ -85,23 +87,35 @@ class ScoringClient:
 
     def _post(self, items: list[dict[str, object]]) -> list[Score | ScoreError]:
         try:
-            response = self._http.post(self._url, content=json.dumps(items))
+            status, content = self._answer(json.dumps(items))
         except httpx.TimeoutException:
             raise ServiceUnreachable(
                 f"{self._url} did not answer in time; wait longer or send smaller images."
             ) from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServiceUnreachable(f"{self._url} could not be reached ({error}); is the service running?") from error
-        if response.status_code == httpx.codes.OK:
-            return parse_answer(response.content)
-        return _item_errors(response, len(items))
+        if status == httpx.codes.OK:
+            return parse_answer(content)
+        return _item_errors(self._url, status, content, len(items))
+
+    def _answer(self, body: str) -> tuple[int, bytes]:
+        """Status and content, which is read as it comes: uncompressed, as it was asked for, and no more than fits."""
+        content = bytearray()
+        with self._http.stream("POST", self._url, content=body) as response:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise UnexpectedAnswer(f"{self._url} answered compressed, which was not asked for.")
+            for piece in response.iter_raw():
+                content += piece
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise UnexpectedAnswer(f"{self._url} answered with more than {MAX_ANSWER_BYTES:,} bytes.")
+        return response.status_code, bytes(content)
 
 
-def _item_errors(response: httpx.Response, count: int) -> list[Score | ScoreError]:
+def _item_errors(url: str, status: int, content: bytes, count: int) -> list[Score | ScoreError]:
     """The images' own errors when each of them failed for itself; otherwise raises the request's."""
-    status, problem = response.status_code, parse_problem(response.content)
+    problem = parse_problem(content)
     if problem is None:
-        raise UnexpectedAnswer(f"{response.url} answered with HTTP status {status}: is it the URL of a Salver service?")
+        raise UnexpectedAnswer(f"{url} answered with HTTP status {status}: is it the URL of a Salver service?")
     if len(problem.errors) == count:
         return list(problem.errors)
     kind = KeyRefused if status == httpx.codes.UNAUTHORIZED else RequestRefused

@@ -1,6 +1,7 @@
 """Whether an answer is right: a 200 that holds an error is a failure, an expected refusal is none."""
 
 import math
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -9,6 +10,7 @@ from loadtest.payload import Payload, Refusal
 
 TOLERANCE = 0.01
 """How far scores of the same image may be apart, relative to the largest: batches round differently."""
+KIND = re.compile(r"urn:salver:[a-z-]{1,40}")
 NOT_AN_ANSWER = "the body is not an answer of the scoring API"
 
 
@@ -55,7 +57,7 @@ class Answers:
 
     def _fault_of_item(self, item: Item, photo: int, softmax: bool) -> str | None:
         if item.error is not None:
-            return f"item error {item.error.type} in a 200"
+            return f"item error {_known(item.error.type)} in a 200"
         if not item.scores:
             return NOT_AN_ANSWER
         if softmax and not math.isclose(sum(item.scores), 1, abs_tol=1e-3):
@@ -76,8 +78,13 @@ def _fault_of_refusal(refusal: Refusal, status: int, body: bytes) -> str | None:
     return f"expected {refusal.status} {refusal.type}, got {status} {got}".strip()
 
 
+def _known(kind: str) -> str:
+    """The kind of error; a stranger's words reach neither the terminal nor the tables of the run."""
+    return kind if KIND.fullmatch(kind) else "of a kind that is not Salver's"
+
+
 def _problem_type(body: bytes) -> str:
     try:
-        return Problem.model_validate_json(body).type
+        return _known(Problem.model_validate_json(body).type)
     except ValidationError:
         return ""

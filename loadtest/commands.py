@@ -11,6 +11,9 @@ from typing import Annotated
 
 import typer
 
+from artifact.durable import durable
+from artifact.lock import Taken, locked
+from artifact.text import printable, printable_json, printable_lines
 from loadtest import report
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
 from loadtest.errors import LoadTestError, Terminated
@@ -88,7 +91,8 @@ def capacity(
     if rate is not None:
         found = found.model_copy(update={"plan": plan(found, rate, headroom)})
     _write(found, out)
-    typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(lines(found)))
+    text = printable_json(found.model_dump_json(indent=2)) if as_json else printable_lines("\n".join(lines(found)))
+    typer.echo(text)
     if found.images_per_second is None:
         raise typer.Exit(NOT_HELD)
 
@@ -112,11 +116,23 @@ def local(
     options |= {"processes": processes, "out": out}
     with (
         _errors_as_messages(lambda: f"what was measured until then lies in {out}"),
+        _alone(out),
         local_service(model, out) as url,
     ):
         _, code = run_locust({"host": url} | options)
     typer.echo(f"report: {out / 'report.html'}")
     raise typer.Exit(code)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Two runs at once would mix their files, and measure each other. Raises LoadTestError for the second."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out / ".salver.lock"):
+            yield
+    except Taken as error:
+        raise LoadTestError(f"{out} is in use by {error.who}. {error.advice}") from None
 
 
 def _give_key(key: str | None) -> None:
@@ -128,15 +144,16 @@ def _give_key(key: str | None) -> None:
 def _tell(step: Step) -> None:
     p99 = "no answer" if step.p99_ms is None else f"p99 {step.p99_ms:.1f} ms"
     verdict = "holds" if step.holds else f"does not hold: {step.reasons[0]}"
-    typer.echo(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}", err=True)
+    typer.echo(printable(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}"), err=True)
 
 
 def _write(found: Capacity, out: Path | None) -> None:
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "capacity.json").write_text(found.model_dump_json(indent=2))
+        with durable(out / "capacity.json") as partial:
+            partial.write_text(found.model_dump_json(indent=2), encoding="utf-8")
         if found.at_capacity is not None:
-            (out / "report.html").write_text(report.page(found.at_capacity))
+            with durable(out / "report.html") as partial:
+                partial.write_text(report.page(found.at_capacity), encoding="utf-8")
 
 
 @contextmanager
@@ -146,7 +163,11 @@ def _errors_as_messages(so_far: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except LoadTestError as error:
-        typer.echo(f"salver loadtest: {error}", err=True)
+        typer.echo(printable_lines(f"salver loadtest: {error}"), err=True)
+        raise typer.Exit(NOT_HELD) from None
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        typer.echo(printable_lines(f"salver loadtest: {error.strerror or error}{place}"), err=True)
         raise typer.Exit(NOT_HELD) from None
     except KeyboardInterrupt as error:
         typer.echo(f"Interrupted; {so_far()}.", err=True)

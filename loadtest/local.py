@@ -27,8 +27,10 @@ def local_service(model: Path, out: Path) -> Iterator[str]:
     out.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     settings = {"SALVER_URL_ALLOWLIST": "127.0.0.1", "SALVER_DRAIN_SECONDS": "0", "SALVER_LOG_FORMAT": "text"}
-    command = [sys.executable, "-m", "salver", "serve", str(model), "--port", str(port)]
+    # -P: nothing that lies in the current folder is run.
+    command = [sys.executable, "-P", "-m", "salver", "serve", str(model), "--port", str(port)]
     log = out / LOG
+    log.unlink(missing_ok=True)  # a pipe of that name would be waited for
     with log.open("w") as file, subprocess.Popen(command, env=os.environ | settings, stderr=file) as process:
         try:
             yield _ready(process, f"http://127.0.0.1:{port}", log)

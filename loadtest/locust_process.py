@@ -12,7 +12,7 @@ from types import FrameType
 from loadtest.errors import LoadTestError
 from loadtest.result import Result
 
-LOCUSTFILE = Path(__file__).parent / "locustfile.py"
+LOCUSTFILE = Path(__file__).absolute().parent / "locustfile.py"
 OWN_VARIABLES = ("LOCUST_", "LOADTEST_")
 STDERR_SHOWN = 2000
 
@@ -25,19 +25,22 @@ def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Resu
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+        command = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
         command += ["--loglevel", "ERROR" if quiet else "WARNING", "--result", str(path)]
         for name, value in options.items():
             if value is not None:
-                command += [f"--{name.replace('_', '-')}", str(value)]
-        code, words = _finished(command, quiet)
+                text = str(value.absolute() if isinstance(value, Path) else value)
+                command += [f"--{name.replace('_', '-')}", text]
+        code, words = _finished(command, Path(folder), quiet)
         if not path.exists():
             raise LoadTestError(f"Locust ended with {code} and without a result. {words.strip()[-STDERR_SHOWN:]}")
         return Result.model_validate_json(path.read_text()), code
 
 
-def _finished(command: list[str], quiet: bool) -> tuple[int, str]:
+def _finished(command: list[str], folder: Path, quiet: bool) -> tuple[int, str]:
+    """In a folder of its own: Locust imports from the current one, and takes settings from its locust.conf."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+    environment |= {"PYTHONSAFEPATH": "1"}
     output = subprocess.PIPE if quiet else None
     came: list[int] = []
     started: list[subprocess.Popen[str]] = []
@@ -52,7 +55,14 @@ def _finished(command: list[str], quiet: bool) -> tuple[int, str]:
         # Locust reads keys from a terminal; the one that waits for it is the person's. In a process group of its own
         # it hears the terminal's Ctrl-C once, through here.
         with subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True, process_group=0
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+            process_group=0,
         ) as process:
             started.append(process)
             if came:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from artifact.regular_file import read_regular
+from artifact.text import printable
 from loadtest.errors import LoadTestError
 
 SIZES = {"thumbnail": (224, 224), "vga": (640, 480), "phone": (4032, 3024)}
@@ -16,6 +18,8 @@ SIZES = {"thumbnail": (224, 224), "vga": (640, 480), "phone": (4032, 3024)}
 COUNTS = {"thumbnail": 16, "vga": 16, "phone": 3}
 """How many different photos are rendered of each size."""
 MAX_FILES = 64
+MAX_BYTES = 256 * 1024**2
+"""Of a photo to send: a service may be set to take larger ones than it does by default."""
 QUALITY = 85
 _GRAIN = 256
 
@@ -47,7 +51,14 @@ def from_folder(folder: Path) -> tuple[Photo, ...]:
     images = [(path, kind) for path, kind in types.items() if kind.startswith("image/")][:MAX_FILES]
     if not images:
         raise LoadTestError(f"{folder} holds no image files: give --images a folder with some, or leave it out.")
-    return tuple(Photo(path.read_bytes(), kind, 1) for path, kind in images)
+    return tuple(Photo(_read(path), kind, 1) for path, kind in images)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise LoadTestError(f"{printable(path)} cannot be sent: {error.strerror}. Remove it.") from error
 
 
 def _render(size: tuple[int, int], seed: int) -> bytes:

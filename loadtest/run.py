@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import gevent
 import typer
@@ -9,6 +10,8 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
+from artifact.durable import durable
+from artifact.text import printable_lines
 from loadtest import options as options_of
 from loadtest import report, scrape
 from loadtest.options import Options
@@ -157,7 +160,7 @@ class Run:
     def _tell(self, **_: object) -> None:
         """After Locust's own tables, so that the verdict is what remains on the screen."""
         if self.told:
-            typer.echo(self.told)
+            typer.echo(printable_lines(self.told))
 
     def _result(self) -> Result:
         record = self.session.record if self.session is not None and self.makes_load else self.record
@@ -169,10 +172,16 @@ class Run:
     def _write(self, result: Result) -> None:
         text, options = result.model_dump_json(indent=2), self.options
         if options.result is not None:
-            options.result.write_text(text)
+            _keep(options.result, text)
         if options.out is not None:
-            (options.out / "result.json").write_text(text)
-            (options.out / "report.html").write_text(report.page(result))
+            _keep(options.out / "result.json", text)
+            _keep(options.out / "report.html", report.page(result))
+
+
+def _keep(path: Path, text: str) -> None:
+    """Whole, in place of whatever stands there."""
+    with durable(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _render(options: Options) -> None:

@@ -5,11 +5,11 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from artifact.text import printable
 from training.annotation_store import AnnotationStore
 from training.annotations import Annotation
 from training.folder import natural_order, nfc
 from training.inspection_cache import Stamp
-from training.labelled_image import printable
 
 
 class ImageRow(BaseModel):

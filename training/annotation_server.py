@@ -13,11 +13,14 @@ from typing import Annotated
 
 import uvicorn
 from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
 
 from artifact.errors import DecodingUnavailable, ImageError
+from artifact.regular_file import read_regular
+from artifact.text import printable
 from training.annotation_door import Door
 from training.annotation_messages import Changes, Duplicates, Page, page_of
 from training.annotation_store import AnnotationStore, Change, ChangedElsewhere
@@ -54,6 +57,13 @@ def create_app(store: AnnotationStore, token: str, port: int, framed: bool = Fal
     async def refused(_: Request, error: DatasetError) -> Response:
         return JSONResponse({"detail": str(error)}, 409 if isinstance(error, ChangedElsewhere) else 422)
 
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        # Without what was sent, which may be no text that JSON can hold.
+        first = error.errors()[0]
+        place = printable(".".join(map(str, first["loc"])))
+        return JSONResponse({"detail": f"{place}: {first['msg']}. Reload the page."}, 422)
+
     @app.exception_handler(OSError)
     async def not_written(_: Request, error: OSError) -> Response:
         return JSONResponse({"detail": f"{error.strerror}: {error.filename}. The change was not saved."}, 507)
@@ -85,7 +95,7 @@ def create_app(store: AnnotationStore, token: str, port: int, framed: bool = Fal
 
     @app.get("/picture")
     def large(name: str) -> Response:
-        return _picture(store, name, lambda path: picture(path.read_bytes(), PICTURE_SIDE), "no-store")
+        return _picture(store, name, lambda path: picture(read_regular(path), PICTURE_SIDE), "no-store")
 
     app.mount("/static", StaticFiles(directory=PAGE))
     return app

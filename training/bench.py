@@ -139,7 +139,7 @@ def time_whole_command(figures: Figures, photos: Path) -> None:
 
 
 def _own_process(*words: str) -> str:
-    return subprocess.run([sys.executable, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run([sys.executable, "-P", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _note(figures: Figures, measure: str, figure: float) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from artifact.errors import ImageError
 from artifact.formats import identify
+from artifact.regular_file import read_regular
+from training.alone import alone
 from training.decoding import decoders
 from training.download import Downloader, DownloadLimits, downloader
 from training.durable import durable
@@ -67,11 +69,23 @@ def build(
     """Fill OUT/LABEL/ with the images of all sources and OUT/sources.csv with where each came from.
 
     What an earlier run got is not fetched again. A source that fails is a Failure, in OUT/failures.csv too, and the
-    others go on. `per_query` is the number of hits to try for a query. Raises OSError when `out` cannot be written.
+    others go on. `per_query` is the number of hits to try for a query. Raises OSError when `out` cannot be written,
+    and SettingError while another command writes to it.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        return _build(sources, out, provider, per_query, limits, progress)
+
+
+def _build(
+    sources: Sequence[Source],
+    out: Path,
+    provider: Provider | None,
+    per_query: int,
+    limits: DownloadLimits,
+    progress: Progress,
+) -> BuildReport:
     with Sources(out) as known:
-        work = _Build(out, known, provider, per_query, progress)
+        work = _Build(out, known, provider, per_query, limits.max_bytes, progress)
         asyncio.run(work.run(sources, limits))
     report = BuildReport(work.added, work.kept, work.copies, tuple(work.failures))
     rows = ((failure.label, failure.source, failure.reason) for failure in report.failures)
@@ -83,12 +97,18 @@ class _Build:
     """One run: what it knows, and what it counts."""
 
     def __init__(
-        self, out: Path, known: Sources, provider: Provider | None, per_query: int, progress: Progress
+        self,
+        out: Path,
+        known: Sources,
+        provider: Provider | None,
+        per_query: int,
+        max_bytes: int,
+        progress: Progress,
     ) -> None:
         self.added = self.kept = self.copies = 0
         self.failures: list[Failure] = []
         self._out, self._known, self._provider = out, known, provider
-        self._per_query, self._progress = per_query, progress
+        self._per_query, self._max_bytes, self._progress = per_query, max_bytes, progress
         self._done = {(origin.label, origin.url) for origin in known.known}
         self._places = {origin.sha256: origin for origin in reversed(known.known)}
 
@@ -151,7 +171,7 @@ class _Build:
 
     async def _take(self, candidate: Candidate, web: Downloader) -> None:
         try:
-            data = candidate.path.read_bytes() if candidate.path else await web.get(candidate.hit.url)
+            data = read_regular(candidate.path, self._max_bytes) if candidate.path else await web.get(candidate.hit.url)
             await asyncio.to_thread(decoders().image, data, SMALL)
             self._store(candidate, data)
         except OSError as error:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from artifact.text import printable
 from training.collection import Collection, collect
 from training.dataset import Dataset
 from training.durable import durable
@@ -15,7 +16,7 @@ from training.findings import Finding, Inspected, find_all
 from training.folder import natural_order, nfc
 from training.inspection import Inspection, inspect_files
 from training.inspection_cache import InspectionCache
-from training.labelled_image import LabelledImage, printable
+from training.labelled_image import LabelledImage
 from training.progress import Progress, Silent
 from training.quarantine import Quarantined, read_quarantine, write_quarantine
 

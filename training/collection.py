@@ -81,8 +81,13 @@ def collect(root: Path) -> Collection:
 def _quarantined(image: LabelledImage, quarantine: Mapping[str, Quarantined]) -> str:
     """The reason while the file is still the one that was listed; one that has been mended since is used again."""
     listed = quarantine.get(nfc(image.name))
-    unchanged = listed and (not listed.sha256 or listed.sha256 == image.sha256)
-    return "quarantined" if unchanged else ""
+    if listed is None:
+        return ""
+    try:
+        digest = image.sha256
+    except DatasetError:
+        digest = ""  # what cannot be opened was listed with none
+    return "quarantined" if digest == listed.sha256 else ""
 
 
 def _stale(annotations: Mapping[str, Annotation], images: tuple[FoundImage, ...]) -> tuple[str, ...]:

@@ -17,12 +17,11 @@ def sample(
 ) -> None:
     """Render the tableware sample: bowl, cup, cutlery, plate."""
     with errors_as_messages():
-        from rich.console import Console
-
         from training.progress import Shown
         from training.sample import LABELS, write_sample
+        from training.screen import Screen
 
-        console = Console()
+        console = Screen()
         with Shown(console) as progress:
             progress.begin("rendering", count * len(LABELS))
             write_sample(out, count, seed, lambda: progress.advance(1))
@@ -42,13 +41,12 @@ def export(
 ) -> None:
     """Export another precision of a finished run, through the same gate."""
     with errors_as_messages():
-        from rich.console import Console
-
         from training.precision import export_precision
         from training.progress import Shown
+        from training.screen import Screen
         from training.summary import print_comparison
 
-        console = Console()
+        console = Screen()
         with Shown(console) as progress:
             target = out or run / f"model.{precision}.onnx"
             comparison = export_precision(run, precision, target, max_accuracy_loss, progress)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from training.messages import errors_as_messages
+from training.messages import errors_as_messages, show
 from training.recipe import Augmentation
 
 # As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
@@ -25,13 +25,12 @@ def check(
 ) -> None:
     """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
     with errors_as_messages(code=2):
-        from rich.console import Console
-
         from training import check as module
         from training.check_table import print_report
         from training.progress import Shown
+        from training.screen import Screen
 
-        console = Console()
+        console = Screen()
         with Shown(console) as progress:
             report = module.check(data, against, quarantine, progress)
         path = out or data / "check.json"
@@ -63,11 +62,11 @@ def split(
         parts = dataset.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
         path = out or data / "split.csv"
         write_split(path, parts)
-        typer.echo(dataset.summary())
+        show(dataset.summary())
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
-            typer.echo(f"{part.part}: {len(part)} images ({counts})")
-        typer.echo(f"written to {path}; next: salver train {data} --split {path} --out RUN")
+            show(f"{part.part}: {len(part)} images ({counts})")
+        show(f"written to {path}; next: salver train {data} --split {path} --out RUN")
 
 
 def annotate(
@@ -95,11 +94,11 @@ def augment(
         from training.dataset import Dataset
 
         write_sheet(preview, Dataset.from_dir(data), pipeline(preset), seed)
-        typer.echo(f"written to {preview}")
+        show(f"written to {preview}")
 
 
 def _show(address: str, browser: bool) -> None:
-    typer.echo(f"open {address}\nThe address works once; the page then stays open to this browser. Ctrl-C ends it.")
+    show(f"open {address}\nThe address works once; the page then stays open to this browser. Ctrl-C ends it.")
     if browser:
         typer.launch(address)
 
@@ -120,18 +119,17 @@ def build(
 ) -> None:
     """Build a data set from folders, URLs and text queries. Exit code 0: whole, 3: parts are missing, 1: none."""
     with errors_as_messages():
-        from rich.console import Console
-
         from training import build as module
         from training.download import DownloadLimits
         from training.progress import Shown
         from training.providers import provider as named
+        from training.screen import Screen
         from training.spec import QuerySource, describe, read_spec
 
         sources = read_spec(spec)
         asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None
         limits = DownloadLimits(connections, per_host, timeout, max_bytes, contact=contact)
-        console = Console()
+        console = Screen()
         console.print(describe(sources), highlight=False, markup=False, soft_wrap=True)
         with Shown(console) as progress:
             report = module.build(sources, out, asked, per_query, limits, progress)

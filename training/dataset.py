@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal, Self, overload
 
 from artifact.manifest import label_fault
+from artifact.text import printable
 from training.collection import LeftOut, collect
 from training.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
 from training.folder import natural_order, nfc
 from training.inspection import inspect_files
 from training.inspection_cache import InspectionCache
-from training.labelled_image import LabelledImage, printable
+from training.labelled_image import LabelledImage
 from training.split import Group, choose, ranked
 from training.table import read_table
 

@@ -1,9 +1,10 @@
 """Image files from the web: few at once from one host, bounded in bytes and time, tried again after a wait."""
 
 import asyncio
+import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -12,6 +13,8 @@ from httpx_retries import Retry, RetryTransport
 
 from artifact.pixels import Limits
 from training.errors import SourceError
+
+MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,66 @@ class Downloader:
             raise SourceError(f"cannot be fetched ({str(error) or type(error).__name__})") from error
 
     async def _get(self, url: str) -> bytes:
-        content = bytearray()
-        async with self.client.stream("GET", url) as answer:
+        async with opened(self.client, url) as answer:
             if not answer.is_success:
                 raise SourceError(f"was answered with {answer.status_code} {answer.reason_phrase}".rstrip())
-            async for piece in answer.aiter_bytes():
-                content += piece
-                if len(content) > self._limits.max_bytes:
-                    raise SourceError(f"has more than {self._limits.max_bytes:,} bytes")
-        return bytes(content)
+            return await content(answer, self._limits.max_bytes)
+
+
+@asynccontextmanager
+async def opened(
+    client: httpx.AsyncClient, url: str, question: Mapping[str, str] | None = None
+) -> AsyncIterator[httpx.Response]:
+    """The answer at the end of the redirects, of which nothing but the head has been read: httpx would read every
+    redirect's body, unpacked, whatever it comes to. Raises SourceError and what httpx raises.
+    """
+    request = client.build_request("GET", url, params=question)
+    for _ in range(MAX_REDIRECTS + 1):
+        answer = await client.send(request, stream=True, follow_redirects=False)
+        async with aclosing(answer):
+            if answer.next_request is None:
+                yield answer
+                return
+            request = answer.next_request
+    raise SourceError(f"leads on to other addresses more than {MAX_REDIRECTS} times")
+
+
+async def content(answer: httpx.Response, max_bytes: int) -> bytes:
+    """The body of an opened answer, unpacked once where its host packs although it was not asked to.
+
+    The limit holds for the bytes that come and for what they unpack to, before memory is taken for them. Raises
+    SourceError for more, for other packing than one gzip or deflate, and for a damaged one.
+    """
+    length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and len(length) < 20 and int(length) > max_bytes:
+        raise SourceError(f"has more than {max_bytes:,} bytes")
+    unpacker = _unpacker(answer.headers.get_list("Content-Encoding", split_commas=True))
+    body, came = bytearray(), 0
+    async for piece in answer.aiter_raw():
+        came += len(piece)
+        body += piece if unpacker is None else _unpacked(unpacker, piece, max_bytes + 1 - len(body))
+        if max(came, len(body)) > max_bytes:
+            raise SourceError(f"has more than {max_bytes:,} bytes")
+    if unpacker is not None and not unpacker.eof:
+        raise SourceError("is cut off: its packing has no end")
+    return bytes(body)
+
+
+def _unpacker(encodings: Sequence[str]) -> "zlib._Decompress | None":
+    names = [name.strip().lower() for name in encodings if name.strip().lower() not in ("", "identity")]
+    if not names:
+        return None
+    if len(names) > 1 or names[0] not in ("gzip", "x-gzip", "deflate"):
+        packed = ", ".join(names)[:60]
+        raise SourceError(f"came packed as '{packed}'; one gzip or deflate is read")
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # of gzip or zlib, as its head says
+
+
+def _unpacked(unpacker: "zlib._Decompress", piece: bytes, room: int) -> bytes:
+    try:
+        return b"" if unpacker.eof else unpacker.decompress(piece, room)
+    except zlib.error as error:
+        raise SourceError("is damaged: it cannot be unpacked") from error
 
 
 @asynccontextmanager
@@ -68,9 +122,7 @@ async def downloader(limits: DownloadLimits) -> AsyncIterator[Downloader]:
     agent = f"salver/{version('salver')} (builds image data sets{contact})"
     async with httpx.AsyncClient(
         transport=RetryTransport(httpx.AsyncHTTPTransport(limits=pool), retry),
-        headers={"User-Agent": agent},
+        headers={"User-Agent": agent, "Accept-Encoding": "identity"},
         timeout=limits.timeout_seconds,
-        follow_redirects=True,
-        max_redirects=5,
     ) as client:
         yield Downloader(client, limits)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.messages import errors_as_messages
+from training.messages import errors_as_messages, show
 
 if TYPE_CHECKING:
     from training.metrics import Estimate, MetricsFile
@@ -68,19 +68,19 @@ def evaluate(
     accuracy is below --fail-under or the old model's. 2: not written.
     """
     with errors_as_messages(code=2):
-        from rich.console import Console
-
+        from training.alone import alone
         from training.errors import SettingError
         from training.evaluation import evaluate as score
         from training.plots import plots
         from training.progress import Shown
         from training.report import metrics_of, write_report
+        from training.screen import Screen
         from training.test_set import read_test_set
 
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
-        console = Console()
-        with Shown(console) as progress:
+        console = Screen()
+        with alone(out), Shown(console) as progress:
             dataset = read_test_set(data, split, part)
             evaluation = score(model, dataset, progress)
             old = None if against is None else score(against, dataset, progress)
@@ -147,9 +147,9 @@ def threshold(
         fingerprint = None if dataset is None else dataset.fingerprint()
         written = set_threshold(file, out or model, label, value, min_precision, fingerprint)
         if evaluation is not None:
-            typer.echo(_effect_line(effect(evaluation, label, value)))
+            show(_effect_line(effect(evaluation, label, value)))
         given = f"has the threshold {value:.6g}" if value else "has no threshold"
-        typer.echo(f"'{label}' {given}; {written.path} is version {written.sha256[:12]} now")
+        show(f"'{label}' {given}; {written.path} is version {written.sha256[:12]} now")
 
 
 def _summary(metrics: "MetricsFile") -> list[str]:

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from artifact.text import printable
 from training.dataset import Dataset
 from training.evaluation import Evaluation
-from training.labelled_image import LabelledImage, printable
+from training.labelled_image import LabelledImage
 from training.metrics import DataFacts, ModelFacts
 
 

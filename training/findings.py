@@ -4,10 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from artifact.text import printable
 from training.collection import Collection
 from training.duplicates import identical, joined, near_pairs
 from training.inspection import Inspection
-from training.labelled_image import LabelledImage, printable
+from training.labelled_image import LabelledImage
 
 TINY_SIDE = 32
 """Pixels: a net sees nothing in a shorter side that it would not have to make up."""

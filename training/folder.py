@@ -9,8 +9,9 @@ from pathlib import Path
 
 from artifact.errors import UnsupportedImage
 from artifact.formats import identify
+from artifact.regular_file import open_regular
+from artifact.text import printable
 from training.errors import DatasetError
-from training.labelled_image import printable
 
 JUNK = frozenset(
     ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "@eadir"]
@@ -131,9 +132,9 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
         return not entry.is_symlink() or Path(entry.path).is_file() or not Path(entry.path).exists()
     if not Path(entry.path).is_file():
         return False
-    with Path(entry.path).open("rb") as stream:
-        header = stream.read(256)
     try:
+        with open_regular(entry.path) as stream:
+            header = stream.read(256)
         identify(header)
     except UnsupportedImage:
         return False

@@ -17,6 +17,7 @@ from PIL import Image
 
 from artifact.errors import DecodingUnavailable, ImageError
 from artifact.manifest import PixelSpec
+from artifact.regular_file import read_regular
 from training.decoding import decoders
 from training.errors import DatasetError
 from training.inspection_cache import InspectionCache, Stamp
@@ -113,7 +114,7 @@ def _inspected(paths: Sequence[Path], cache: InspectionCache) -> Iterator[tuple[
 def _inspect(path: Path, cache: InspectionCache) -> tuple[Path, Stamp | None, Inspection]:
     try:
         stamp = Stamp.of(path)
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         return path, None, Inspection("", problem=f"The file cannot be read: {error.strerror}.")
     digest = hashlib.sha256(data).hexdigest()

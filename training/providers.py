@@ -13,11 +13,14 @@ from typing import Annotated, Literal, Protocol, TypeVar
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from training.download import content, opened
 from training.errors import SettingError, SourceError
 
 OPENVERSE = "https://api.openverse.org/v1/images/"
 GOOGLE = "https://www.googleapis.com/customsearch/v1"
 GOOGLE_KEY, GOOGLE_ENGINE = "SALVER_GOOGLE_KEY", "SALVER_GOOGLE_ENGINE"
+MAX_PAGE_BYTES = 8 * 1024**2
+"""Of one page of results; real ones have some 100 kB."""
 PROVIDERS = ("openverse", "google", "bing")
 
 Page = TypeVar("Page", bound=BaseModel)
@@ -161,16 +164,17 @@ class _GoogleFault(BaseModel):
 async def _get(client: httpx.AsyncClient, source: Provider, address: str, question: dict[str, str]) -> bytes:
     """The body of a 200. Raises SourceError; the key of a question stays out of its text."""
     try:
-        answer = await client.get(address, params=question)
+        async with opened(client, address, question) as answer:
+            text = await content(answer, MAX_PAGE_BYTES)
     except httpx.HTTPError as error:
         raise SourceError(f"{source.name} cannot be reached: {type(error).__name__}. Run the command again.") from error
+    except SourceError as error:
+        raise SourceError(f"{source.name} gives an answer that {error}.") from error
     if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        raise SourceError(
-            f"{source.name} allows no more queries for now{_reason(answer)}. Run the command again later."
-        )
+        raise SourceError(f"{source.name} allows no more queries for now{_reason(text)}. Run the command again later.")
     if not answer.is_success:
-        raise SourceError(f"{source.name} answered {answer.status_code}{_reason(answer)}.")
-    return answer.content
+        raise SourceError(f"{source.name} answered {answer.status_code}{_reason(text)}.")
+    return text
 
 
 def _parsed(form: type[Page], text: bytes, name: str) -> Page:
@@ -180,9 +184,9 @@ def _parsed(form: type[Page], text: bytes, name: str) -> Page:
         raise SourceError(f"{name} answered in a form that is not known: {error.errors()[0]['msg']}.") from error
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(text: bytes) -> str:
     try:
-        fault = _Fault.model_validate_json(answer.content)
+        fault = _Fault.model_validate_json(text)
     except ValidationError:
         return ""
     reason = fault.error.message if fault.error else fault.detail

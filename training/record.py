@@ -10,6 +10,7 @@ from training.durable import durable
 from training.evaluation import Evaluation
 from training.export import on_cpu
 from training.nets import LAST_LAYERS, PixelNet
+from training.table import cells
 from training.tensor_file import write_tensors
 
 
@@ -26,10 +27,10 @@ def write_scores(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
     # surrogateescape: a file name that is not UTF-8 goes out as the bytes that it is.
     with durable(path) as partial, partial.open("w", -1, "utf-8", "surrogateescape", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["path", "truth", "predicted", *evaluation.labels])
+        writer.writerow(cells(["path", "truth", "predicted", *evaluation.labels]))
         for image, predicted, logits in zip(dataset.images, evaluation.predictions, evaluation.logits, strict=True):
             row = [format(logit, ".9g") for logit in logits.tolist()]  # 9 digits give float32 back exactly
-            writer.writerow([image.path, image.label, names[predicted], *row])
+            writer.writerow([*cells([str(image.path), image.label, names[predicted]]), *row])
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

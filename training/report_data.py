@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from artifact.errors import ImageError
 from artifact.manifest import Frozen
+from artifact.text import printable
 from training.comparison import answers, changed
 from training.errors import SettingError
 from training.evaluation import Evaluation
 from training.history import History
-from training.labelled_image import LabelledImage, printable
+from training.labelled_image import LabelledImage
 from training.metrics import MetricsFile
 from training.thumbnails import thumbnail
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from artifact.manifest import Manifest
+from training.alone import LOCK, alone
 from training.board import EVENT_FILES
 from training.check import OnBad, without_unreadable
 from training.classifier import Classifier, Head
@@ -31,6 +32,7 @@ from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
 from training.linear import SVM_C
+from training.messages import speaks
 from training.pixel_spec import Resize
 from training.plots import Plot
 from training.progress import Progress
@@ -107,14 +109,23 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
     """Train, evaluate, export and write the run folder. Raises TrainingError, and OSError for a file it cannot write.
 
     With `overwrite`, each file of an earlier run stands until this run's own takes its place at the end. With
-    `resume`, the run goes on from its checkpoint; None when it is finished already. Of several processes that train
+    `resume`, the run goes on from its checkpoint; None when it is finished already. One run at a time writes to a
+    folder: SettingError names the process that has it. Of several processes that train
     together, one exports, writes and gives the result; the others give None.
     """
+    if not speaks():  # the first process holds the lock for all of them, and looks at what lies there
+        return None if _is_finished(settings) else _train(settings, progress)
+    _check_place(settings)
+    with alone(settings.out):
+        if _is_finished(settings):
+            progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
+            return None
+        _check_content(settings)
+        return _train(settings, progress)
+
+
+def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     start = time.perf_counter()
-    if settings.resume and (settings.out / RECORD).exists():
-        progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
-        return None
-    _check_out(settings)
     data = without_unreadable(Dataset.from_dir(settings.data), settings.on_bad, progress)
     parts = split(data, settings)
     for line in describe(data, parts):
@@ -158,17 +169,25 @@ def describe(data: Dataset, parts: Parts) -> list[str]:
     return [*data.summary().splitlines(), f"split into {sizes}"]
 
 
-def _check_out(settings: RunSettings) -> None:
+def _is_finished(settings: RunSettings) -> bool:
+    return settings.resume and (settings.out / RECORD).exists()
+
+
+def _check_place(settings: RunSettings) -> None:
     out = settings.out
     if out.exists() and not out.is_dir():
         raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
     if settings.tensorboard is not None:
         _check_board(settings.tensorboard, out)
-    out.mkdir(parents=True, exist_ok=True)
+
+
+def _check_content(settings: RunSettings) -> None:
+    out = settings.out
     if settings.resume:
         for partial in out.rglob(PARTIALS):  # of a process that was killed while it wrote
             partial.unlink()
-    if not settings.overwrite and any(path.name not in (OWN if settings.resume else ()) for path in out.iterdir()):
+    known = {LOCK} | (OWN if settings.resume else set())
+    if not settings.overwrite and any(path.name not in known for path in out.iterdir()):
         raise SettingError(
             f"The run folder {out} is not empty. Name another, add --overwrite, or go on with a run that was "
             "interrupted with --resume."

@@ -1,13 +1,12 @@
 """`sources.csv` beside the images: where each one came from. Written line by line; an interrupted build goes on."""
 
-import csv
 import os
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from training.table import read_table, write_table
+from training.table import Lines, read_table, write_table
 
 FILE_NAME = "sources.csv"
 
@@ -40,7 +39,7 @@ class Sources:
         self._path = out / FILE_NAME
         self.known: list[Origin] = []
         if self._path.exists():
-            rows = [Origin(**row) for _, row in read_table(self._path, COLUMNS)]
+            rows = [Origin(**row) for _, row in read_table(self._path, COLUMNS, torn_end=True)]
             self.known = [row for row in rows if row.sha256 and (out / row.path).is_file()]
 
     def __enter__(self) -> Self:
@@ -53,7 +52,7 @@ class Sources:
 
     def add(self, origin: Origin) -> None:
         """On disk when this returns. Raises OSError."""
-        csv.writer(self._stream, lineterminator="\n").writerow(astuple(origin))
+        Lines(self._stream).add(astuple(origin))
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self.known.append(origin)

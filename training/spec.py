@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from artifact.regular_file import read_regular
+from artifact.text import printable
 from training.errors import DatasetError
 from training.folder import nfc
-from training.labelled_image import printable
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class QuerySource:
 
 Source = FolderSource | UrlSource | QuerySource
 
+MAX_BYTES = 64 * 1024**2
+"""Of a spec; one with half a million URLs is smaller."""
 _SPEC = TypeAdapter(dict[str, list[str]])
 
 
@@ -48,7 +51,7 @@ def read_spec(path: Path) -> tuple[Source, ...]:
     Raises DatasetError for a file that cannot be read or is not of that form, and a label that is no folder's name.
     """
     try:
-        labels = _SPEC.validate_json(path.read_text(encoding="utf-8-sig"), strict=True)
+        labels = _SPEC.validate_json(read_regular(path, MAX_BYTES).decode("utf-8-sig"), strict=True)
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}. Name a JSON file.") from error
     except UnicodeDecodeError as error:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from artifact.text import printable
 from training.dataset import Dataset, Part
 from training.errors import DatasetError
 from training.folder import nfc
-from training.labelled_image import printable
 from training.table import read_table, write_table
 
 FILE_NAME = "split.csv"

@@ -8,12 +8,14 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from artifact.manifest import PixelSpec
+from artifact.regular_file import read_regular
 from training.decoding import decoders
 from training.durable import durable
 from training.inspection_cache import Stamp
 
 THUMBNAIL_SIDE = 256
 PICTURE_SIDE = 1600
+JPEG_BEGINS, JPEG_ENDS = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def picture(data: bytes, side: int) -> bytes:
@@ -29,12 +31,20 @@ def thumbnail(path: Path, folder: Path | None = None) -> bytes:
     """From the cache while the file is unchanged. Raises ImageError and OSError."""
     key = hashlib.sha256(f"{THUMBNAIL_SIDE} {Stamp.of(path)} ".encode() + os.fsencode(path.absolute())).hexdigest()
     kept = (folder or user_cache_path("salver") / "thumbnails") / key[:2] / f"{key}.jpg"
+    found = _kept(kept)
+    if found is None:
+        found = picture(read_regular(path), THUMBNAIL_SIDE)
+        _keep(kept, found)
+    return found
+
+
+def _kept(path: Path) -> bytes | None:
+    """None where no whole JPEG lies."""
     try:
-        return kept.read_bytes()
+        content = read_regular(path)
     except OSError:
-        made = picture(path.read_bytes(), THUMBNAIL_SIDE)
-    _keep(kept, made)
-    return made
+        return None
+    return content if content.startswith(JPEG_BEGINS) and content.endswith(JPEG_ENDS) else None
 
 
 def _keep(path: Path, content: bytes) -> None:

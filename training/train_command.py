@@ -28,7 +28,7 @@ salver train photos --base mobilenet_v2 --weights offline --out runs/offline
 
 salver train photos --out runs/seen --tensorboard runs/seen/tensorboard
 
-torchrun --nproc-per-node 2 -m training photos --out runs/two
+PYTHONSAFEPATH=1 torchrun --nproc-per-node 2 -m training photos --out runs/two
 
 'salver sample photos' makes a folder of photos to try them on."""
 }
@@ -247,11 +247,10 @@ def train(
     --resume goes on from there.
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
-        from rich.console import Console
-
         from training.progress import Shown, Silent
         from training.recipe import PRESETS, parse_class_weights, parse_numbers
         from training.run import RunSettings, train_run
+        from training.screen import Screen
         from training.summary import print_summary
 
         chosen = PRESETS.get(preset)
@@ -282,7 +281,7 @@ def train(
         if not speaks():
             train_run(settings, Silent())
             return
-        console = Console()
+        console = Screen()
         with Shown(console) as progress:
             result = train_run(settings, progress)
         if result is not None:
@@ -318,7 +317,8 @@ def _recipe(
 
 def _resuming() -> str:
     """The command that is running, with --resume."""
-    words = ["salver", *sys.argv[1:]] if Path(sys.argv[0]).name == "salver" else ["python -m training", *sys.argv[1:]]
+    program = ["salver"] if Path(sys.argv[0]).name == "salver" else ["python", "-P", "-m", "training"]
+    words = [*program, *sys.argv[1:]]
     return shlex.join(words) + ("" if "--resume" in words else " --resume")
 
 

@@ -34,6 +34,8 @@ class Service:
     connections: set[tuple[str, int]] = field(default_factory=set)
     reply: tuple[int, bytes] | None = None
     """An answer to give whatever is asked."""
+    head: dict[str, str] = field(default_factory=dict)
+    """What stands in the head of every answer besides."""
 
     @property
     def images(self) -> list[bytes]:
@@ -92,7 +94,8 @@ def service() -> Iterator[Service]:
 
         def send(self, status: int, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in {"Content-Length": str(len(body)), **served.head}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

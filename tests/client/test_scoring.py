@@ -1,3 +1,4 @@
+import gzip
 import math
 import socket
 from pathlib import Path
@@ -129,3 +130,17 @@ def test_probabilities_are_passed_on_unrounded(service: Service) -> None:
         [result] = client.score(b"12", softmax=True)
     assert isinstance(result, Score)
     assert math.fsum(result.scores) == 1.0
+
+
+@pytest.mark.parametrize("packing", ["gzip", "gzip, gzip", "br"])
+def test_an_answer_that_was_packed_unasked_is_not_unpacked(service: Service, packing: str) -> None:
+    service.reply, service.head = (200, gzip.compress(bytes(2**20))), {"Content-Encoding": packing}
+    with ScoringClient(service.url, KEY) as client, pytest.raises(UnexpectedAnswer, match="answered compressed"):
+        client.score(b"image")
+
+
+def test_an_answer_without_end_is_left_at_the_limit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.scoring.MAX_ANSWER_BYTES", 1000)
+    service.reply = (200, b" " * 1001)
+    with ScoringClient(service.url, KEY) as client, pytest.raises(UnexpectedAnswer, match="more than 1,000 bytes"):
+        client.score(b"image")

@@ -57,3 +57,13 @@ def test_an_expected_refusal_is_right_and_any_other_answer_wrong() -> None:
     assert fault(asked(refusal=refusal), {"type": refusal.type, "status": 422}, 422) is None
     words = "expected 422 urn:salver:undecodable-image, got 200"
     assert fault(asked(refusal=refusal), [ITEM], 200) == words
+
+
+def test_a_strangers_words_are_no_part_of_what_is_said() -> None:
+    """They would reach the terminal, and the tables that a spreadsheet opens."""
+    said = {"type": "=cmd|' /C calc'!A0\x1b]0;owned\x07"}
+    named = "of a kind that is not Salver's"
+    assert fault(asked(0), said, status=500) == f"status 500 {named}"
+    assert fault(asked(0), [{"error": said}]) == f"item error {named} in a 200"
+    refused = asked(0, refusal=Refusal(422, "urn:salver:x"))
+    assert fault(refused, said, status=422) == f"expected 422 urn:salver:x, got 422 {named}"

@@ -135,10 +135,11 @@ def test_a_thumbnail_is_made_once_for_each_state_of_a_file(tmp_path: Path) -> No
     file.write_bytes(encode(picture(300, 300)))
     first = thumbnail(file, kept)
     (stored,) = kept.rglob("*.jpg")
-    stored.write_bytes(b"from the cache")
-    assert thumbnail(file, kept) == b"from the cache"
+    marked = first[:-2] + b"from the cache" + first[-2:]
+    stored.write_bytes(marked)
+    assert thumbnail(file, kept) == marked
     file.write_bytes(encode(picture(300, 200)))
-    assert thumbnail(file, kept) not in (b"from the cache", first)
+    assert thumbnail(file, kept) not in (marked, first)
 
 
 def test_of_two_changes_on_one_state_the_second_is_refused(tmp_path: Path) -> None:
@@ -158,3 +159,42 @@ def test_a_broken_table_is_said_before_anything_is_served(tmp_path: Path) -> Non
     (tmp_path / "annotations.csv").write_text(json.dumps({}))
     with pytest.raises(DatasetError, match="no column 'path'"):
         AnnotationStore(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"note": "bell\x07 and \x1b[31m, \x85, \r, \x00"}, True),
+        ({"note": "=cmd|' /C calc'!A0"}, True),
+        ({"note": "x" * 60_000}, True),
+        ({"note": "x" * 131_073}, False),
+        ({"label": "a\x1b]0;owned\x07"}, False),
+        ({"label": "a\x85b"}, False),
+        ({"label": "x" * 256}, False),
+        ({"label": "=1+1"}, True),
+    ],
+)
+def test_the_page_is_usable_after_whatever_it_was_told(
+    browser: httpx.Client, root: Path, said: dict[str, str], kept: bool
+) -> None:
+    assert change(browser, "cup/000.jpg", note="before").is_success
+    answer = change(browser, "cup/000.jpg", **said)
+    assert answer.status_code == (200 if kept else 422), answer.text
+    row = next(
+        row for row in browser.get("/api/page").raise_for_status().json()["images"] if row["name"] == "cup/000.jpg"
+    )
+    assert row["note"] == (said.get("note", "") if kept else "before")
+    assert row["label"] == (said.get("label", "") if kept else "")
+    assert "\n=" not in (root / "annotations.csv").read_text()
+    assert change(browser, "cup/000.jpg").is_success
+
+
+@pytest.mark.parametrize("field", ["name", "label", "note", "flag"])
+def test_half_characters_are_the_callers_fault(browser: httpx.Client, field: str) -> None:
+    version = browser.get("/api/version").json()
+    row = {"name": "cup/000.jpg", field: "\ud800"}
+    answer = browser.post("/api/annotations", content=json.dumps({"version": version, "changes": [row]}))
+    assert answer.status_code == 422
+    assert "\ud800" not in json.dumps(answer.json(), ensure_ascii=False)
+    torn = browser.post("/api/annotations", content=json.dumps({"version": "\udcff", "changes": []}))
+    assert torn.status_code == 422

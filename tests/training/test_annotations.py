@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.training.photos import photo_folder
-from training.annotations import Annotation, read_annotations, write_annotations
+from training.annotations import NOTE_CHARACTERS, Annotation, read_annotations, write_annotations
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.quarantine import Quarantined, write_quarantine
@@ -77,3 +79,49 @@ def test_a_file_in_quarantine_is_left_out_until_it_is_mended(tmp_path: Path) -> 
     assert "used 5 of 6, 1 quarantined" in Dataset.from_dir(tmp_path).summary()
     (tmp_path / "cup" / "000.jpg").write_bytes(good)
     assert len(Dataset.from_dir(tmp_path)) == 6
+
+
+ANY = st.text(st.characters()) | st.text(st.sampled_from("=+-@'\"\t\r\n;, \x00\x1b\x85\ud800\udcffé\u0301"))
+
+
+@settings(max_examples=300)
+@given(ANY, ANY, ANY)
+def test_whatever_is_written_is_read_back_equal_and_the_rest_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, name: str, label: str, note: str
+) -> None:
+    root = tmp_path_factory.mktemp("any")
+    write_annotations(root, {"kept.jpg": Annotation("cup")})
+    asked = {"kept.jpg": Annotation("cup"), name: Annotation(label, "bad", note)}
+    try:
+        write_annotations(root, asked)
+    except DatasetError:
+        asked = {"kept.jpg": Annotation("cup")}
+    assert read_annotations(root) == asked
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        (Annotation(label="a\x1b[31m"), "control characters"),
+        (Annotation(label="a\x85b"), "control characters"),
+        (Annotation(label=" cup"), "spaces around it"),
+        (Annotation(label="cafe\u0301"), "Unicode form NFC"),
+        (Annotation(label="x" * 256), "256 characters. Write at most 255"),
+        (Annotation(note="x" * 131_073), "131,073 characters. Write at most 60,000"),
+        (Annotation(note="\ud800"), "half a character"),
+    ],
+)
+def test_what_could_not_be_read_back_is_refused_and_the_file_stays(
+    tmp_path: Path, annotation: Annotation, reason: str
+) -> None:
+    write_annotations(tmp_path, {"a.jpg": Annotation("cup")})
+    with pytest.raises(DatasetError, match=f"'b.jpg': .*{reason}"):
+        write_annotations(tmp_path, {"a.jpg": Annotation(), "b.jpg": annotation})
+    assert read_annotations(tmp_path) == {"a.jpg": Annotation("cup")}
+
+
+@pytest.mark.parametrize("character", ["=", "\t", "\r", "'", '"', "\n", "é", "\x85", "\x00"])
+def test_the_longest_note_of_any_character_is_kept(tmp_path: Path, character: str) -> None:
+    rows = {"a.jpg": Annotation(note=character * NOTE_CHARACTERS)}
+    write_annotations(tmp_path, rows)
+    assert read_annotations(tmp_path) == rows
