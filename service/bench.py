@@ -184,7 +184,7 @@ def running(command: Sequence[str], port: int, first: bytes) -> Iterator[Service
 
 def service_command(model: Path, port: int) -> list[str]:
     """The service as an operator starts it."""
-    return [sys.executable, "-m", "salver", "serve", str(model), "--port", str(port)]
+    return [sys.executable, "-P", "-m", "salver", "serve", str(model), "--port", str(port)]
 
 
 def measure_speed(bench: Bench, float_path: Path, int8_path: Path | None, rounds: int) -> None:
@@ -243,7 +243,7 @@ async def _beside(port: int, good: Sequence[bytes], broken: Sequence[bytes], sec
 def measure_front(bench: Bench, path: Path, count: int = 3000) -> None:
     """Processor time of everything but decode and inference, for a 640 x 480 base64 image in a request."""
     requests = list_requests(photos(VGA))
-    command = [sys.executable, "-m", "service.bench_front", str(path), str(PORT)]
+    command = [sys.executable, "-P", "-m", "service.bench_front", str(path), str(PORT)]
     with running(command, PORT, requests[0]) as service:
         uvloop.run(run_load(PORT, requests, 8, count=count // 10))
         before = cpu_seconds(service.pid)
