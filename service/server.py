@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import time
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -20,7 +21,6 @@ from service.settings import Settings
 
 log = logging.getLogger("salver.service")
 
-IDLE_SECONDS = 75  # longer than the idle time of the usual load balancers, so that they close first
 PARTING_SECONDS = 1.0
 WAITING_CONNECTIONS = 2048
 
@@ -39,14 +39,13 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self._app,
-                http=Protocol,
+                http=partial(Protocol, answer_seconds=settings.request_timeout_seconds),  # type: ignore[arg-type]  # as good as a class
                 log_config=None,
                 access_log=False,
                 lifespan="on",
                 server_header=False,
                 proxy_headers=False,
                 backlog=WAITING_CONNECTIONS,
-                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=int(settings.request_timeout_seconds) + 1,
             )
         )

@@ -67,6 +67,7 @@ def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "LOOK_SECONDS", 0.05)
     with Caller(client) as silent, Caller(client) as slow, Caller(client) as second:
         slow.socket.sendall(b"POST /score HTTP/1.1\r\nHost:")
         second.send(BODY, f"Content-Length: {len(BODY)}\r\n")
