@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from artifact.pixels import Limits, decode, to_pixels
+from service.base64_text import LongText, image_bytes
 from service.errors import ScoringError, attempt
 from service.model import Logits, Model, Pixels
 from service.queue import Encoded, ImageQueue, Result, Ticket
-from service.request import image_bytes
 
 
 class Scorer:
@@ -61,7 +61,7 @@ def prepare(image: Encoded, model: Model, limits: Limits) -> Pixels:
     if isinstance(image, np.ndarray):
         return image
     spec = model.manifest.pixels
-    data = image_bytes(image, limits.max_bytes) if isinstance(image, str) else image
+    data = image_bytes(image, limits.max_bytes) if isinstance(image, str | LongText) else image
     return to_pixels(decode(data, spec, limits), spec)
 
 

@@ -165,7 +165,7 @@ def test_images_behind_urls_count_in_the_budget_until_they_are_scored(tmp_path: 
         assert client.post("/score", json=[items[1]] * 60).status_code == 200
 
 
-@pytest.mark.parametrize("place", ["service.score.read_body", "service.scorer.decode", "service.infer.read_body"])
+@pytest.mark.parametrize("place", ["service.score.read_pieces", "service.scorer.decode", "service.infer.read_pieces"])
 def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
