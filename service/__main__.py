@@ -18,6 +18,8 @@ from service.settings import Settings, read_settings
 log = logging.getLogger("salver.service")
 
 NO_MODEL, WRONG_SETTING = 1, 2
+SWITCH_SECONDS = 0.001
+"""How long a scoring thread may run Python before the event loop has its turn; Python's own 5 ms are felt there."""
 
 
 def run(host: str, port: int) -> int:
@@ -26,6 +28,7 @@ def run(host: str, port: int) -> int:
     What is wrong with a setting is said in one line on standard error.
     """
     bound_arenas()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         settings = read_settings()
     except SettingsError as error:

@@ -4,6 +4,7 @@ What is long is worked on in blocks, because one call over all of it would hold 
 """
 
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pybase64
@@ -12,6 +13,7 @@ from artifact.errors import ImageTooLarge
 from service.errors import ScoringError
 
 BLOCK_BYTES = 256 * 1024  # divides by 4: each block is base64 for itself
+MOST_AROUND_BYTES = 1024
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b" \t\r\n\f\v"
 _QUOTES = (b"'", b'"')
@@ -39,14 +41,13 @@ def image_bytes(text: str | LongText, max_bytes: int) -> bytes:
             return _opened(blocks)
         except binascii.Error:
             pass
-    bare = b"".join([block.translate(_STANDARD, _WHITE_SPACE) for block in blocks])
-    start, end = _inside(bare)
-    if start == end:
+    bare = _bare([block.translate(_STANDARD, _WHITE_SPACE) for block in blocks])
+    if not bare:
         raise ScoringError("undecodable-image", "The base64 text is empty: send the image's bytes.")
-    if (size := (end - start) * 3 // 4) > max_bytes:
+    if (size := sum(map(len, bare)) * 3 // 4) > max_bytes:
         raise ImageTooLarge(f"The image has {size:,} bytes; the limit is {max_bytes:,} bytes.")
     try:
-        return _opened([bare[at : min(at + BLOCK_BYTES, end)] for at in range(start, end, BLOCK_BYTES)])
+        return _opened(_aligned(bare))
     except binascii.Error:
         raise _refusal() from None
 
@@ -62,7 +63,7 @@ def _blocks(text: str | LongText) -> tuple[bytes, ...]:
     return (text.encode("ascii"),)
 
 
-def _opened(blocks: list[bytes] | tuple[bytes, ...]) -> bytes:
+def _opened(blocks: Sequence[bytes]) -> bytes:
     """Each block is opened, and all are joined, without holding the interpreter."""
     *whole, last = blocks
     if any(block.endswith(b"=") for block in whole):
@@ -71,20 +72,36 @@ def _opened(blocks: list[bytes] | tuple[bytes, ...]) -> bytes:
     return b"".join([pybase64.b64decode(block, validate=True) for block in (*whole, padded)])
 
 
-def _inside(text: bytes) -> tuple[int, int]:
-    """Where the base64 begins and ends, without what clients put around it, and without padding."""
-    start, end = 0, len(text)
-    if text[:2] in (b"b'", b'b"'):
-        start = 1
-    if end - start >= 2 and text[start : start + 1] == text[end - 1 : end] and text[start : start + 1] in _QUOTES:
-        start, end = start + 1, end - 1
-    if text[start : min(start + 5, end)].lower() == b"data:":
-        comma = text.find(b",", start, end)
-        start = end if comma < 0 else comma + 1
-    while end > start and text[end - 1 : end] == b"=":
-        tail = text[max(start, end - BLOCK_BYTES) : end]
-        end -= len(tail) - len(tail.rstrip(b"="))
-    return start, end
+def _bare(blocks: list[bytes]) -> list[bytes]:
+    """The base64 without what clients put around it, and without padding."""
+    blocks = [block for block in blocks if block]
+    while len(blocks) > 1 and len(blocks[0]) < MOST_AROUND_BYTES:  # its white space is gone
+        blocks[:2] = [blocks[0] + blocks[1]]
+    if blocks and blocks[0][:2] in (b"b'", b'b"'):
+        blocks[0] = blocks[0][1:]
+    if blocks and blocks[0][:1] in _QUOTES and blocks[0][:1] == blocks[-1][-1:] and sum(map(len, blocks)) > 1:
+        blocks[0] = blocks[0][1:]
+        blocks[-1] = blocks[-1][:-1]
+    if blocks and blocks[0][:5].lower() == b"data:":
+        blocks[0] = blocks[0].partition(b",")[2]
+    while blocks:
+        blocks[-1] = blocks[-1].rstrip(b"=")
+        if blocks[-1]:
+            break
+        blocks.pop()
+    return blocks
+
+
+def _aligned(blocks: list[bytes]) -> list[bytes]:
+    """The same text in blocks whose lengths divide by 4, but for the last one's."""
+    aligned: list[bytes] = []
+    rest = b""
+    for block in blocks:
+        rest += block
+        size = len(rest) // 4 * 4
+        aligned.append(rest[:size])
+        rest = rest[size:]
+    return [*aligned, rest]
 
 
 def _refusal() -> ScoringError:
