@@ -24,6 +24,7 @@ from service.openapi import JSON, PROBLEM_JSON
 from service.query import check_no_query, parse_query
 from service.queue import Encoded, Result
 from service.request import Item, Url
+from service.resolve import CALLER
 
 FETCHES_PER_REQUEST = 8
 Headers = Mapping[bytes, bytes]
@@ -41,7 +42,7 @@ async def score(request: Request) -> Response:
             service.rate_limit.charge(caller, len(items))
             observation.received(len(items))
             deadline.watch(request.receive)
-            results = await _results(service, live, items)
+            results = await _results(service, live, items, caller or _address(request))
     model = live.model
     observation.scored(results, model.manifest.labels)
     failures = [result.outcome for result in results if isinstance(result.outcome, ScoringError)]
@@ -51,6 +52,11 @@ async def score(request: Request) -> Response:
     content = answer_all(answers)
     observation.share.grow_to(len(content))
     return Response(content, media_type=JSON, headers={"X-Model-Version": model.version})
+
+
+def _address(request: Request) -> bytes:
+    """Where a caller without a key is."""
+    return b"" if request.client is None else request.client.host.encode()
 
 
 def problem_response(error: ScoringError, failures: Sequence[ScoringError] = ()) -> Response:
@@ -77,11 +83,12 @@ async def _items(service: Lifecycle, head: Head, query: bytes, receive: Receive,
     return [Item(await joined(file), parameters) for file in form.files()]
 
 
-async def _results(service: Lifecycle, live: Live, items: Sequence[Item]) -> list[Result]:
+async def _results(service: Lifecycle, live: Live, items: Sequence[Item], caller: bytes) -> list[Result]:
     """One result an item, in order."""
     inline = [item.image for item in items if not isinstance(item.image, Url)]
     if len(inline) == len(items):
         return await live.score(inline)
+    CALLER.set(caller)
     gate = asyncio.Semaphore(FETCHES_PER_REQUEST)
     fetching = (_fetched(service, live, gate, item.image) for item in items if isinstance(item.image, Url))
     sent, fetched = map(iter, await asyncio.gather(_scored(live, inline), asyncio.gather(*fetching)))
