@@ -23,6 +23,8 @@ log = logging.getLogger("salver.service")
 
 PARTING_SECONDS = 1.0
 WAITING_CONNECTIONS = 2048
+SEND_BUFFER_BYTES = 128 * 1024
+"""What the system keeps of a connection's unread answer, which it would let grow to megabytes of the pod's memory."""
 
 
 class Server(uvicorn.Server):
@@ -34,7 +36,7 @@ class Server(uvicorn.Server):
         """It ended because the model could not be loaded."""
         self._drained_at = math.inf
         self._drain_seconds = settings.drain_seconds
-        self._app = create_app(settings, keys, self._fail)
+        self._app = create_app(settings, keys, self._fail, local_only=not keys and not settings.allow_anonymous)
         self._sockets = listen(host, port)
         super().__init__(
             uvicorn.Config(
@@ -102,7 +104,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 def _listener(family: int, address: tuple[object, ...]) -> socket.socket | None:
     """None for an address that is not there: "localhost" names IPv6's in containers without IPv6, too."""
     try:
-        return socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS)
+        listener = socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # each connection inherits it
+        return listener
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None

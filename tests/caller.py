@@ -19,7 +19,7 @@ class Caller:
 
     def send(self, data: bytes, headers: str = "", protocol: str = "HTTP/1.1", key: str = "key") -> None:
         """A request's head, and the bytes after it."""
-        head = f"POST /score {protocol}\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        head = f"POST /score {protocol}\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         self.socket.sendall(f"{head}{headers}\r\n".encode() + data)
 
     def status(self) -> int:
