@@ -86,7 +86,9 @@ class Fetcher:
             ssl_context=httpx.create_ssl_context() if ssl_context is None else ssl_context,
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=CheckedBackend(Allowlist.parse(policy.allowlist), policy.mode == "public", resolver or Resolver()),
+            network_backend=CheckedBackend(
+                Allowlist.parse(policy.allowlist), policy.mode == "public", resolver or Resolver()
+            ),
         )
         self._gates: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from artifact.manifest import PixelSpec
 from service.base64_text import LongText
 from service.errors import ScoringError
-from service.json_body import LONG_BYTES, JsonBody, too_many_values
+from service.json_body import JsonBody, too_many_values
 from service.queue import Encoded
 from service.request import BYTE_ORDER_MARK, LONG_ELSEWHERE
 
@@ -212,9 +212,7 @@ class InferBody:
         """
         header = self._json_length
         if header is not None and (self._to_come or not header.isdigit() or len(header) >= 20):
-            raise _invalid(
-                f"The header {LENGTH_HEADER} is not the length of the JSON in a body of {self._size} bytes."
-            )
+            raise _invalid(f"The header {LENGTH_HEADER} is not the length of the JSON in a body of {self._size} bytes.")
         text = self.json.rest().removeprefix(BYTE_ORDER_MARK)
         if text.count(b",") >= MAX_JSON_VALUES:
             raise too_many_values(MAX_JSON_VALUES)

@@ -5,7 +5,6 @@ Every part of a connection has one total time, however its bytes come: the wait 
 between two requests (`IDLE_SECONDS`), and the parting with a caller who is refused and goes on sending.
 """
 
-import sys
 import urllib.parse
 from asyncio import AbstractEventLoop, Event, TimerHandle, Transport
 from collections.abc import Callable
@@ -218,9 +217,7 @@ class Protocol(HttpToolsProtocol):
             self._bound()
 
     def _bound(self) -> None:
-        bytes_allowed = (
-            MAX_HEAD_BYTES if self._phase in ("head", "idle") else MAX_AROUND_BYTES + self._body_bytes // 16
-        )
+        bytes_allowed = MAX_HEAD_BYTES if self._phase in ("head", "idle") else MAX_AROUND_BYTES + self._body_bytes // 16
         if self._around_bytes > bytes_allowed or (self.headers and len(self.headers) > MAX_HEADERS):
             self._refuse(TOO_LONG)
 

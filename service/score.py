@@ -38,7 +38,9 @@ async def score(request: Request) -> Response:
     caller = service.keys.check(headers.get(b"authorization"))
     with service.live as live:  # once: the whole answer is one model's
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
-            items = await _items(service, read_head(headers), request.scope["query_string"], request.receive, observation.share)
+            items = await _items(
+                service, read_head(headers), request.scope["query_string"], request.receive, observation.share
+            )
             service.rate_limit.charge(caller, len(items))
             observation.received(len(items))
             deadline.watch(request.receive)

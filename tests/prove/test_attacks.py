@@ -40,7 +40,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 def test_no_form_of_a_path_leads_to_a_file(client: httpx.Client, target: str) -> None:
     for method in ("GET", "POST"):
         with Caller(client) as caller:
-            caller.socket.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
+            caller.socket.sendall(
+                f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
+            )
             assert caller.status() in (400, 401, 404, 405)
             assert b"root:" not in caller.answer
             assert b"elsewhere" not in caller.answer

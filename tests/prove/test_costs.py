@@ -18,7 +18,7 @@ from tests.service.test_memory import MIB, Memory
 from tests.service.ticking import Ticks
 
 Record = Callable[[str, object], None]
-MOST_CPU_SECONDS, MOST_BYTES = 1.5, 96 * MIB
+MOST_CPU_SECONDS, MOST_BYTES = 1.5, 160 * MIB
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -50,24 +50,29 @@ def way_in(attack: Attack) -> str:
 def test_no_body_costs_more_than_the_stated_most(service: tuple[int, Ticks, int], record_property: Record) -> None:
     port, ticks, pid = service
     memory = Memory(pid)
+    at_rest = memory.now()
     worst: dict[str, list[tuple[float, str]]] = {}
     for attack in attacks():
         costs = []
         while len(costs) < TRIES and (not costs or min(cost[2] for cost in costs) > MOST_SECONDS):
-            before, began = memory.now(), cpu_seconds(pid)
             ticks.begin()
+            memory.now()
+            began = cpu_seconds(pid)
             send(port, attack)
             time.sleep(0.02)  # for what goes on after the answer
-            costs.append((cpu_seconds(pid) - began, (memory.peak() - before) / MIB, 1000 * ticks.longest_seconds()))
+            costs.append((cpu_seconds(pid) - began, (memory.peak() - at_rest) / MIB, 1000 * ticks.longest_seconds()))
         cost = [min(figures) for figures in zip(*costs, strict=True)]
         rows = worst.setdefault(way_in(attack), [(0.0, "")] * 3)
         worst[way_in(attack)] = [max(row, (figure, attack.name)) for row, figure in zip(rows, cost, strict=True)]
+    lines = []
     for way, rows in worst.items():
         figures = [f"{figure:.2f} ({name.partition(', ')[2] or name})" for figure, name in rows]
-        record_property("tried", f"{way}: CPU s {figures[0]}, MiB {figures[1]}, loop ms {figures[2]}")
-    assert max(rows[0][0] for rows in worst.values()) <= MOST_CPU_SECONDS
-    assert max(rows[1][0] for rows in worst.values()) * MIB <= MOST_BYTES
-    assert max(rows[2][0] for rows in worst.values()) <= 1000 * MOST_SECONDS
+        lines.append(f"{way}: {figures[0]} s of CPU, {figures[1]} MiB, {figures[2]} ms of the loop")
+    record_property("tried", "\n        ".join(lines))
+    record_property("lost", "nothing")
+    assert max(rows[0][0] for rows in worst.values()) <= MOST_CPU_SECONDS, lines
+    assert max(rows[1][0] for rows in worst.values()) * MIB <= MOST_BYTES, lines
+    assert max(rows[2][0] for rows in worst.values()) <= 1000 * MOST_SECONDS, lines
 
 
 CONNECTIONS = {
@@ -87,7 +92,9 @@ def test_no_connection_costs_more_than_the_stated_most(tmp_path: Path, kind: str
     """Of a hundred that are held."""
     port = free_port()
     with (
-        service_process(probe(tmp_path / "model.onnx"), port, SALVER_API_KEYS="key") as process,
+        service_process(
+            probe(tmp_path / "model.onnx"), port, SALVER_API_KEYS="key", SALVER_DRAIN_SECONDS="0"
+        ) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
         ExitStack() as stack,
     ):
@@ -107,5 +114,6 @@ def test_no_connection_costs_more_than_the_stated_most(tmp_path: Path, kind: str
         time.sleep(0.5)
         mebibytes, seconds = (memory.peak() - before) / MIB / 100, (cpu_seconds(process.pid) - began) / 100
     record_property("tried", f"{kind}: {mebibytes:.2f} MiB, {1000 * seconds:.1f} ms of CPU a connection")
+    record_property("lost", "nothing")
     assert mebibytes < 0.6
     assert seconds < 0.05

@@ -1,9 +1,8 @@
 """The bodies that cost a service most, of each way in; every one is at most 32 MiB when it is unpacked."""
 
-import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 SIZE = 31 * 2**20
@@ -16,14 +15,20 @@ class Attack(NamedTuple):
     name: str
     path: str
     headers: dict[str, str]
-    body: bytes
+    body: Callable[[], bytes]
+    """Makes it: all of them at once would take gigabytes."""
     chunk: bytes = b""
     """With it, the body is that chunk as it is framed, again and again."""
 
 
-def filled(before: bytes, unit: bytes, after: bytes, size: int = SIZE) -> bytes:
+def filled(before: bytes, unit: bytes, after: bytes, size: int = SIZE) -> Callable[[], bytes]:
     """As many units as there is room for."""
-    return before + unit * ((size - len(before) - len(after)) // len(unit)) + after
+    return lambda: before + unit * ((size - len(before) - len(after)) // len(unit)) + after
+
+
+def packed(body: Callable[[], bytes]) -> Callable[[], bytes]:
+    """In gzip."""
+    return lambda: gzip.compress(body(), 1)
 
 
 TEXT = b'[{"image_in_base64": "', b'"}]'
@@ -61,16 +66,20 @@ SHORT_JSON = {f"short, {name}": body for name, body in {
 }.items()}  # fmt: skip
 
 
-def _infer_json(data: bytes, datatype: str = "BYTES", shape: str = "[1]", name: str = "image") -> bytes:
+def _infer_json(
+    data: Callable[[], bytes], datatype: str = "BYTES", shape: str = "[1]", name: str = "image"
+) -> Callable[[], bytes]:
     head = f'{{"inputs": [{{"name": "{name}", "datatype": "{datatype}", "shape": {shape}, "data": '
-    return head.encode() + data + b"}]}"
+    return lambda: head.encode() + data() + b"}]}"
 
 
 INFER_BODIES = {
     "plain base64": _infer_json(filled(b'["', b"A" * 64, b'"]')),
     "each letter an escape": _infer_json(filled(b'["', b"\\u0041", b'"]')),
     "numbers": _infer_json(filled(b"[", b"255,", b"1]", 4 * 2**19), "UINT8", "[1, 32, 32, 3]", "pixels"),
-    "nested numbers": _infer_json(filled(b"[", b"[2,3,4],", b"[1,1,1]]", 4 * 2**19), "UINT8", "[1, 32, 32, 3]", "pixels"),
+    "nested numbers": _infer_json(
+        filled(b"[", b"[2,3,4],", b"[1,1,1]]", 4 * 2**19), "UINT8", "[1, 32, 32, 3]", "pixels"
+    ),
     "digits": _infer_json(filled(b"[", b"1", b"]"), "UINT8", "[1, 32, 32, 3]", "pixels"),
     "brackets": _infer_json(filled(b"[1", b"[]", b"]"), "UINT8", "[1, 32, 32, 3]", "pixels"),
     "an id": filled(b'{"id": "', b"A", b'"}'),
@@ -80,7 +89,7 @@ INFER_BODIES = {
 }
 FORMS = {
     "one file": filled(PART, b"A", b"\r\n--edge--\r\n"),
-    "sixty-four files": b"".join(filled(PART, b"A", b"\r\n", SIZE // 64) for _ in range(64)) + b"--edge--\r\n",
+    "sixty-four files": lambda: filled(PART, b"A", b"\r\n", SIZE // 64)() * 64 + b"--edge--\r\n",
     "line breaks": filled(PART, b"\r\n", b"\r\n--edge--\r\n"),
     "all but a boundary": filled(PART, b"\r\n--edg", b"\r\n--edge--\r\n"),
     "parts": filled(b"", PART + b"\r\n", b""),
@@ -91,36 +100,33 @@ FORMS = {
 
 def attacks() -> Iterator[Attack]:
     """All of them."""
-    json_type, packed = {"Content-Type": "application/json"}, {"Content-Encoding": "gzip"}
+    json_type, in_gzip = {"Content-Type": "application/json"}, {"Content-Encoding": "gzip"}
     for name, body in (JSON_BODIES | SHORT_JSON).items():
         yield Attack(f"JSON, {name}", "/score", json_type, body)
     for name, body in JSON_BODIES.items():
-        yield Attack(f"JSON in gzip, {name}", "/score", json_type | packed, gzip.compress(body, 1))
+        yield Attack(f"JSON in gzip, {name}", "/score", json_type | in_gzip, packed(body))
     for name, body in INFER_BODIES.items():
         yield Attack(f"inference protocol, {name}", INFER, json_type, body)
     for name, body in FORMS.items():
         yield Attack(f"form, {name}", "/score", {"Content-Type": EDGE}, body)
-        yield Attack(f"form in gzip, {name}", "/score", {"Content-Type": EDGE} | packed, gzip.compress(body, 1))
-    yield Attack("a file", "/score", {"Content-Type": "image/jpeg"}, b"A" * (20 * 2**20))
-    yield Attack("a file in gzip", "/score", {"Content-Type": "image/jpeg"} | packed, gzip.compress(b"A" * 20 * 2**20, 1))
-    yield Attack("gzip, members", "/score", json_type | packed, gzip.compress(b"") * 100_000)
+        yield Attack(f"form in gzip, {name}", "/score", {"Content-Type": EDGE} | in_gzip, packed(body))
+    file = filled(b"", b"A", b"", 20 * 2**20)
+    yield Attack("a file", "/score", {"Content-Type": "image/jpeg"}, file)
+    yield Attack("a file in gzip", "/score", {"Content-Type": "image/jpeg"} | in_gzip, packed(file))
+    yield Attack("gzip, members", "/score", json_type | in_gzip, filled(b"", gzip.compress(b""), b"", 2 * 2**20))
     for count in (1, 64):
         yield _binary(count)
-    yield Attack("chunks of a byte", "/score", json_type, b"", b"1\r\nA\r\n")
-    yield Attack("chunks with extensions", "/score", json_type, b"", b"1;" + b"a" * 4096 + b"\r\nA\r\n")
-    yield Attack("chunks of a hundred bytes", "/score", json_type, b"", b"64\r\n" + b"A" * 100 + b"\r\n")
+    yield Attack("chunks of a byte", "/score", json_type, bytes, b"1\r\nA\r\n")
+    yield Attack("chunks with extensions", "/score", json_type, bytes, b"1;" + b"a" * 4096 + b"\r\nA\r\n")
+    yield Attack("chunks of a hundred bytes", "/score", json_type, bytes, b"64\r\n" + b"A" * 100 + b"\r\n")
 
 
 def _binary(count: int) -> Attack:
     """Images after the JSON."""
-    image = b"A" * (SIZE // count - 100)
-    raw = (len(image).to_bytes(4, "little") + image) * count
-    tensor = {"name": "image", "datatype": "BYTES", "shape": [count], "parameters": {"binary_data_size": len(raw)}}
+    length = SIZE // count - 100
+    size = count * (length + 4)
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [count], "parameters": {"binary_data_size": size}}
     text = json.dumps({"inputs": [tensor]}).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
-    return Attack(f"inference protocol, {count} binary", INFER, headers, text + raw)
-
-
-def short(image: bytes) -> bytes:
-    """An honest body."""
-    return json.dumps([{"image_in_base64": base64.b64encode(image).decode()}]).encode()
+    raw = length.to_bytes(4, "little")
+    return Attack(f"inference protocol, {count} binary", INFER, headers, lambda: text + (raw + b"A" * length) * count)

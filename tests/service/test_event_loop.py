@@ -1,9 +1,12 @@
 """No body makes a step on the event loop that others would feel."""
 
 import http.client
+import itertools
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,7 +43,7 @@ def ticking_service(folder: Path) -> Iterator[tuple[int, Ticks, int]]:
 def send(port: int, attack: Attack) -> int:
     """The status; 0 when the service ended the connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    body = attack.body
+    body = attack.body()
     headers = attack.headers
     if attack.chunk:
         headers = headers | {"Transfer-Encoding": "chunked"}
@@ -82,8 +85,38 @@ def test_no_body_of_any_form_holds_the_event_loop_for_more_than_5_ms(service: tu
             status = send(port, attack)
             gaps.append(ticks.longest_seconds())
             assert status in (0, 400, 413, 422, 431), attack.name
-        if os.environ.get("SHOW"):
-            print(f"{attack.name:45s} {status} {[round(1000 * gap, 1) for gap in gaps]}")
         if min(gaps) > MOST_SECONDS:
             slow[attack.name] = gaps
     assert not slow
+
+
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(3, marks=pytest.mark.slow), pytest.param(60, marks=[pytest.mark.soak, pytest.mark.prove])]
+)
+def test_healthz_answers_in_250_ms_while_eight_callers_send_the_worst_bodies(
+    service: tuple[int, Ticks, int], seconds: float
+) -> None:
+    port, _, _ = service
+    worst = list(attacks())
+    ends = time.monotonic() + seconds
+
+    def send_on(number: int) -> None:
+        for attack in itertools.cycle(worst[number::8]):
+            if time.monotonic() > ends:
+                return
+            with suppress(OSError):
+                send(port, attack)
+
+    threads = [threading.Thread(target=send_on, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    took = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        while time.monotonic() < ends:
+            began = time.perf_counter()
+            assert client.get("/healthz").status_code == 200
+            took.append(time.perf_counter() - began)
+            time.sleep(0.005)
+    for thread in threads:
+        thread.join()
+    assert max(took) <= 0.25

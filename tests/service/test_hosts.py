@@ -17,7 +17,10 @@ RED = solid((200, 30, 40))
     ("host", "own"),
     [
         *((name, True) for name in ("127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]", "[::1]:8000")),
-        *((name, False) for name in ("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io")),
+        *(
+            (name, False)
+            for name in ("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io")
+        ),
         *((name, False) for name in ("10.0.0.1", "", "[fe80::1]", "localhost@evil.example")),
     ],
 )
@@ -50,7 +53,9 @@ def test_a_loopback_service_without_a_key_refuses_other_hosts_in_the_documented_
 
 
 @pytest.mark.parametrize("settings", [{"api_keys": "key"}, {"allow_anonymous": True}])
-def test_with_a_key_or_when_anyone_is_let_in_every_host_is_answered(tmp_path: Path, settings: dict[str, object]) -> None:
+def test_with_a_key_or_when_anyone_is_let_in_every_host_is_answered(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
     with running_service(probe(tmp_path / "model.onnx"), **settings) as client:
         client.headers["Authorization"] = "Bearer key"
         assert ask(client, "photos.example").status_code == 200

@@ -111,7 +111,9 @@ def test_what_is_long_and_wrong_is_refused_with_its_kind(body: bytes, kind: str,
 
 def infer(data: str, shape: list[int], piece_bytes: int, datatype: str = "UINT8", name: str = "pixels") -> object:
     """What the tensor's images are."""
-    text = f'{{"inputs": [{{"name": "{name}", "shape": {shape}, "data": {data}, "datatype": "{datatype}"}}], "id": "7"}}'
+    text = (
+        f'{{"inputs": [{{"name": "{name}", "shape": {shape}, "data": {data}, "datatype": "{datatype}"}}], "id": "7"}}'
+    )
     for ordered in (text, text.replace(f', "data": {data}', "").replace('"}], "id"', f'", "data": {data} }} ] , "id"')):
         body = InferBody(8, None)
         for start in range(0, len(ordered), piece_bytes):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.errors import ImageTooLarge
-from service.base64_text import LongText, image_bytes
+from service.base64_text import image_bytes
 from service.errors import ScoringError
 from service.json_body import WHOLE_BYTES, JsonBody
 from service.query import check_no_query, parse_query

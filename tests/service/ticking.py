@@ -1,7 +1,7 @@
 """The service with a tick each millisecond on its event loop: python -m tests.service.ticking MODEL PORT FILE.
 
-FILE has eight bytes: the longest time that a tick came late, in seconds, since somebody wrote a zero there. Time for
-which the machine ran other processes does not count.
+FILE has eight bytes: the longest time that a tick came late, in seconds, since somebody asked for a
+new begin. Time for which the machine ran other processes does not count.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ import time
 from pathlib import Path
 
 from service.__main__ import run
+from service.allocator import return_memory
 from service.lifecycle import Lifecycle
 from service.settings import PREFIX
 
 TICK_SECONDS = 0.001
 LONGEST = struct.Struct("d")
+BEGIN = -1.0
 
 
 class Delays:
@@ -28,16 +30,16 @@ class Delays:
         self._before: dict[str, int] = {}
 
     def seconds(self) -> float:
-        """Since the last call: of this thread and of the one that waited longest, which may have had the interpreter."""
-        now = {task: _delay(task) for task in os.listdir("/proc/self/task")}
+        """Since the last call: of this thread, and of the one that waited longest: it may have the interpreter."""
+        now = {task.name: _delay(task) for task in Path("/proc/self/task").iterdir()}
         waited = {task: delay - self._before.get(task, delay) for task, delay in now.items()}
         self._before = now
         return (waited.pop(str(threading.get_native_id())) + max(waited.values(), default=0)) / 1e9
 
 
-def _delay(task: str) -> int:
+def _delay(task: Path) -> int:
     try:
-        return int(Path(f"/proc/self/task/{task}/schedstat").read_bytes().split()[1])
+        return int((task / "schedstat").read_bytes().split()[1])
     except OSError:  # it has ended
         return 0
 
@@ -50,7 +52,11 @@ async def _tick(longest: mmap.mmap) -> None:
         await asyncio.sleep(TICK_SECONDS)
         late = time.perf_counter() - began - TICK_SECONDS
         late -= delays.seconds()
-        if late > LONGEST.unpack_from(longest)[0]:
+        before = LONGEST.unpack_from(longest)[0]
+        if before == BEGIN:
+            return_memory()
+            LONGEST.pack_into(longest, 0, 0.0)
+        elif late > before:
             LONGEST.pack_into(longest, 0, late)
 
 
@@ -76,8 +82,10 @@ class Ticks:
         self._file = mmap.mmap(os.open(file, os.O_RDWR), LONGEST.size)
 
     def begin(self) -> None:
-        """Forget what was late."""
-        LONGEST.pack_into(self._file, 0, 0.0)
+        """Forget what was late; the service gives back the memory that it does not use."""
+        LONGEST.pack_into(self._file, 0, BEGIN)
+        while self.longest_seconds() == BEGIN:
+            time.sleep(TICK_SECONDS)
 
     def longest_seconds(self) -> float:
         """The longest gap since then."""
