@@ -5,6 +5,7 @@ its requests then come from the same origin. What they cannot change is the Host
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 
 LOCAL_ONLY = (
@@ -14,6 +15,7 @@ LOCAL_ONLY = (
 )
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether that name or address, without a port, is this machine's own."""
     try:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.body import SHORT_BYTES, joined, read_head, read_pieces
 from service.deadline import Deadline
 from service.errors import ScoringError
-from service.infer_request import LENGTH_HEADER, InferBody, InferRequest
+from service.infer_request import LENGTH_HEADER, WHOLE_BYTES, InferBody, InferRequest
 from service.infer_response import respond
 from service.lifecycle import Lifecycle
 from service.memory import Share
@@ -50,7 +50,7 @@ async def _asked(
     head = read_head(headers)
     _check_content_type(head.content_type)
     body = InferBody(settings.max_items, headers.get(LENGTH_HEADER.lower().encode()))
-    await read_pieces(request.receive, head, settings.max_body_bytes, share, body.write)
+    await read_pieces(request.receive, head, settings.max_body_bytes, share, body.write, WHOLE_BYTES)
     asked = body.parse()
     raw = await joined(body.raw)
     images = partial(asked.images, body.json, raw, model.manifest.pixels, settings.max_items)

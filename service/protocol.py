@@ -35,7 +35,7 @@ PARTING_SECONDS = 2.0
 once would reset the connection, and he would not see his answer."""
 LOOK_SECONDS = 1.0
 STEP_BYTES = 16 * 1024
-"""Parsed between two looks at the bounds: at most 2 ms of the event loop, when these are headers or chunks of a byte."""
+"""Parsed between two looks at the bounds: at most 2 ms of the event loop, for headers or chunks of a byte."""
 
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 NOT_HTTP = (
@@ -108,6 +108,7 @@ class Protocol(HttpToolsProtocol):
         self._around_bytes = 0
         self._body_bytes = 0
         self._to_throw_away_bytes = PARTING_BYTES
+        self._declared_bytes: int | None = None
         self._in_message = False
         """A head is complete, and the body after it is not."""
         self._looking: TimerHandle | None = None
@@ -127,16 +128,19 @@ class Protocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if len(data) <= STEP_BYTES:
+        size, start = len(data), 0
+        if size <= STEP_BYTES:
             self._take(data)
             return
         whole = memoryview(data)
-        for start in range(0, len(data), STEP_BYTES):
-            self._take(whole[start : start + STEP_BYTES])
+        while start < size:
+            end = size if self._in_message and self._declared_bytes is not None else start + STEP_BYTES
+            self._take(whole[start:end])
+            start = end
 
     @override
     def on_message_begin(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answering:
             raise _PipelinedError
         self._enter("head")
         super().on_message_begin()
@@ -147,6 +151,7 @@ class Protocol(HttpToolsProtocol):
         self._enter("request")
         self._around_bytes = self._body_bytes = 0
         self._in_message = True
+        self._declared_bytes = next((int(value) for name, value in self.headers if name == b"content-length"), None)
         version = self.parser.get_http_version()
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
@@ -196,10 +201,16 @@ class Protocol(HttpToolsProtocol):
     @override
     def shutdown(self) -> None:
         """The server ends: nothing new is taken on this connection."""
-        if self.cycle is None or self.cycle.response_complete:
-            self._part()
-        else:
+        if self._answering:
             self.cycle.keep_alive = False
+        else:
+            self._part()
+
+    @property
+    def _answering(self) -> bool:
+        """Whether a request has no whole answer yet."""
+        cycle: Cycle | None = getattr(self, "cycle", None)  # None before the first, which uvicorn's type does not say
+        return cycle is not None and not cycle.response_complete
 
     def _take(self, data: bytes | memoryview) -> None:
         """Parse what came, and judge it."""
@@ -232,12 +243,12 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, answer: bytes) -> None:
         """The end of what can be understood. A request that is being answered has lost its caller."""
-        cycle = self.cycle
-        answering = cycle is not None and not cycle.response_complete
-        if answering:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if not (answering and cycle.response_started) and not self.transport.is_closing():
+        begun = False
+        if self._answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            begun = self.cycle.response_started
+        if not begun and not self.transport.is_closing():
             self.transport.write(answer)
         self._in_message = True
         self._to_throw_away_bytes = REST_BYTES
@@ -249,10 +260,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _rest_bytes(self) -> float:
-        for name, value in self.headers:
-            if name == b"content-length":
-                return int(value) - self._body_bytes
-        return float("inf")
+        return float("inf") if self._declared_bytes is None else self._declared_bytes - self._body_bytes
 
     def _part(self) -> None:
         """Close, at once or, where the caller still sends, after his bytes were thrown away for a moment."""

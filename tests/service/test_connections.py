@@ -124,6 +124,11 @@ def seconds_until_closed(caller: Caller, piece: bytes, every_seconds: float = 0.
     return time.perf_counter() - began
 
 
+def send_without_end(caller: Caller, piece: bytes) -> None:
+    for _ in range(1000):
+        caller.socket.sendall(piece)
+
+
 @pytest.mark.parametrize("form", ["long", "chunked", "one byte"])
 def test_after_a_refusal_a_body_without_end_is_thrown_away_up_to_a_limit(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, form: str
@@ -136,8 +141,7 @@ def test_after_a_refusal_a_body_without_end_is_thrown_away_up_to_a_limit(
         caller.send(b"", length, key="no")
         assert caller.status() == 401
         with pytest.raises(ConnectionError):
-            for _ in range(1000):
-                caller.socket.sendall(piece[form])
+            send_without_end(caller, piece[form])
 
 
 @pytest.mark.parametrize("piece", [b"1\r\n \r\n" * 1000, (b"1;" + b"a" * 4096 + b"\r\n \r\n") * 10])
@@ -145,8 +149,7 @@ def test_with_a_key_chunks_that_are_hardly_anything_but_frame_are_the_end(client
     with Caller(client) as caller:
         caller.send(b"", "Transfer-Encoding: chunked\r\n")
         with pytest.raises(ConnectionError):
-            for _ in range(1000):
-                caller.socket.sendall(piece)
+            send_without_end(caller, piece)
 
 
 def test_chunks_of_a_hundred_bytes_are_read_at_any_length(client: httpx.Client) -> None:
