@@ -87,8 +87,10 @@ async def read_body(receive: Receive, head: Head, max_bytes: int, share: Share) 
 
 async def joined(pieces: list[bytes]) -> bytes:
     """The pieces as one, and the list empty. Many bytes are copied on another thread, which lets this one go on."""
-    if sum(map(len, pieces)) <= SHORT_BYTES:
+    if (size := sum(map(len, pieces))) <= SHORT_BYTES:
         whole = b"".join(pieces)
+        if size > WHOLE_BYTES:
+            await asyncio.sleep(0)  # a form may have many
     else:
         whole = await asyncio.to_thread(b"".join, pieces)
     pieces.clear()
@@ -128,6 +130,8 @@ async def read_pieces(
                 take(piece)
             else:
                 await _take_in_steps(take, piece)
+            if inflater is not None:
+                await asyncio.sleep(0)  # let the others run: a hundred such pieces may come out of one that arrived
     if inflater is not None:
         inflater.finish()
 

@@ -53,7 +53,7 @@ def test_no_body_costs_more_than_the_stated_most(service: tuple[int, Ticks, int]
     at_rest = memory.now()
     worst: dict[str, list[tuple[float, str]]] = {}
     for attack in attacks():
-        costs = []
+        costs: list[tuple[float, float, float]] = []
         while len(costs) < TRIES and (not costs or min(cost[2] for cost in costs) > MOST_SECONDS):
             ticks.begin()
             memory.now()

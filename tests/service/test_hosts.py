@@ -52,10 +52,11 @@ def test_a_loopback_service_without_a_key_refuses_other_hosts_in_the_documented_
             assert client.get(path, headers={"Host": "evil.example"}).status_code == 421
 
 
-@pytest.mark.parametrize("settings", [{"api_keys": "key"}, {"allow_anonymous": True}])
+@pytest.mark.parametrize(("api_keys", "allow_anonymous"), [("key", False), (None, True)])
 def test_with_a_key_or_when_anyone_is_let_in_every_host_is_answered(
-    tmp_path: Path, settings: dict[str, object]
+    tmp_path: Path, api_keys: str | None, allow_anonymous: bool
 ) -> None:
-    with running_service(probe(tmp_path / "model.onnx"), **settings) as client:
+    model = probe(tmp_path / "model.onnx")
+    with running_service(model, api_keys=api_keys, allow_anonymous=allow_anonymous) as client:
         client.headers["Authorization"] = "Bearer key"
         assert ask(client, "photos.example").status_code == 200

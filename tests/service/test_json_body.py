@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from artifact.manifest import PixelSpec
 from service.base64_text import LongText, image_bytes
@@ -109,7 +110,9 @@ def test_what_is_long_and_wrong_is_refused_with_its_kind(body: bytes, kind: str,
         assert words in error.detail
 
 
-def infer(data: str, shape: list[int], piece_bytes: int, datatype: str = "UINT8", name: str = "pixels") -> object:
+def infer(
+    data: str, shape: list[int], piece_bytes: int, datatype: str = "UINT8", name: str = "pixels"
+) -> NDArray[np.uint8]:
     """What the tensor's images are."""
     text = (
         f'{{"inputs": [{{"name": "{name}", "shape": {shape}, "data": {data}, "datatype": "{datatype}"}}], "id": "7"}}'
