@@ -20,6 +20,8 @@ from service.openapi import JSON
 from service.queue import Encoded, Result
 
 BINARY = "application/octet-stream"
+RAW_COPIES = 3
+"""How often the bytes after the JSON are in memory while images are made of them."""
 
 
 async def answer(service: Lifecycle, request: Request, caller: bytes) -> Response:
@@ -52,6 +54,8 @@ async def _asked(
     body = InferBody(settings.max_items, headers.get(LENGTH_HEADER.lower().encode()))
     await read_pieces(request.receive, head, settings.max_body_bytes, share, body.write, WHOLE_BYTES)
     asked = body.parse()
+    # One who is alone may have all that there is.
+    share.grow_to(min(RAW_COPIES * sum(map(len, body.raw)), service.budget.max_bytes))
     raw = await joined(body.raw)
     images = partial(asked.images, body.json, raw, model.manifest.pixels, settings.max_items)
     return asked, await asyncio.to_thread(images) if len(raw) > SHORT_BYTES else images()
