@@ -4,12 +4,12 @@ Exit codes: 0 after SIGTERM or Ctrl-C and a drain, 1 when the model cannot be se
 """
 
 import argparse
-import ipaddress
 import logging
 import sys
 
 from service.allocator import bound_arenas
 from service.errors import SettingsError
+from service.hosts import is_loopback
 from service.keys import Keys, read_keys
 from service.logs import configure_logs
 from service.server import Server
@@ -18,6 +18,8 @@ from service.settings import Settings, read_settings
 log = logging.getLogger("salver.service")
 
 NO_MODEL, WRONG_SETTING = 1, 2
+SWITCH_SECONDS = 0.001
+"""How long a scoring thread may run Python before the event loop has its turn; Python's own 5 ms are felt there."""
 
 
 def run(host: str, port: int) -> int:
@@ -26,6 +28,7 @@ def run(host: str, port: int) -> int:
     What is wrong with a setting is said in one line on standard error.
     """
     bound_arenas()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         settings = read_settings()
     except SettingsError as error:
@@ -47,19 +50,12 @@ def run(host: str, port: int) -> int:
 def _check_exposure(settings: Settings, keys: Keys, host: str) -> None:
     if keys:
         return
-    if not _is_loopback(host) and not settings.allow_anonymous:
+    if not is_loopback(host) and not settings.allow_anonymous:
         raise SettingsError(
             f"Without a key the service listens on loopback only, not on {host}: set SALVER_API_KEYS_FILE or "
             "SALVER_API_KEYS, or SALVER_ALLOW_ANONYMOUS=true to let everyone score."
         )
     log.warning("no key is configured: everyone who reaches %s can score images", host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def main() -> int:

@@ -74,8 +74,13 @@ class Readiness(Status):
     """Settings whose file cannot be read, or holds what cannot be used: what it held before is still in force."""
 
 
-def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = lambda: None) -> FastAPI:
-    """The application; `on_failure` is called when the model cannot be loaded."""
+def create_app(
+    settings: Settings, keys: Keys, on_failure: Callable[[], None] = lambda: None, local_only: bool = False
+) -> FastAPI:
+    """The application; `on_failure` is called when the model cannot be loaded.
+
+    With `local_only` it answers under this machine's loopback names only (`service.hosts`).
+    """
     service = Lifecycle(settings, keys, on_failure)
 
     @asynccontextmanager
@@ -107,7 +112,7 @@ def create_app(settings: Settings, keys: Keys, on_failure: Callable[[], None] = 
     for kind, handler in ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     templates = Templates([SCORE_PATH, *(route.path for route in iter_route_contexts(app.routes) if route.path)])
-    app.add_middleware(Front, handlers=ERROR_HANDLERS)
+    app.add_middleware(Front, handlers=ERROR_HANDLERS, local_only=local_only)
     # Around Starlette's own outermost middleware, which answers 500.
     app.middleware_stack = observer = Observer(app.build_middleware_stack(), service, templates)
     return app

@@ -4,8 +4,6 @@ The name is resolved once, here, where it is dialled: the address that was judge
 whatever the name server answers next time.
 """
 
-import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -15,7 +13,7 @@ import httpcore
 
 from service.addresses import Address, Allowlist, is_public, unmapped
 
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 # A name server may answer with thousands of addresses; one request must not become that many connection attempts.
 MAX_DIALS = 4
@@ -23,21 +21,6 @@ MAX_DIALS = 4
 
 class AddressRefused(Exception):
     """The host is unknown, or none of its addresses is allowed; nothing was dialled."""
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """The system's addresses for a name, in its order of preference; none for an unknown name.
-
-    Raises:
-        socket.gaierror: the name server does not answer.
-    """
-    try:
-        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            raise
-        return []
-    return [str(address[0]) for *_, address in answers]
 
 
 class CleanStream(httpcore.AsyncNetworkStream):
@@ -78,7 +61,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     Allowed are the hosts and addresses of the allow-list and, with `public`, every public address.
     """
 
-    def __init__(self, allowlist: Allowlist, public: bool, resolver: Resolver) -> None:
+    def __init__(self, allowlist: Allowlist, public: bool, resolver: Resolve) -> None:
         self._allowlist = allowlist
         self._public = public
         self._resolver = resolver

@@ -140,6 +140,8 @@ def attempt(
         with as_scoring_errors():
             return action(*args, **kwargs)
     except ScoringError as error:
+        # Its traceback would hold every frame, and with them the image, until Python looks for circles.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         return error
     except MemoryError:
         return out_of_memory()

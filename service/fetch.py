@@ -18,14 +18,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Self
+from weakref import WeakValueDictionary
 
 import httpcore
 import httpx
 
 from service.addresses import HOST_NAME, Allowlist
-from service.dial import AddressRefused, CheckedBackend, Resolver, resolve
+from service.dial import AddressRefused, CheckedBackend, Resolve
+from service.resolve import CALLER, Resolver
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 256
+MAX_CONNECTIONS_PER_CALLER = 64  # servers that are silent hold up the fetches of whoever names them
 KEEPALIVE_SECONDS = 5.0
 INFLATE_STEP_BYTES = 256 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -76,15 +79,18 @@ class Fetcher:
     """
 
     def __init__(
-        self, policy: FetchPolicy, resolver: Resolver = resolve, ssl_context: ssl.SSLContext | None = None
+        self, policy: FetchPolicy, resolver: Resolve | None = None, ssl_context: ssl.SSLContext | None = None
     ) -> None:
         self._policy = policy
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context() if ssl_context is None else ssl_context,
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=CheckedBackend(Allowlist.parse(policy.allowlist), policy.mode == "public", resolver),
+            network_backend=CheckedBackend(
+                Allowlist.parse(policy.allowlist), policy.mode == "public", resolver or Resolver()
+            ),
         )
+        self._gates: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,7 +115,7 @@ class Fetcher:
         if self._policy.mode == "off":
             raise UrlRefused("Image URLs are switched off on this service; send the image itself.")
         try:
-            async with asyncio.timeout(self._policy.timeout_seconds):
+            async with asyncio.timeout(self._policy.timeout_seconds), self._gate():
                 return await self._follow(parse_url(url), hold)
         except AddressRefused:
             raise UrlRefused(
@@ -118,6 +124,14 @@ class Fetcher:
             ) from None
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise UrlFailed(self._cause(error)) from error
+
+    def _gate(self) -> asyncio.Semaphore:
+        """One caller's share of the connections; it goes when nobody holds it or waits at it."""
+        caller = CALLER.get()
+        gate = self._gates.get(caller)
+        if gate is None:
+            gate = self._gates[caller] = asyncio.Semaphore(MAX_CONNECTIONS_PER_CALLER)
+        return gate
 
     async def _follow(self, url: httpx.URL, hold: Callable[[int], None]) -> bytes:
         for _ in range(self._policy.max_redirects + 1):

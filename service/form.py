@@ -11,7 +11,7 @@ class Form:
 
     def __init__(self, boundary: bytes, max_files: int) -> None:
         self._max_files = max_files
-        self._files: list[bytes] = []
+        self._files: list[list[bytes]] = []
         self._pieces: list[bytes] = []
         self._header_name = b""
         self._header_value = b""
@@ -38,8 +38,8 @@ class Form:
         except FormParserError:
             raise ScoringError("invalid-request", "The body is not multipart/form-data of its boundary.") from None
 
-    def files(self) -> list[bytes]:
-        """The bytes of each file, in order. Raises ScoringError `invalid-request`: none, or the body was cut short."""
+    def files(self) -> list[list[bytes]]:
+        """The pieces of each file, in order. Raises ScoringError `invalid-request`: none, or the body was cut short."""
         if not self._ended:
             raise ScoringError("invalid-request", "The multipart body is cut short: its last boundary is missing.")
         if not self._files:
@@ -78,7 +78,7 @@ class Form:
         self._pieces.append(data[start:end])
 
     def _end_part(self) -> None:
-        self._files.append(b"".join(self._pieces))
+        self._files.append(self._pieces)
 
     def _end(self) -> None:
         self._ended = True

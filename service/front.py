@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import ScoringError
+from service.hosts import LOCAL_ONLY, is_local
 from service.score import score
 
 SCORE_PATH = "/score"
@@ -16,17 +17,26 @@ ErrorHandlers = Mapping[type[Exception], Callable[[Request, Exception], Awaitabl
 
 
 class Front:
-    """Middleware that answers `/score`, with the application's own error handlers; all else goes on to `app`."""
+    """Middleware that answers `/score`, with the application's own error handlers; all else goes on to `app`.
 
-    def __init__(self, app: ASGIApp, handlers: ErrorHandlers) -> None:
+    With `local_only`, requests to other hosts than this machine's loopback are refused before anything else.
+    """
+
+    def __init__(self, app: ASGIApp, handlers: ErrorHandlers, local_only: bool) -> None:
         self._app = app
         self._handlers = handlers
+        self._local_only = local_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != SCORE_PATH:
+        foreign = self._local_only and scope["type"] == "http" and not is_local(scope["headers"])
+        if not foreign and (scope["type"] != "http" or scope["path"] != SCORE_PATH):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
+        if foreign:
+            response = await self._handlers[HTTPException](request, HTTPException(421, LOCAL_ONLY))
+            await response(scope, receive, send)
+            return
         response = await self._answer(request)
         await response(scope, receive, send)
 

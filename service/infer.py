@@ -1,14 +1,16 @@
 """`POST /v2/models/NAME/infer` of the Open Inference Protocol: a request's bytes to an answer's bytes."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.body import read_body, read_head
+from service.body import SHORT_BYTES, joined, read_head, read_pieces
 from service.deadline import Deadline
 from service.errors import ScoringError
-from service.infer_request import LENGTH_HEADER, InferRequest, parse
+from service.infer_request import LENGTH_HEADER, WHOLE_BYTES, InferBody, InferRequest
 from service.infer_response import respond
 from service.lifecycle import Lifecycle
 from service.memory import Share
@@ -18,21 +20,24 @@ from service.openapi import JSON
 from service.queue import Encoded, Result
 
 BINARY = "application/octet-stream"
+RAW_COPIES = 3
+"""How often the bytes after the JSON are in memory while images are made of them."""
 
 
 async def answer(service: Lifecycle, request: Request, caller: bytes) -> Response:
     """Answer one request; every error it raises is a ScoringError of the closed set, or ClientDisconnect."""
     observation = observed(request)
-    with service.live as live, service.budget.share() as share:  # once: the whole answer is one model's
+    with service.live as live:  # once: the whole answer is one model's
         model = live.model
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
-            asked, images = await _asked(service, request, model, share)
+            asked, images = await _asked(service, request, model, observation.share)
             service.rate_limit.charge(caller, len(images))
             observation.received(len(images))
             deadline.watch(request.receive)
             results = await live.score(images)
     observation.scored(results, model.manifest.labels)
     content, json_length = respond(asked, service.settings.model_name, model, _logits(results))
+    observation.share.grow_to(len(content))
     headers = {"X-Model-Version": model.version}
     if json_length is None:
         return Response(content, media_type=JSON, headers=headers)
@@ -46,9 +51,14 @@ async def _asked(
     settings, headers = service.settings, dict(request.scope["headers"])
     head = read_head(headers)
     _check_content_type(head.content_type)
-    body = await read_body(request.receive, head, settings.max_body_bytes, share)
-    asked, raw = parse(body, headers.get(LENGTH_HEADER.lower().encode()))
-    return asked, asked.images(raw, model.manifest.pixels, settings.max_items)
+    body = InferBody(settings.max_items, headers.get(LENGTH_HEADER.lower().encode()))
+    await read_pieces(request.receive, head, settings.max_body_bytes, share, body.write, WHOLE_BYTES)
+    asked = body.parse()
+    # One who is alone may have all that there is.
+    share.grow_to(min(RAW_COPIES * sum(map(len, body.raw)), service.budget.max_bytes))
+    raw = await joined(body.raw)
+    images = partial(asked.images, body.json, raw, model.manifest.pixels, settings.max_items)
+    return asked, await asyncio.to_thread(images) if len(raw) > SHORT_BYTES else images()
 
 
 def _check_content_type(content_type: bytes) -> None:

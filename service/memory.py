@@ -1,4 +1,4 @@
-"""The memory that request bodies and fetched images may hold at once, over all requests in flight.
+"""The memory that bodies, fetched images and answers may hold at once, over all requests until their answers are sent.
 
 A limit on one request bounds nothing when fifty come together: each counts what it holds here, before it holds it.
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from service.memory import Share
 from service.metrics import STAGES, Metrics, stage_seconds
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Observation:
     """The routes tell it of their images (`received`, `scored`), `service.observe` of all else."""
 
     metrics: Metrics
+    share: Share
+    """What the request holds of the memory until its answer has been sent."""
     method: str
     route: str
     trace_id: str

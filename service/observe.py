@@ -18,6 +18,7 @@ from service.tracing import Tracing, parse_traceparent, start_tracing
 if TYPE_CHECKING:
     from service.lifecycle import Lifecycle
     from service.logs import Fields
+    from service.memory import Share
 
 log = logging.getLogger("salver.access")
 
@@ -66,7 +67,11 @@ class Observer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        observation = scope[SCOPE_KEY] = self._begin(scope)
+        with self._service.budget.share() as share:
+            await self._observe(scope, receive, send, share)
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send, share: Share) -> None:
+        observation = scope[SCOPE_KEY] = self._begin(scope, share)
 
         async def observed_receive() -> Message:
             message = await receive()
@@ -91,14 +96,14 @@ class Observer:
             self._metrics.requests_in_flight -= 1
             self._end(observation)
 
-    def _begin(self, scope: Scope) -> Observation:
+    def _begin(self, scope: Scope, share: Share) -> Observation:
         method, route = scope["method"], self._templates.find(scope["path"])
         header = next((value for name, value in scope["headers"] if name == b"traceparent"), None)
         parent = None if header is None else parse_traceparent(header)
         if self._tracing is not None and route not in PROBES:
             span = self._tracing.begin(method, parent)
-            return Observation(self._metrics, method, route, f"{span.get_span_context().trace_id:032x}", span)
-        return Observation(self._metrics, method, route, new_trace_id() if parent is None else parent.trace_id)
+            return Observation(self._metrics, share, method, route, f"{span.get_span_context().trace_id:032x}", span)
+        return Observation(self._metrics, share, method, route, new_trace_id() if parent is None else parent.trace_id)
 
     def _headers(self, observation: Observation) -> Iterator[tuple[bytes, bytes]]:
         yield b"x-request-id", observation.trace_id.encode()

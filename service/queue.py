@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from service.base64_text import LongText
 from service.errors import ScoringError, overloaded
 from service.model import Logits, Pixels
 
-Encoded = str | bytes | Pixels
+Encoded = str | LongText | bytes | Pixels
 """An image as it came: base64 text, file bytes, or ready uint8 pixels [height, width, 3]."""
 Outcome = Logits | ScoringError
 """What becomes of one image: float32 logits [classes], or its error."""

@@ -1,26 +1,23 @@
 """What a request asks for, parsed once at the edge into frozen values.
 
-The base64 text of an image is kept as it came; `image_bytes` opens it on a scoring thread, off the event loop.
+The base64 text of an image is kept as it came; a scoring thread opens it (`service.base64_text`), off the event loop.
 """
 
-import binascii
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-import pybase64
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from artifact.errors import ImageTooLarge
+from service.base64_text import LongText
 from service.errors import ScoringError
+from service.json_body import LONG_BYTES, JsonBody
 from service.queue import Encoded
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 JSON_WHITE_SPACE = b" \t\r\n"
 COMMAS_PER_ITEM = 64
 MAX_NESTING = 200  # pydantic's parser has it built in
-_URL_SAFE = str.maketrans("-_", "+/")
-_WHITE_SPACE = " \t\r\n\f\v"
-_NO_WHITE_SPACE = str.maketrans("", "", _WHITE_SPACE)
+LONG_ELSEWHERE = f"A text of more than {LONG_BYTES} characters stands where no image's base64 belongs: shorten it."
 
 
 class _Strict(BaseModel):
@@ -57,7 +54,7 @@ class ScoreItem(_Strict):
     """One image in a JSON body: exactly one of `image_in_base64` and `image_url`."""
 
     image_in_base64: str | None = None
-    image_url: str | None = None
+    image_url: Annotated[str, Field(max_length=LONG_BYTES)] | None = None
     parameters: Parameters = Parameters()
 
     @model_validator(mode="after")
@@ -66,10 +63,12 @@ class ScoreItem(_Strict):
             raise ValueError("give exactly one of image_in_base64 and image_url")
         return self
 
-    def item(self) -> Item:
-        """The same without the two names."""
-        text = self.image_in_base64
-        return Item(Url(self.image_url or "") if text is None else text, self.parameters)
+    def item(self, body: JsonBody) -> Item:
+        """The same without the two names, and with the text that was cut out of the body."""
+        if self.image_in_base64 is None:
+            return Item(Url(self.image_url or ""), self.parameters)
+        text = body.text(self.image_in_base64)
+        return Item(text if isinstance(text, LongText) or text.isascii() else LongText(None), self.parameters)
 
 
 class BodyParser:
@@ -81,21 +80,25 @@ class BodyParser:
         self._list: TypeAdapter[list[ScoreItem]] = TypeAdapter(bounded)
         self._item: TypeAdapter[ScoreItem] = TypeAdapter(ScoreItem)
 
-    def parse(self, body: bytes) -> list[Item]:
+    def parse(self, body: JsonBody) -> list[Item]:
         """The items in order; a bare object is a list of one.
 
         Raises ScoringError: `malformed-json`, or `invalid-request` naming the item and the field, never its content.
         """
+        text = body.rest().removeprefix(BYTE_ORDER_MARK)
         # Commas bound how many values the body holds: small ones cost a hundred times their text in memory.
-        if _holds_more_commas(body, COMMAS_PER_ITEM * (self._max_items + 1)):
+        if _holds_more_commas(text, COMMAS_PER_ITEM * (self._max_items + 1)):
             raise ScoringError("invalid-request", self._too_many())
-        body = body.removeprefix(BYTE_ORDER_MARK)
         try:
-            if body.lstrip(JSON_WHITE_SPACE).startswith(b"{"):
-                return [self._item.validate_json(body).item()]
-            return [item.item() for item in self._list.validate_json(body)]
+            if text.lstrip(JSON_WHITE_SPACE).startswith(b"{"):
+                items = [self._item.validate_json(text).item(body)]
+            else:
+                items = [item.item(body) for item in self._list.validate_json(text)]
         except ValidationError as error:
             raise self._refusal(error) from None
+        if body.cuts and sum(isinstance(item.image, LongText) for item in items) < body.cuts:
+            raise ScoringError("invalid-request", LONG_ELSEWHERE)
+        return items
 
     def _refusal(self, error: ValidationError) -> ScoringError:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -128,48 +131,3 @@ def _holds_more_commas(body: bytes, limit: int) -> bool:
         if at < 0:
             return False
     return True
-
-
-def image_bytes(text: str, max_bytes: int) -> bytes:
-    """Open base64 in the forms that clients send, then strictly.
-
-    Read are a `data:` prefix, white space, surrounding quotes, Python's `b'…'`, the URL-safe alphabet and missing
-    padding. Raises ScoringError `undecodable-image`, or ImageTooLarge before it opens what is over `max_bytes`.
-    """
-    if text and _size(text) <= max_bytes:
-        try:  # as most clients send it: what is strictly base64 needs no look for other forms
-            return pybase64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            pass
-    text = _bare(text)
-    if not text:
-        raise ScoringError("undecodable-image", "The base64 text is empty: send the image's bytes.")
-    if (size := _size(text)) > max_bytes:
-        raise ImageTooLarge(f"The image has {size:,} bytes; the limit is {max_bytes:,} bytes.")
-    try:
-        return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise ScoringError(
-            "undecodable-image", "The text is not base64: send the image's bytes in the standard base64 alphabet."
-        ) from None
-
-
-def _size(text: str) -> int:
-    """Bytes in a base64 text without padding."""
-    return len(text) * 3 // 4
-
-
-def _bare(text: str) -> str:
-    """Standard base64 without what clients put around and into it, and without padding."""
-    text = _unquoted(text.translate(_NO_WHITE_SPACE))
-    if text[:5].lower() == "data:":
-        text = text.partition(",")[2]
-    return text.translate(_URL_SAFE).rstrip("=")
-
-
-def _unquoted(text: str) -> str:
-    if text[:2] in ("b'", 'b"'):
-        text = text[1:]
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    return text

@@ -1,6 +1,7 @@
 """`POST /score`: a request's bytes to an answer's bytes."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,10 +11,11 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from service.answer import answer_all, answer_item, problem_json
-from service.body import Head, read_body, read_head, read_media, read_pieces
+from service.body import Head, joined, read_body, read_head, read_media, read_pieces
 from service.deadline import Deadline
 from service.errors import ScoringError, as_scoring_errors
 from service.form import Form
+from service.json_body import JsonBody
 from service.lifecycle import Lifecycle
 from service.live import Live
 from service.memory import Share
@@ -22,6 +24,7 @@ from service.openapi import JSON, PROBLEM_JSON
 from service.query import check_no_query, parse_query
 from service.queue import Encoded, Result
 from service.request import Item, Url
+from service.resolve import CALLER
 
 FETCHES_PER_REQUEST = 8
 Headers = Mapping[bytes, bytes]
@@ -33,20 +36,29 @@ async def score(request: Request) -> Response:
     observation = observed(request)
     headers: Headers = dict(request.scope["headers"])
     caller = service.keys.check(headers.get(b"authorization"))
-    with service.live as live, service.budget.share() as share:  # once: the whole answer is one model's
+    with service.live as live:  # once: the whole answer is one model's
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
-            items = await _items(service, read_head(headers), request.scope["query_string"], request.receive, share)
+            items = await _items(
+                service, read_head(headers), request.scope["query_string"], request.receive, observation.share
+            )
             service.rate_limit.charge(caller, len(items))
             observation.received(len(items))
             deadline.watch(request.receive)
-            results = await _results(service, live, items)
+            results = await _results(service, live, items, caller or _address(request))
     model = live.model
     observation.scored(results, model.manifest.labels)
     failures = [result.outcome for result in results if isinstance(result.outcome, ScoringError)]
     if len(failures) == len(items):
         return problem_response(failures[0], failures)
     answers = [answer_item(model, r.outcome, i.parameters) for r, i in zip(results, items, strict=True)]
-    return Response(answer_all(answers), media_type=JSON, headers={"X-Model-Version": model.version})
+    content = answer_all(answers)
+    observation.share.grow_to(len(content))
+    return Response(content, media_type=JSON, headers={"X-Model-Version": model.version})
+
+
+def _address(request: Request) -> bytes:
+    """Where a caller without a key is."""
+    return b"" if request.client is None else request.client.host.encode()
 
 
 def problem_response(error: ScoringError, failures: Sequence[ScoringError] = ()) -> Response:
@@ -59,21 +71,26 @@ async def _items(service: Lifecycle, head: Head, query: bytes, receive: Receive,
     settings, media = service.settings, read_media(head.content_type)
     if media.form == "json":
         check_no_query(query)
-        return service.parser.parse(await read_body(receive, head, settings.max_body_bytes, share))
+        body = JsonBody(settings.max_items)
+        await read_pieces(receive, head, settings.max_body_bytes, share, body.write)
+        items = service.parser.parse(body)
+        share.grow_to(sum(sys.getsizeof(item.image.text) for item in items if isinstance(item.image, Url)))
+        return items
     parameters = parse_query(query)
     if media.form == "image":
         max_bytes = min(settings.max_body_bytes, settings.max_image_bytes)
         return [Item(await read_body(receive, head, max_bytes, share), parameters)]
     form = Form(media.boundary, settings.max_items)
     await read_pieces(receive, head, settings.max_body_bytes, share, form.write)
-    return [Item(file, parameters) for file in form.files()]
+    return [Item(await joined(file), parameters) for file in form.files()]
 
 
-async def _results(service: Lifecycle, live: Live, items: Sequence[Item]) -> list[Result]:
+async def _results(service: Lifecycle, live: Live, items: Sequence[Item], caller: bytes) -> list[Result]:
     """One result an item, in order."""
     inline = [item.image for item in items if not isinstance(item.image, Url)]
     if len(inline) == len(items):
         return await live.score(inline)
+    CALLER.set(caller)
     gate = asyncio.Semaphore(FETCHES_PER_REQUEST)
     fetching = (_fetched(service, live, gate, item.image) for item in items if isinstance(item.image, Url))
     sent, fetched = map(iter, await asyncio.gather(_scored(live, inline), asyncio.gather(*fetching)))

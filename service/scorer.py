@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from artifact.decoders import Decoders
+from service.base64_text import LongText, image_bytes
 from service.errors import ScoringError, attempt
 from service.model import Logits, Model, Pixels
 from service.queue import Encoded, ImageQueue, Result, Ticket
-from service.request import image_bytes
 from service.runs import Runs
 
 CLOSE_SECONDS = 5.0
@@ -68,7 +68,7 @@ def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable
     """
     if isinstance(image, np.ndarray):
         return image
-    data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str) else image
+    data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str | LongText) else image
     return decoders.pixels(data, model.manifest.pixels, given_up)
 
 

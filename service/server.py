@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import time
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -20,9 +21,10 @@ from service.settings import Settings
 
 log = logging.getLogger("salver.service")
 
-IDLE_SECONDS = 75  # longer than the idle time of the usual load balancers, so that they close first
 PARTING_SECONDS = 1.0
 WAITING_CONNECTIONS = 2048
+SEND_BUFFER_BYTES = 128 * 1024
+"""What the system keeps of a connection's unread answer, which it would let grow to megabytes of the pod's memory."""
 
 
 class Server(uvicorn.Server):
@@ -34,19 +36,18 @@ class Server(uvicorn.Server):
         """It ended because the model could not be loaded."""
         self._drained_at = math.inf
         self._drain_seconds = settings.drain_seconds
-        self._app = create_app(settings, keys, self._fail)
+        self._app = create_app(settings, keys, self._fail, local_only=not keys and not settings.allow_anonymous)
         self._sockets = listen(host, port)
         super().__init__(
             uvicorn.Config(
                 self._app,
-                http=Protocol,
+                http=partial(Protocol, answer_seconds=settings.request_timeout_seconds),  # type: ignore[arg-type]  # as good as a class
                 log_config=None,
                 access_log=False,
                 lifespan="on",
                 server_header=False,
                 proxy_headers=False,
                 backlog=WAITING_CONNECTIONS,
-                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=int(settings.request_timeout_seconds) + 1,
             )
         )
@@ -103,7 +104,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 def _listener(family: int, address: tuple[object, ...]) -> socket.socket | None:
     """None for an address that is not there: "localhost" names IPv6's in containers without IPv6, too."""
     try:
-        return socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS)
+        listener = socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # each connection inherits it
+        return listener
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None

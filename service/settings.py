@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     admin_keys_file: Path | None = None
     """A file with one such key a line, read again when it changes."""
     allow_anonymous: bool = False
-    """True: without a key, listen on other addresses than loopback too."""
+    """True: without a key, listen on other addresses than loopback too, and answer whatever the header Host says."""
     max_items: Positive = 64
     """Most images in one request."""
     max_body_bytes: Positive = 32 * 1024**2
@@ -51,7 +51,8 @@ class Settings(BaseSettings):
     max_image_bytes: Positive = 20 * 1024**2
     """Longest image file in bytes, inside a request."""
     max_inflight_bytes: Positive | None = None
-    """Most bytes that the bodies and fetched images of all requests hold at once; one more is answered 429. Unset: a
+    """Most bytes that the bodies, fetched images and unsent answers of all requests hold at once; one more is answered
+    429. Unset: a
     quarter of the container's memory, at most 256 MiB and at least MAX_BODY_BYTES."""
     max_image_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 50_000_000
     """Most pixels that an image's header may state; Pillow's own limit lies at 178,956,970. What the container's memory

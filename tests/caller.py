@@ -19,8 +19,8 @@ class Caller:
 
     def send(self, data: bytes, headers: str = "", protocol: str = "HTTP/1.1", key: str = "key") -> None:
         """A request's head, and the bytes after it."""
-        head = f"POST /score {protocol}\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-        self.socket.sendall(f"{head}{headers}\r\n".encode() + data)
+        head = f"POST /score {protocol}\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        self.socket.sendall(f"{head}Content-Type: application/json\r\n{headers}\r\n".encode() + data)
 
     def status(self) -> int:
         """The status of the answer, whose head and body are read."""

@@ -22,13 +22,15 @@ with atheris.instrument_imports(include=["PIL", "artifact", "service"]):
     from artifact.graph import read_graph
     from artifact.manifest import METADATA_KEY, Manifest, PixelSpec
     from artifact.pixels import Limits, decode, to_pixels
+    from service.base64_text import image_bytes
     from service.body import Inflater, read_media
     from service.errors import ScoringError
     from service.form import Form
-    from service.infer_request import parse
+    from service.infer_request import InferBody
+    from service.json_body import JsonBody
     from service.model import ModelFile, open_model
     from service.query import parse_query
-    from service.request import BodyParser, image_bytes
+    from service.request import BodyParser
 
 SPECS = [
     PixelSpec(height=24, width=32, resize="stretch"),
@@ -69,6 +71,13 @@ def body(data: bytes) -> None:
             _judge(str(error))
 
 
+def _json(data: bytes, whole_bytes: int) -> JsonBody:
+    body = JsonBody(4, whole_bytes, 4 * 32 * 32 * 3)
+    for start in range(0, len(data), 1000):
+        body.write(data[start : start + 1000])
+    return body
+
+
 def _read_form(data: bytes) -> None:
     form = Form(b"edge", 4)
     for start in range(0, len(data), 100):
@@ -84,13 +93,19 @@ def _read_gzip(data: bytes) -> None:
 
 
 def _read_tensor(data: bytes) -> None:
-    request, raw = parse(data[2:], str(int.from_bytes(data[:2])).encode())
-    request.images(raw, SPECS[0], 4)
+    _read_infer(data[2:], str(int.from_bytes(data[:2])).encode())
+
+
+def _read_infer(data: bytes, json_length: bytes | None) -> None:
+    body = InferBody(4, json_length)
+    body.write(data)
+    body.parse().images(body.json, b"".join(body.raw), SPECS[0], 4)
 
 
 READERS: tuple[Callable[[bytes], object], ...] = (
-    BodyParser(4).parse,
-    lambda data: parse(data, None)[0].images(memoryview(b""), SPECS[0], 4),
+    lambda data: BodyParser(4).parse(_json(data, 2**18)),
+    lambda data: BodyParser(4).parse(_json(data, 0)),
+    lambda data: _read_infer(data, None),
     _read_tensor,
     _read_form,
     _read_gzip,

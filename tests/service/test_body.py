@@ -217,9 +217,17 @@ def test_a_413_reaches_a_caller_that_sends_everything_before_it_reads(client: ht
         else:
             caller.send(b" " * length, f"Content-Length: {length}\r\n")
         assert caller.status() == 413
-        body = json_body(RED)
-        caller.send(body, f"Content-Length: {len(body)}\r\n")
-        assert caller.status() == 200  # on the same connection
+        assert caller.header("connection") == "close"
+        assert caller.is_closed()
+
+
+def test_after_a_refused_request_with_a_short_body_the_connection_is_kept(client: httpx.Client) -> None:
+    body = json_body(RED)
+    with Caller(client) as caller:
+        for key, status in (("wrong", 401), ("key", 200), ("wrong", 401), ("key", 200)):
+            caller.send(body, f"Content-Length: {len(body)}\r\n", key=key)
+            assert caller.status() == status
+            assert caller.header("connection") is None
 
 
 def test_a_body_that_does_not_arrive_in_time_is_a_504_and_the_end_of_the_connection(model: Path) -> None:

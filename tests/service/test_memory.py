@@ -16,6 +16,7 @@ from demo import file_server
 from service.errors import ScoringError
 from service.memory import DEFAULT_BYTES, Budget, default_budget_bytes
 from service.settings import Settings
+from tests.caller import Caller
 from tests.images import encode, picture, solid
 from tests.live import free_port, running_service, service_process, wait_until_ready
 from tests.models import probe
@@ -165,7 +166,28 @@ def test_images_behind_urls_count_in_the_budget_until_they_are_scored(tmp_path: 
         assert client.post("/score", json=[items[1]] * 60).status_code == 200
 
 
-@pytest.mark.parametrize("place", ["service.score.read_body", "service.scorer.image_bytes", "service.infer.read_body"])
+def test_the_copies_that_are_made_of_binary_tensors_count(tmp_path: Path) -> None:
+    with (
+        running_service(probe(tmp_path / "model.onnx"), max_body_bytes=100_000, max_inflight_bytes=100_000) as client,
+        Caller(client) as slow,
+    ):
+
+        def ask(size: int) -> int:
+            raw = (size - 4).to_bytes(4, "little") + solid((200, 30, 40)).ljust(size - 4, b"x")
+            tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
+            text = json.dumps({"inputs": [tensor]}).encode()
+            headers = {"Inference-Header-Content-Length": str(len(text))}
+            return client.post("/v2/models/salver/infer", content=text + raw, headers=headers).status_code
+
+        assert ask(90_000) == 200
+        slow.send(b"[", "Content-Length: 60000\r\nExpect: 100-continue\r\n")
+        assert slow.status() == 100
+        assert [ask(5_000), ask(20_000)] == [200, 429]
+
+
+@pytest.mark.parametrize(
+    "place", ["service.score.read_pieces", "service.scorer.image_bytes", "service.infer.read_pieces"]
+)
 def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

@@ -16,12 +16,12 @@ from tests.models import probe
 BODY = json.dumps({"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}).encode()
 PIECE = 16 * 1024
 BEGINNINGS = {
-    "one long header": b"POST /score HTTP/1.1\r\nHost: x\r\nA: ",
+    "one long header": b"POST /score HTTP/1.1\r\nHost: localhost\r\nA: ",
     "a long address": b"GET /",
-    "many headers": b"POST /score HTTP/1.1\r\nHost: x\r\n",
-    "trailers": b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    "many headers": b"POST /score HTTP/1.1\r\nHost: localhost\r\n",
+    "trailers": b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n0\r\n",
-    "a chunk's extension": b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    "a chunk's extension": b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n1;",
 }
 
@@ -44,7 +44,7 @@ def test_a_head_or_trailer_that_does_not_end_ends_the_connection_at_the_limit(cl
 
 def test_the_limit_is_answered_with_431(client: httpx.Client) -> None:
     with Caller(client) as caller:
-        caller.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * protocol.MAX_HEAD_BYTES)
+        caller.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * protocol.MAX_HEAD_BYTES)
         assert caller.status() == 431
         assert caller.is_closed()
 
@@ -67,6 +67,7 @@ def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "LOOK_SECONDS", 0.05)
     with Caller(client) as silent, Caller(client) as slow, Caller(client) as second:
         slow.socket.sendall(b"POST /score HTTP/1.1\r\nHost:")
         second.send(BODY, f"Content-Length: {len(BODY)}\r\n")

@@ -7,15 +7,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.errors import ImageTooLarge
+from service.base64_text import image_bytes
 from service.errors import ScoringError
+from service.json_body import WHOLE_BYTES, JsonBody
 from service.query import check_no_query, parse_query
-from service.request import BodyParser, Parameters, Url, image_bytes
+from service.request import BodyParser, Item, Parameters, Url
 from tests.images import photo
 
 PNG = photo(37, 29, form="PNG")
 CLEAN = base64.b64encode(PNG).decode()
 PARSER = BodyParser(max_items=4)
 MAX_BYTES = 10_000
+
+
+def parsed(body: bytes, piece_bytes: int = 100_000, whole_bytes: int = WHOLE_BYTES) -> list[Item]:
+    """The items of a body that comes in pieces."""
+    json = JsonBody(max_items=4, whole_bytes=whole_bytes)
+    for start in range(0, len(body), piece_bytes):
+        json.write(body[start : start + piece_bytes])
+    return PARSER.parse(json)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +71,8 @@ def test_text_that_is_not_base64_is_refused_rather_than_guessed(text: str) -> No
 
 
 def test_a_list_and_a_bare_object_are_both_read() -> None:
-    (item,) = PARSER.parse(b' {"image_url": "https://a/b.jpg"}')
-    first, second = PARSER.parse(
+    (item,) = parsed(b' {"image_url": "https://a/b.jpg"}')
+    first, second = parsed(
         b'[{"image_in_base64": "AA", "parameters": {"add_softmax": true, "top_k": 2, "image_resize_dims": [224, 224]}},'
         b'{"image_in_base64": "BB", "parameters": {}}]'
     )
@@ -71,11 +81,11 @@ def test_a_list_and_a_bare_object_are_both_read() -> None:
 
 
 def test_a_byte_order_mark_is_read_over() -> None:
-    assert len(PARSER.parse('\ufeff[{"image_url": "x"}]'.encode())) == 1
+    assert len(parsed('\ufeff[{"image_url": "x"}]'.encode())) == 1
 
 
 def test_of_repeated_keys_the_last_wins() -> None:
-    (item,) = PARSER.parse(b'{"image_url": "a", "image_url": "b"}')
+    (item,) = parsed(b'{"image_url": "a", "image_url": "b"}')
     assert item.image == Url("b")
 
 
@@ -102,7 +112,7 @@ def test_of_repeated_keys_the_last_wins() -> None:
 def test_a_wrong_body_is_refused_with_its_kind_and_place(body: bytes, kind: str, words: str) -> None:
     """RQ05, RQ09."""
     with pytest.raises(ScoringError) as caught:
-        PARSER.parse(body)
+        parsed(body)
     assert caught.value.kind == kind
     assert words in caught.value.detail
     assert len(caught.value.detail) < 500
@@ -111,7 +121,7 @@ def test_a_wrong_body_is_refused_with_its_kind_and_place(body: bytes, kind: str,
 def test_a_refusal_never_repeats_the_content() -> None:
     secret = "c2VjcmV0" * 100
     with pytest.raises(ScoringError) as caught:
-        PARSER.parse(f'[{{"image_in_base64": ["{secret}"]}}]'.encode())
+        parsed(f'[{{"image_in_base64": ["{secret}"]}}]'.encode())
     assert "c2VjcmV0" not in caught.value.detail
 
 
@@ -123,14 +133,14 @@ def test_base64_over_the_limit_of_an_image_is_refused_before_it_is_opened() -> N
 
 def test_a_body_of_many_small_values_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(ScoringError, match="limit is 4 images"):
-        PARSER.parse(b"[" + b"0," * 2_000_000 + b"0]")
+        parsed(b"[" + b"0," * 2_000_000 + b"0]")
 
 
 @given(st.binary(max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_no_bytes_make_the_parser_fail_otherwise_than_with_its_own_short_error(body: bytes) -> None:
     for text in (body, b"[" + body + b"]", b'[{"image_url": "' + body + b'"}]', b'{"parameters": ' + body + b"}"):
-        refusal = refused(PARSER.parse, text)
+        refusal = refused(parsed, text)
         assert refusal is None or refusal.kind in ("malformed-json", "invalid-request")
         assert refusal is None or len(refusal.detail) < 500
 
