@@ -14,6 +14,7 @@ import atheris
 import onnx
 from google.protobuf.message import DecodeError
 
+from tests.prove import blocks
 from tests.prove.mutate import mutated
 from tests.strangers import reaches_out
 
@@ -51,13 +52,14 @@ def _judge(text: str, status: int = 400, most: int = MOST_DETAIL) -> None:
 
 def pixels(data: bytes) -> None:
     """File bytes to pixels, under each way to resize."""
-    spec = SPECS[len(data) % len(SPECS)]
+    spec, begun = SPECS[len(data) % len(SPECS)], time.process_time()
     try:
         array = to_pixels(decode(data, spec, LIMITS), spec)
     except ImageError as error:
         _judge(str(error), most=MOST_IMAGE_DETAIL)
     else:
         assert array.shape == (spec.height, spec.width, 3)
+    assert time.process_time() - begun < MOST_CPU_SECONDS
 
 
 def body(data: bytes) -> None:
@@ -155,16 +157,23 @@ def by_field(data: bytes, max_size: int, seed: int) -> bytes:
     return mutated(data, random.Random(seed))[:max_size]
 
 
+def by_block(data: bytes, max_size: int, seed: int) -> bytes:
+    """Likewise for image files and the blocks that they are made of."""
+    if seed % 2:
+        return bytes(atheris.Mutate(data, max_size))
+    return blocks.mutated(data, random.Random(seed))[:max_size]
+
+
 TARGETS = {target.__name__: target for target in (pixels, body, manifest, graph, model)}
-BY_FIELD = (graph, model)
+MUTATIONS = {graph: by_field, model: by_field, pixels: by_block}
 
 
 def main() -> None:
     """The command."""
     name, *options = sys.argv[1:]
     target = TARGETS[name]
-    if target in BY_FIELD:
-        atheris.Setup([sys.argv[0], *options], target, custom_mutator=by_field)
+    if target in MUTATIONS:
+        atheris.Setup([sys.argv[0], *options], target, custom_mutator=MUTATIONS[target])
     else:
         atheris.Setup([sys.argv[0], *options], target)
     atheris.Fuzz()
