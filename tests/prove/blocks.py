@@ -9,6 +9,7 @@ Split = tuple[bytes, list[bytes]]
 """What stands before the first block, and the blocks, which together are the file."""
 MANY = (2, 30, 400, 5000)
 """How often a block is repeated: cost shows in numbers."""
+MOST_BYTES = 2**20
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
@@ -25,7 +26,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 def _repeat(blocks: list[bytes], chance: random.Random) -> None:
     at = chance.randrange(len(blocks))
-    blocks[at:at] = [blocks[at]] * chance.choice(MANY)
+    blocks[at:at] = [blocks[at]] * min(chance.choice(MANY), MOST_BYTES // max(1, len(blocks[at])))
 
 
 def _take_out(blocks: list[bytes], chance: random.Random) -> None:
