@@ -61,7 +61,10 @@ def test_a_folder_is_free_again_after_each_command_and_holds_no_lock(tmp_path: P
     for _ in range(2):
         with alone(tmp_path / "out"):
             assert json.loads((tmp_path / "out" / LOCK).read_text())["pid"] == os.getpid()
-        assert list((tmp_path / "out").iterdir()) == []
+        assert not (tmp_path / "out").exists()  # nothing was put into it
+    with alone(tmp_path / "out"):
+        (tmp_path / "out" / "table.csv").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["table.csv"]
 
 
 def test_the_lock_of_another_machine_says_what_to_do(tmp_path: Path) -> None:
@@ -88,4 +91,4 @@ def test_two_evaluations_into_one_folder_do_not_mix(tmp_path: Path, finished_run
         result = CliRunner().invoke(command_of("evaluate"), line)
     assert result.exit_code == 2
     assert f"{out} is in use by process {os.getpid()} on" in result.output
-    assert list(out.iterdir()) == []
+    assert not out.exists()
