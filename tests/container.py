@@ -1,6 +1,7 @@
 """A command under a real limit of memory, as a container's engine sets it."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,4 +45,8 @@ def container(limit_bytes: int) -> Iterator[Container]:
     try:
         yield Container(["unshare", "--mount", "sh", "-c", script, "sh"], folder / peak, "a memory cgroup")
     finally:
+        for _ in range(100):  # its processes have been ended, and are on their way out
+            if not (folder / "cgroup.procs").read_text():
+                break
+            time.sleep(0.05)
         folder.rmdir()
