@@ -2,22 +2,33 @@
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image, TiffImagePlugin
 
 from artifact.errors import ImageTooLarge
 from artifact.manifest import PixelSpec
-from artifact.pixels import Limits, decode, decode_with_header
+from artifact.pixels import (
+    BYTES_A_PIXEL,
+    BYTES_A_PIXEL_ELSE,
+    COEFFICIENT_BYTES,
+    Limits,
+    decode,
+    decode_with_header,
+)
 from artifact.structure import MAX_BLOCK_BYTES, checked
 from tests.artifact import hostile
 from tests.artifact.pictures import encode, noise, orientation, png_chunk, srgb_profile, swapped_profile
 
 SPEC = PixelSpec(height=8, width=8, resize="stretch")
 MEBIBYTE = 2**20
+ROOT = Path(__file__).parents[2]
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "scans": (lambda: hostile.jpeg_of_empty_scans(500, 300), "JPEG image holds too many scans"),
@@ -212,3 +223,43 @@ def test_pixels_over_the_memory_that_there_is_are_refused_with_the_number_that_f
     decode(encode(Image.new("RGB", (4000, 4000)), "JPEG"), SPEC, limits)  # is decoded at an eighth
     with pytest.raises(ImageTooLarge, match="too many pixels for the memory"):
         decode(encode(Image.new("RGB", (4000, 4000)), "JPEG", progressive=True), SPEC, limits)
+
+
+PEAKS: dict[str, Callable[[], bytes]] = {
+    "PNG, 16 bits, RGBA": lambda: hostile.png16(3000, 6),
+    "PNG, 16 bits, RGB with a transparent colour": lambda: hostile.png16(3000, 2, transparent=True),
+    "PNG, RGBA with a profile": lambda: hostile.solid("PNG", "RGBA", 3000, icc_profile=swapped_profile()),
+    "GIF with a transparent colour": lambda: hostile.solid("GIF", "P", 3000, transparency=0),
+    "WebP, RGBA with a profile": lambda: hostile.solid("WEBP", "RGBA", 3000, icc_profile=swapped_profile()),
+    "TIFF, RGBA": lambda: hostile.solid("TIFF", "RGBA", 3000, compression="tiff_lzw", tiffinfo={274: 6}),
+    "TIFF, LAB": lambda: hostile.solid("TIFF", "LAB", 3000, compression="tiff_lzw"),
+    "BMP, grey": lambda: hostile.solid("BMP", "L", 3000),
+    "AVIF, RGBA": lambda: hostile.avif(3000),
+    "JPEG, progressive, CMYK, turned": lambda: hostile.solid(
+        "JPEG", "CMYK", 3000, progressive=True, exif=orientation(6)
+    ),
+}
+PEAK = """
+import re, sys
+from artifact.manifest import PixelSpec
+from artifact.pixels import decode
+
+def high_water():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+spec, data = PixelSpec(height=4096, width=4096, resize="stretch"), sys.stdin.buffer.read()
+before = high_water()
+decode(data, spec)
+print(high_water() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PEAKS)
+def test_decoding_takes_no_more_memory_a_pixel_than_the_contract_says(name: str) -> None:
+    form = name.partition(",")[0].partition(" ")[0]
+    ended = subprocess.run(
+        [sys.executable, "-c", PEAK], input=PEAKS[name](), cwd=ROOT, capture_output=True, check=True, timeout=60
+    )
+    most = BYTES_A_PIXEL.get(form, BYTES_A_PIXEL_ELSE) + (4 * COEFFICIENT_BYTES if form == "JPEG" else 0)
+    assert int(ended.stdout) <= most * 3000**2 + 4 * MEBIBYTE  # the profile's own tables and a band of rows

@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.service.bodies import attacks
-
 from tests.artifact import hostile
+from tests.service.bodies import attacks
 
 TIMEOUT_SECONDS = 60.0
 LONG_BYTES = 2**20
