@@ -14,8 +14,8 @@ LOCK = ".salver.lock"
 def alone(folder: Path) -> Iterator[None]:
     """Keep other commands from writing to `folder`, which is made where it is missing, until the block ends.
 
-    A folder that was made for nothing is taken away again. Raises SettingError, with the other's process id and machine,
-    when one is at it; and OSError.
+    A folder that was made for nothing is taken away again. Raises SettingError, with the other's process id and
+    machine, when one is at it; and OSError.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
