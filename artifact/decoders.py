@@ -25,7 +25,8 @@ from PIL import Image
 from artifact.decoding import LARGE_BYTES, LENGTH, REAP, SPAWN, TASK_BYTES, Answer, Task, task_text
 from artifact.errors import CorruptImage, DecodingUnavailable, ImageError, ImageTooLarge, UnsupportedImage
 from artifact.manifest import PixelSpec
-from artifact.pixels import DEFAULT_LIMITS, Header, Limits
+from artifact.pixels import DEFAULT_LIMITS, Header, Limits, decode, decode_with_header, to_pixels
+from artifact.structure import is_light
 
 LOOK_SECONDS: Final = 0.25
 """How often a thread that waits looks whether its answer is still wanted."""
@@ -67,11 +68,15 @@ class Decoders:
         `given_up` tells that nobody wants the answer any more; the work is then ended, and the answer an error.
         Raises what `decode` raises, ImageTooLarge also when the image is over its seconds, and DecodingUnavailable.
         """
+        if is_light(data):
+            return to_pixels(decode(data, spec, self.limits), spec)
         pixels, _ = self._ask(data, Task(spec, self.limits, "pixels"), given_up)
         return pixels
 
     def image(self, data: bytes, spec: PixelSpec) -> tuple[Image.Image, Header]:
         """What `decode_with_header` gives; raises as `pixels` does."""
+        if is_light(data):
+            return decode_with_header(data, spec, self.limits)
         pixels, header = self._ask(data, Task(spec, self.limits, "image"), lambda: False)
         return Image.fromarray(pixels), header
 

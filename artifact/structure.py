@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
-from artifact.errors import CorruptImage, ImageTooLarge
+from artifact.errors import CorruptImage, ImageError, ImageTooLarge
 
 MAX_SEGMENTS: Final = 4096
 """Of a JPEG. A profile has up to 255, ten megabytes of XMP have 160."""
@@ -34,12 +34,18 @@ MAX_ENTRIES: Final = 1024
 """Of a TIFF's directory. Cameras write up to about a hundred."""
 MAX_BLOCK_BYTES: Final = 4 * 1024**2
 """A larger colour profile or text is ignored."""
+MAX_BLOCKS_BYTES: Final = 4 * MAX_BLOCK_BYTES
+"""Behind so much of them, so are all others."""
 SPARED_BYTES: Final = 64 * 1024
 """Blocks that nobody needs are left in a JPEG up to so many bytes: most photos are then handed on as they are."""
+LIGHT_BYTES: Final = 2 * 1024**2
+LIGHT_PIXELS: Final = 2 * 1024**2
+"""1920 x 1080 and a little more."""
 MAX_EXIF_SEGMENTS: Final = 16
 """Of a JPEG, one mebibyte; the orientation stands in the first. A reader would copy all for each one more."""
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})
 _WITH_LENGTH: Final = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xDA, 0xF0), 0xFE})
 """Markers of a JPEG as Pillow reads them."""
@@ -66,6 +72,35 @@ def checked(data: bytes, form: str) -> bytes:
         return data if check is None else check(data)
     except (IndexError, struct.error):
         raise CorruptImage(f"The {form} file is truncated or corrupt (a part of it cannot be read).") from None
+
+
+def is_light(data: bytes) -> bool:
+    """Whether by all that can be counted no more than a quarter of a second of a core can go into decoding the file.
+
+    Such are most photos that are sent to be scored: JPEG, PNG and WebP of up to two megapixels and mebibytes.
+    """
+    if len(data) > LIGHT_BYTES:
+        return False
+    try:
+        width, height = _size(data)
+    except (ImageError, IndexError, struct.error):
+        return False
+    return width * height <= LIGHT_PIXELS
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Of a JPEG, PNG or WebP, from its head. Raises ImageError, IndexError and struct.error."""
+    if data.startswith(b"\xff\xd8\xff"):
+        for marker, begins, _ in _segments(data):
+            if marker in _FRAMES:
+                height, width = struct.unpack_from(">HH", data, begins + 5)
+                return width, height
+    if data.startswith(b"\x89PNG"):
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
+    if data[:4] == b"RIFF" and (size := webp_size(data)):
+        return size
+    raise IndexError
 
 
 def _too_many(form: str, what: str, limit: int) -> NoReturn:
@@ -106,7 +141,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker not in _WITH_LENGTH:  # the reader goes no further
             return
         at = begins + 2 + int.from_bytes(data[begins + 2 : begins + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if marker in _FRAMES:
             height, width, components = struct.unpack_from(">HHB", data, begins + 5)
             pixels, several_scans = height * width, marker in (0xC2, 0xC6, 0xCA, 0xCE)
         if marker == 0xDA:
@@ -133,28 +168,33 @@ def _count_scans(data: bytes, at: int, pixels: int) -> None:
 
 def _png(data: bytes) -> bytes:
     kept: list[bytes] = []
-    start = 0
+    start = used = 0
     for name, begins, ends in _chunks(data, 8, ">I", 4, "PNG"):
-        if name in _PACKED_FROM and _is_unused(name, data[begins + 8 : ends - 4]):
+        if name not in _PACKED_FROM:
+            continue
+        size = _unpacked_bytes(name, data[begins + 8 : ends - 4]) if used < MAX_BLOCKS_BYTES else MAX_BLOCKS_BYTES
+        if 0 <= size <= MAX_BLOCK_BYTES:
+            used += size
+        else:
             kept.append(data[start:begins])
             start = ends
     return b"".join([*kept, data[start:]]) if start else data
 
 
-def _is_unused(name: bytes, content: bytes) -> bool:
-    """Whether it is a text that says nothing of the pixels, or unpacks to more than is read."""
+def _unpacked_bytes(name: bytes, content: bytes) -> int:
+    """Of a profile or a text; -1 for a text that says nothing of the pixels."""
     if name != b"iCCP" and not content.startswith(_USED_TEXTS):
-        return True
+        return -1
     _, _, rest = content.partition(b"\0")
     packed = rest[_PACKED_FROM[name] :]
     if name == b"tEXt" or (name == b"iTXt" and rest[:1] == b"\0"):
-        return len(packed) > MAX_BLOCK_BYTES
+        return len(packed)
     if name == b"iTXt":
         packed = packed.split(b"\0", 2)[-1]
     try:
-        return len(zlib.decompressobj().decompress(packed, MAX_BLOCK_BYTES + 1)) > MAX_BLOCK_BYTES
+        return len(zlib.decompressobj().decompress(packed, MAX_BLOCK_BYTES + 1))
     except zlib.error:
-        return False  # the reader ignores it
+        return 0  # the reader ignores it
 
 
 def _chunks(data: bytes, at: int, length_form: str, behind: int, form: str) -> Iterator[tuple[bytes, int, int]]:

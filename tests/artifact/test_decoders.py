@@ -23,12 +23,13 @@ from tests.artifact.pictures import encode, noise, orientation
 
 SPEC = PixelSpec(height=24, width=24, shorter_side=30)
 ROOT = Path(__file__).parents[2]
-GOOD = encode(noise(40, 60), "PNG")
+GOOD = encode(noise(40, 60), "TIFF")
+"""Of a format that is never light, so that a process decodes it."""
 
 
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[Decoders]:
-    with Decoders(Limits(max_bytes=2**20)) as decoders:
+    with Decoders(Limits(max_bytes=8 * 2**20)) as decoders:
         yield decoders
 
 
@@ -57,7 +58,7 @@ def slow() -> bytes:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_a_process_gives_the_pixels_and_the_picture_that_this_one_would(decoders: Decoders, form: str) -> None:
-    for image in (noise(40, 61), noise(3, 2)):
+    for image in (noise(40, 61), noise(3, 2), noise(1500, 1500).resize((1500, 1500))):
         data = encode(image, form)
         np.testing.assert_array_equal(decoders.pixels(data, SPEC), to_pixels(decode(data, SPEC), SPEC))
         found, header = decoders.image(data, SPEC)
@@ -79,13 +80,24 @@ def test_large_pictures_pass_whole_and_leave_no_memory_behind(decoders: Decoders
     assert all(os.fstat(decoder._memory).st_size == 0 for decoder in decoders._idle)
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", GOOD[:300], bytes(2**20 + 1)])
+@pytest.mark.parametrize("data", [b"", b"no image", GOOD[:300], bytes(8 * 2**20 + 1)])
 def test_what_decoding_refuses_is_refused_in_the_same_words(decoders: Decoders, data: bytes) -> None:
     with pytest.raises(ImageError) as own:
         decode(data, SPEC, decoders.limits)
     with pytest.raises(type(own.value)) as refusal:
         decoders.pixels(data, SPEC)
     assert str(refusal.value) == str(own.value)
+
+
+def test_a_light_photo_is_decoded_where_it_is_and_no_process_is_started() -> None:
+    with Decoders() as decoders:
+        for form in ("JPEG", "PNG", "WEBP"):
+            data = encode(noise(400, 600), form)
+            np.testing.assert_array_equal(decoders.pixels(data, SPEC), to_pixels(decode(data, SPEC), SPEC))
+            assert decoders.image(data, SPEC)[1].width == 600
+        assert decoders._idle == []
+        decoders.pixels(GOOD, SPEC)
+        assert len(decoders._idle) == 1
 
 
 def test_an_image_over_its_seconds_is_ended_by_the_kernel_and_the_next_one_is_decoded() -> None:
@@ -99,7 +111,7 @@ def test_an_image_over_its_seconds_is_ended_by_the_kernel_and_the_next_one_is_de
 
 def test_many_images_of_one_process_do_not_add_up_to_the_seconds_of_one() -> None:
     with Decoders(Limits(max_cpu_seconds=0.3)) as decoders:
-        data = encode(noise(700, 700), "PNG")
+        data = encode(noise(700, 700), "TIFF", compression="tiff_lzw")
         for _ in range(25):
             decoders.pixels(data, SPEC)
         assert len(decoders._idle) == 1
@@ -163,7 +175,7 @@ def test_a_signal_to_the_whole_group_is_for_the_owner_to_answer(number: signal.S
 
 
 def test_many_threads_get_a_process_each_and_the_right_pixels() -> None:
-    files = [encode(noise(40 + index, 60), "PNG") for index in range(8)]
+    files = [encode(noise(40 + index, 60), "TIFF") for index in range(8)]
     wanted = [to_pixels(decode(data, SPEC), SPEC) for data in files]
     with Decoders() as decoders, ThreadPoolExecutor(4) as pool:
         for _ in range(5):

@@ -7,12 +7,13 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from artifact.errors import ImageTooLarge
+from artifact.errors import ImageError, ImageTooLarge
 from artifact.manifest import PixelSpec
 from artifact.pixels import (
     BYTES_A_PIXEL,
@@ -22,7 +23,7 @@ from artifact.pixels import (
     decode,
     decode_with_header,
 )
-from artifact.structure import MAX_BLOCK_BYTES, checked
+from artifact.structure import LIGHT_BYTES, MAX_BLOCK_BYTES, checked, is_light
 from tests.artifact import hostile
 from tests.artifact.pictures import encode, noise, orientation, png_chunk, srgb_profile, swapped_profile
 
@@ -189,6 +190,49 @@ def test_a_profile_of_a_png_is_applied_up_to_the_size_at_which_a_jpegs_is() -> N
             data = encode(image, form, icc_profile=red_for_blue + bytes(padding))
             red, _, blue = decode(data, SPEC).resize((1, 1)).tobytes()
             assert (red < blue) is applied, (form, padding)
+
+
+LIGHT: dict[str, Callable[[], bytes]] = {
+    "JPEG: 250 scans": lambda: hostile.jpeg_of_empty_scans(1440, 250),
+    "JPEG: progressive noise": lambda: encode(noise(1440, 1440), "JPEG", quality=60, progressive=True),
+    "JPEG: 4,000 segments": lambda: hostile.jpeg_of_empty_segments(4_000),
+    "JPEG: 2 MiB of Photoshop blocks": lambda: hostile.jpeg_of_photoshop_blocks(30),
+    "JPEG: Exif in 30 segments": lambda: hostile.jpeg_of_exif_segments(30),
+    "PNG: 16 bits, RGBA": lambda: hostile.png16(1440, 6),
+    "PNG: noise of 2 MiB": lambda: encode(noise(830, 830), "PNG"),
+    "PNG: 32,000 chunks": lambda: hostile.png_of_chunks(32_000),
+    "PNG: 32,000 pieces of pixels": lambda: hostile.png_of_empty_idat(32_000),
+    "PNG: 400 texts of XMP that unpack to 4 MiB": lambda: hostile.png_with(
+        png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(MAX_BLOCK_BYTES), 9)) * 400
+    ),
+    "PNG: 400 profiles that unpack to 4 MiB": lambda: hostile.png_with(
+        png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(MAX_BLOCK_BYTES), 9)) * 400
+    ),
+    "WebP: lossless noise": lambda: encode(noise(830, 830), "WEBP", lossless=True, quality=0, method=0),
+    "WebP: two megapixels of one colour": lambda: hostile.webp_of_claims(1440, 1440),
+    "WebP: 32,000 chunks": lambda: hostile.webp_of_empty_chunks(32_000),
+    "WebP: overlapping EXIF": lambda: hostile.with_exif("WEBP", hostile.exif_of_entries()),
+}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_is_called_light_costs_no_more_than_a_quarter_of_a_second(name: str) -> None:
+    data = LIGHT[name]()
+    assert is_light(data)
+    began = time.process_time()
+    with suppress(ImageError):
+        decode(data, SPEC)
+    assert time.process_time() - began < 0.25
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "BMP", "AVIF"])
+def test_other_formats_large_files_and_large_pictures_are_not_light(form: str) -> None:
+    assert not is_light(encode(noise(16, 16), form))
+    assert is_light(encode(noise(16, 16), "PNG"))
+    assert not is_light(encode(noise(16, 16), "PNG") + bytes(LIGHT_BYTES))
+    for large in ("JPEG", "PNG", "WEBP"):
+        assert not is_light(encode(Image.new("RGB", (2000, 1100)), large))
+    assert not is_light(b"")
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
