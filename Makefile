@@ -51,16 +51,19 @@ check: setup  ## lint, format, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Two processes: one trains small nets, the other mostly waits for what it starts.
-test: setup chromium  ## all tests, in two processes; about 5 minutes on 2 cores
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-nets test-rest
+# Three processes: one trains small nets, the others mostly wait for what they start.
+test: setup chromium  ## all tests, in three processes; about 7 minutes on 2 cores
+	@$(MAKE) --no-print-directory --jobs=3 --keep-going test-nets test-service test-rest
 
-.PHONY: test-nets test-rest
+.PHONY: test-nets test-service test-rest
 test-nets:
 	$(BIN)/python -m pytest -q tests/training
 
+test-service:
+	$(BIN)/python -m pytest -q tests/service
+
 test-rest:
-	$(BIN)/python -m pytest -q --ignore=tests/training
+	$(BIN)/python -m pytest -q --ignore=tests/training --ignore=tests/service
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
 	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak and not docker'

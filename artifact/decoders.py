@@ -1,7 +1,8 @@
 """Decoding in processes that can be ended: no file, however it was made, costs more than `Limits` says.
 
 A thread that waits for a decoder in its own process can stop waiting, but the work goes on. Here the kernel ends it:
-at its share of memory, at its seconds of a core, and when nobody wants the answer any more.
+at its share of memory, at its seconds of a core, and when nobody wants the answer any more. Light photos are decoded
+where they are: the hand-over to a process would cost a tenth of the images a second (docs/decisions/0010-bounds.md).
 """
 
 import atexit
@@ -38,7 +39,7 @@ ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Decoders:
-    """Decoding processes: as many as threads have asked at one time, each used by one thread at a time.
+    """For files that are not light, decoding processes: as many as threads have asked at one time, one for a thread.
 
     Close it, or use it as a context manager.
     """
