@@ -95,6 +95,12 @@ class Decoders:
         except ImageError:
             self._idle.append(decoder)
             raise
+        except OSError as error:
+            decoder.close()
+            raise DecodingUnavailable(f"A file cannot be handed to its decoder: {error.strerror}.") from error
+        except BaseException:  # Ctrl-C, no memory: it may be at work on an answer that nobody will read
+            decoder.close()
+            raise
         self._idle.append(decoder)
         return found
 
@@ -137,7 +143,8 @@ class _Decoder:
 
     def ask(self, data: bytes, task: Task, given_up: Callable[[], bool]) -> tuple[NDArray[np.uint8], Header]:
         """Raises ImageError, or _Ended: then the process is gone, and this object with it."""
-        os.pwrite(self._memory, data, 0)
+        if os.pwrite(self._memory, data, 0) != len(data):
+            raise OSError(errno.EFBIG, "this process may write no larger files, nor share as much memory")
         try:
             self._channel.send(LENGTH.pack(len(data)) + task_text(task))
             answer = self._answer(given_up)

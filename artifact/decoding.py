@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
-from artifact.errors import ImageError
+from artifact.errors import ImageError, ImageTooLarge
 from artifact.manifest import PixelSpec
 from artifact.pixels import Header, Limits, decode_with_header, to_pixels
 
@@ -158,6 +158,8 @@ def _answer(task: Task, memory: int, length: int) -> tuple[Answer, int]:
         return {"error": type(error).__name__, "detail": str(error)}, 0
     height, width, _ = pixels.shape
     written = os.pwrite(memory, np.ascontiguousarray(pixels).data, 0)
+    if written != pixels.nbytes:
+        return {"error": ImageTooLarge.__name__, "detail": "The picture needs more memory than may be shared."}, written
     return {"width": width, "height": height, "header": _fields(header)}, written
 
 

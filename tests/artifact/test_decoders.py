@@ -210,6 +210,44 @@ with Decoders() as decoders:
     ], ended.stderr
 
 
+def test_an_interrupted_wait_leaves_no_process_at_work() -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    with Decoders() as decoders:
+        pid = started(decoders)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(KeyboardInterrupt):
+            decoders.pixels(GOOD, SPEC, interrupted)
+        assert pid not in children()
+        assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+
+
+def test_a_file_that_cannot_be_handed_over_is_not_called_broken() -> None:
+    code = """
+import resource, signal, sys
+from artifact.decoders import Decoders
+from artifact.errors import DecodingUnavailable
+from artifact.manifest import PixelSpec
+data, spec = sys.stdin.buffer.read(), PixelSpec(height=8, width=8, resize="stretch")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Decoders() as decoders:
+    decoders.pixels(data, spec)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 10**9))
+    try:
+        decoders.pixels(data, spec)
+    except DecodingUnavailable as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**9, 10**9))
+    print(decoders.pixels(data, spec).shape)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], input=GOOD, capture_output=True, cwd=ROOT, timeout=60)
+    assert ended.stdout.decode().splitlines() == [
+        "A file cannot be handed to its decoder: this process may write no larger files, nor share as much memory.",
+        "(8, 8, 3)",
+    ], ended.stderr
+
+
 def test_all_processes_end_with_their_owner_even_when_it_is_killed() -> None:
     code = """
 import sys, time
