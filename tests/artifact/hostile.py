@@ -1,6 +1,7 @@
 """Small files that ask for far more than they hold: work, memory, or both. Each is made here, none is stored."""
 
 import io
+import lzma
 import struct
 import zlib
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from tests.artifact.pictures import encode, png_chunk
+from tests.artifact.pictures import animation, encode, png_chunk
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -154,6 +155,38 @@ def tiff_of_directory_entries(count: int = 60_000, big: bool = False) -> bytes:
     return tiff([*own, *extra], bytes(700_000), big)
 
 
+def gif_of_frames(count: int = 600_000) -> bytes:
+    """16 x 16, so many times."""
+    data = encode(Image.new("P", (16, 16)), "GIF")
+    at = data.index(b",")
+    return data[:at] + data[at:-1] * count + b";"
+
+
+def png_of_frames(count: int = 16_000) -> bytes:
+    """An animation of so many frames."""
+    data = animation("PNG")
+    at, ends = data.index(b"fcTL", data.index(b"IDAT")) - 4, data.index(b"IEND") - 4
+    return data[:at] + data[at:ends] * count + data[ends:]
+
+
+def tiff_of_pages(count: int = 60_000) -> bytes:
+    """A chain of so many directories of one picture."""
+    start = 8 + 2 + 8 * 12 + 4
+    data = tiff_grey(16, 16, (273, 4, 1, start), (278, 4, 1, 16), body=bytes(256))
+    directory, size = data[8 : start - 4], start - 8
+    places = [len(data) + size * page for page in range(count)]
+    chain = b"".join(directory + struct.pack("<I", place) for place in [*places[1:], 0])
+    return data[: start - 4] + struct.pack("<I", places[0]) + data[start:] + chain
+
+
+def tiff_packed(compression: int, packed: bytes, side: int = 7000) -> bytes:
+    """A grey TIFF of one strip."""
+    start = 8 + 2 + 9 * 12 + 4
+    base = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1)]
+    strip = [(273, 4, 1, start), (277, 3, 1, 1), (278, 4, 1, side), (279, 4, 1, len(packed))]
+    return tiff([*base, *strip], packed)
+
+
 def exif_of_entries(count: int = 60_000, claims: int = 700_000) -> bytes:
     """An EXIF block with so many entries that each claim the same bytes, and no orientation."""
     start = 8 + 2 + count * 12 + 4
@@ -219,5 +252,11 @@ COSTLY: Final[dict[str, Callable[[], bytes]]] = {
     "TIFF: 60,000 directory entries": tiff_of_directory_entries,
     "BigTIFF: 900,000 directory entries": lambda: tiff_of_directory_entries(900_000, big=True),
     "AVIF: 36 megapixels with alpha": lambda: avif(6000),
+    "GIF: 600,000 frames": gif_of_frames,
+    "APNG: 16,000 frames": png_of_frames,
+    "TIFF: 60,000 pages": tiff_of_pages,
+    "TIFF: 49 megapixels in 48 KB of deflate": lambda: tiff_packed(8, zlib.compress(bytes(49_000_000), 9)),
+    "TIFF: 49 megapixels in 7 KB of LZMA": lambda: tiff_packed(34_925, lzma.compress(bytes(49_000_000))),
+    "TIFF: 49 megapixels of PackBits": lambda: tiff_packed(32_773, b"\x81\0" * 400_000),
 }
 """What each costs at most is measured in tests/prove/test_costs.py."""

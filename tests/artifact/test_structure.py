@@ -235,6 +235,14 @@ def test_other_formats_large_files_and_large_pictures_are_not_light(form: str) -
     assert not is_light(b"")
 
 
+@pytest.mark.parametrize("make", [hostile.gif_of_frames, hostile.png_of_frames, hostile.tiff_of_pages])
+def test_of_many_frames_or_pages_the_first_alone_is_read(make: Callable[[], bytes]) -> None:
+    data = make()
+    began = time.process_time()
+    decode(data, SPEC)
+    assert time.process_time() - began < 0.1
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("kind", ["next", "exif", "gps", "sub"])
 def test_a_directory_that_points_back_at_itself_is_read_once(form: str, kind: str) -> None:
