@@ -61,6 +61,8 @@ decoder keeps three pictures besides ours."""
 BYTES_A_PIXEL_ELSE: Final = 10
 COEFFICIENT_BYTES: Final = 2
 """For each sample of a progressive JPEG, all of which are kept until the last scan."""
+MOST_BYTES_A_PIXEL: Final = BYTES_A_PIXEL_ELSE + 4 * COEFFICIENT_BYTES
+"""Of any file: a progressive JPEG in CMYK."""
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 

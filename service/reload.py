@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from artifact.decoders import Decoders, start_nursery
 from artifact.errors import ModelFileError
-from artifact.pixels import Limits
+from artifact.pixels import MOST_BYTES_A_PIXEL, Limits
 from service.allocator import return_memory
 from service.batcher import make_scorer
 from service.cores import available_cores
@@ -163,7 +163,8 @@ class Models:
     def _started_decoders(self, model_bytes: int, cores: int) -> Decoders:
         """Once, with what memory is left when the first model is there."""
         return_memory()
-        memory_bytes = image_memory_bytes(model_bytes, self._inflight_bytes, cores)
+        left_bytes = image_memory_bytes(model_bytes, self._inflight_bytes, cores)
+        memory_bytes = min(left_bytes, MOST_BYTES_A_PIXEL * self._settings.max_image_pixels)  # no image needs more
         decoders = Decoders(Limits(self._settings.max_image_bytes, self._settings.max_image_pixels, memory_bytes))
         decoders.start(cores)
         log.info(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import threading
 import zlib
 from collections.abc import Iterator
@@ -14,7 +15,14 @@ from pydantic import ValidationError
 
 from demo import file_server
 from service.errors import ScoringError
-from service.memory import DEFAULT_BYTES, Budget, default_budget_bytes
+from service.memory import (
+    DEFAULT_BYTES,
+    LEAST_IMAGE_BYTES,
+    Budget,
+    default_budget_bytes,
+    image_memory_bytes,
+    resident_bytes,
+)
 from service.settings import Settings
 from tests.caller import Caller
 from tests.images import encode, picture, solid
@@ -210,3 +218,31 @@ def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         assert "There is no memory for this right now" in answer.text
         assert client.post(path, json=body).status_code == 200
+
+
+def test_an_images_memory_is_what_the_container_leaves_each_thread(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text(str(1024 * MIB))
+    taken = resident_bytes() + 256 * MIB + 2 * 45 * MIB + 48 * MIB + 2 * 28 * MIB
+    left = image_memory_bytes(45 * MIB, 256 * MIB, 2, tmp_path)
+    assert left == pytest.approx((1024 * MIB - taken) / 2, abs=8 * MIB)
+    assert image_memory_bytes(45 * MIB, 256 * MIB, 4, tmp_path) < 0.6 * left
+    (tmp_path / "memory.max").write_text(str(64 * MIB))
+    assert image_memory_bytes(45 * MIB, 32 * MIB, 2, tmp_path) == LEAST_IMAGE_BYTES
+
+
+@pytest.mark.parametrize("text", ["max", "9223372036854771712", ""])
+def test_without_a_containers_limit_it_is_the_machines_memory(tmp_path: Path, text: str) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(text)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert image_memory_bytes(0, 0, 1, tmp_path) == pytest.approx(machine, rel=0.2)
+    assert default_budget_bytes(32 * MIB, tmp_path) == 256 * MIB
+
+
+def test_the_log_says_what_an_image_may_take_and_no_image_needs_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "salver.service")
+    with running_service(probe(tmp_path / "model.onnx"), max_image_pixels=10**6):
+        pass
+    assert "each image may take 17 MiB and 3 s of a core to decode" in caplog.text
