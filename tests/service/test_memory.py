@@ -221,8 +221,9 @@ def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
 
 
 def test_an_images_memory_is_what_the_container_leaves_each_thread(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text(str(1024 * MIB))
-    taken = resident_bytes() + 256 * MIB + 2 * 45 * MIB + 48 * MIB + 2 * 28 * MIB
+    limit = resident_bytes() + 1024 * MIB  # whatever other tests have left in this process
+    (tmp_path / "memory.max").write_text(str(limit))
+    taken = 256 * MIB + 2 * 45 * MIB + 48 * MIB + 2 * 28 * MIB
     left = image_memory_bytes(45 * MIB, 256 * MIB, 2, tmp_path)
     assert left == pytest.approx((1024 * MIB - taken) / 2, abs=8 * MIB)
     assert image_memory_bytes(45 * MIB, 256 * MIB, 4, tmp_path) < 0.6 * left
@@ -235,7 +236,8 @@ def test_without_a_containers_limit_it_is_the_machines_memory(tmp_path: Path, te
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text(text)
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert image_memory_bytes(0, 0, 1, tmp_path) == pytest.approx(machine, rel=0.2)
+    left = image_memory_bytes(0, 0, 1, tmp_path)
+    assert left + resident_bytes() == pytest.approx(machine, rel=0.1)
     assert default_budget_bytes(32 * MIB, tmp_path) == 256 * MIB
 
 
