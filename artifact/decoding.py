@@ -14,13 +14,13 @@ import socket
 import struct
 import sys
 import time
-from ctypes import CDLL
 from functools import lru_cache
 from typing import Literal, NamedTuple, NotRequired
 
 import numpy as np
 from typing_extensions import TypedDict
 
+from artifact.allocator import return_memory
 from artifact.errors import ImageError, ImageTooLarge
 from artifact.manifest import PixelSpec
 from artifact.pixels import Header, Limits, decode_with_header, to_pixels
@@ -131,7 +131,7 @@ def _work(channel: socket.socket, memory: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         channel.send(json.dumps(answer).encode())
         if max(size, length) > LARGE_BYTES:
-            CDLL(None).malloc_trim(0)
+            return_memory()
 
 
 @lru_cache(maxsize=16)

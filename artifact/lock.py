@@ -11,7 +11,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artifact.text import printable
 
+FOLDER_LOCK = ".salver.lock"
+"""Its name inside a folder."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MAX_BYTES = 4096
 _LOOKS, _LOOK_SECONDS = 20, 0.01
@@ -67,6 +69,20 @@ def locked(path: Path) -> Iterator[None]:
         if _is_at(descriptor, path):  # and not another's, where a person removed ours
             path.unlink(missing_ok=True)  # before the lock goes: who opened it meanwhile finds that it is not `path`
         os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """The same for a folder, which is made where it is missing, and taken away again when it was made for nothing."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder / FOLDER_LOCK):
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # something lies in it
+                folder.rmdir()
 
 
 def _take(path: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from artifact.durable import durable
-from artifact.lock import Taken, locked
+from artifact.lock import Taken, locked_folder
 from artifact.text import printable, printable_json, printable_lines
 from loadtest import report
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
@@ -127,9 +127,8 @@ def local(
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Two runs at once would mix their files, and measure each other. Raises LoadTestError for the second."""
-    out.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(out / ".salver.lock"):
+        with locked_folder(out):
             yield
     except Taken as error:
         raise LoadTestError(f"{out} is in use by {error.who}. {error.advice}") from None

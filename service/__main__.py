@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 
-from service.allocator import bound_arenas
+from artifact.allocator import bound_arenas
 from service.errors import SettingsError
 from service.hosts import is_loopback
 from service.keys import Keys, read_keys

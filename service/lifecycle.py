@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Literal, Never
 
+from artifact.allocator import return_memory
 from artifact.errors import ArtifactError
-from service.allocator import return_memory
 from service.errors import ScoringError
 from service.fetch import Fetcher, FetchPolicy
 from service.freshness import Freshness

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from artifact.allocator import return_memory
 from artifact.decoders import Decoders, start_nursery
 from artifact.errors import ModelFileError
 from artifact.pixels import MOST_BYTES_A_PIXEL, Limits
-from service.allocator import return_memory
 from service.batcher import make_scorer
 from service.cores import available_cores
 from service.daemon import in_daemon_thread

@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image
 from torchvision.transforms import v2
 
+from artifact.durable import durable
 from artifact.manifest import PixelSpec
 from training.augmentation import seeded
 from training.dataset import Dataset
-from training.durable import durable
 from training.errors import DatasetError
 from training.labelled_image import LabelledImage
 from training.progress import Progress, Silent

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from artifact.durable import durable
 from artifact.errors import ImageError
 from artifact.formats import identify
 from artifact.regular_file import read_regular
 from training.alone import alone
 from training.decoding import decoders
 from training.download import Downloader, DownloadLimits, downloader
-from training.durable import durable
 from training.errors import DatasetError, SourceError
 from training.folder import scan
 from training.inspection import SMALL

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from artifact.durable import durable
 from artifact.text import printable
 from training.collection import Collection, collect
 from training.dataset import Dataset
-from training.durable import durable
 from training.errors import DatasetError
 from training.findings import Finding, Inspected, find_all
 from training.folder import natural_order, nfc

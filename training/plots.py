@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from training.durable import durable
+from artifact.durable import durable
 from training.evaluation import Evaluation
 from training.metrics import Calibration, Curves, Estimate, Metrics, ReliabilityBin
 

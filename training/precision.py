@@ -11,11 +11,11 @@ import onnx
 import onnxruntime
 from pydantic import TypeAdapter, ValidationError
 
+from artifact.durable import durable
 from artifact.manifest import Manifest
 from artifact.regular_file import read_regular
 from artifact.text import printable
 from training.dataset import Dataset
-from training.durable import durable
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.evaluation import Evaluation
 from training.gate import check_file, measure_parity, open_session, run, tolerance

@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from artifact.durable import durable
 from training.dataset import Dataset
-from training.durable import durable
 from training.evaluation import Evaluation
 from training.export import on_cpu
 from training.nets import LAST_LAYERS, PixelNet

@@ -9,8 +9,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from artifact.durable import durable
 from training.comparison import compare
-from training.durable import durable
 from training.evaluation import Evaluation
 from training.facts import data_facts, model_facts
 from training.history import History

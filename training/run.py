@@ -20,14 +20,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from artifact.durable import PARTIALS
+from artifact.lock import FOLDER_LOCK
 from artifact.manifest import Manifest
-from training.alone import LOCK, alone
+from training.alone import alone
 from training.board import EVENT_FILES
 from training.check import OnBad, without_unreadable
 from training.classifier import Classifier, Head
 from training.dataset import Dataset
 from training.device import Device, MixedPrecision
-from training.durable import PARTIALS
 from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
@@ -186,7 +187,7 @@ def _check_content(settings: RunSettings) -> None:
     if settings.resume:
         for partial in out.rglob(PARTIALS):  # of a process that was killed while it wrote
             partial.unlink()
-    known = {LOCK} | (OWN if settings.resume else set())
+    known = {FOLDER_LOCK} | (OWN if settings.resume else set())
     if not settings.overwrite and any(path.name not in known for path in out.iterdir()):
         raise SettingError(
             f"The run folder {out} is not empty. Name another, add --overwrite, or go on with a run that was "

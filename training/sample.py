@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.durable import durable
+from artifact.durable import durable
 from training.errors import TrainingError
 from training.material import Light, draw_finish, draw_light, shade
 from training.scenery import Pixels, View, draw_backdrop, draw_view

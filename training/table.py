@@ -6,10 +6,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from artifact.durable import durable
 from artifact.regular_file import open_regular
 from artifact.text import printable
 from training.cell import from_cell, to_cell
-from training.durable import durable
 from training.errors import DatasetError
 
 Row = Sequence[str | float]

@@ -7,8 +7,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from artifact.durable import durable
 from artifact.regular_file import open_regular
-from training.durable import durable
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from artifact.durable import durable
 from artifact.manifest import PixelSpec
 from artifact.regular_file import read_regular
 from training.decoding import decoders
-from training.durable import durable
 from training.inspection_cache import Stamp
 
 THUMBNAIL_SIDE = 256

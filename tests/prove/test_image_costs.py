@@ -16,6 +16,7 @@ from artifact.pixels import Limits
 from artifact.structure import is_light
 from tests.artifact import hostile
 from tests.artifact.pictures import encode, noise, png_chunk, srgb_profile
+from tests.prove.test_costs import cpu_seconds
 
 Record = Callable[[str, object], None]
 SPEC = PixelSpec(height=224, width=224, shorter_side=256)
@@ -61,11 +62,6 @@ LARGEST: dict[str, Callable[[], bytes]] = {
     "AVIF: 16 megapixels of noise": lambda: encode(noise(4000, 4000), "AVIF", speed=10, quality=30),
 }
 """As large as a file of the kind may be."""
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_bytes(pid: int) -> int:

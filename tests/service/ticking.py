@@ -13,8 +13,8 @@ import threading
 import time
 from pathlib import Path
 
+from artifact.allocator import return_memory
 from service.__main__ import run
-from service.allocator import return_memory
 from service.lifecycle import Lifecycle
 from service.settings import PREFIX
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from artifact.lock import Holder
+from artifact.lock import FOLDER_LOCK, Holder
 from salver import build as command_of
 from tests.training.photos import photo_folder
-from training.alone import LOCK, alone
+from training.alone import alone
 from training.build import build
 from training.download import DownloadLimits
 from training.errors import SettingError
@@ -50,17 +50,17 @@ def test_the_second_run_in_a_folder_is_told_who_has_it_and_takes_over_when_that_
             told = f"{out} is in use by {named}. Wait until it has ended, or end it.\n"
             assert (second.exit_code, second.stderr) == (1, told)
         first.kill()
-    assert [path.name for path in out.iterdir()] == [LOCK]
+    assert [path.name for path in out.iterdir()] == [FOLDER_LOCK]
     third = CliRunner().invoke(command_of("train"), line)
     assert third.exit_code == 0, third.output
     assert (out / "model.onnx").exists()
-    assert not (out / LOCK).exists()
+    assert not (out / FOLDER_LOCK).exists()
 
 
 def test_a_folder_is_free_again_after_each_command_and_holds_no_lock(tmp_path: Path) -> None:
     for _ in range(2):
         with alone(tmp_path / "out"):
-            assert json.loads((tmp_path / "out" / LOCK).read_text())["pid"] == os.getpid()
+            assert json.loads((tmp_path / "out" / FOLDER_LOCK).read_text())["pid"] == os.getpid()
         assert not (tmp_path / "out").exists()  # nothing was put into it
     with alone(tmp_path / "out"):
         (tmp_path / "out" / "table.csv").touch()
@@ -68,9 +68,12 @@ def test_a_folder_is_free_again_after_each_command_and_holds_no_lock(tmp_path: P
 
 
 def test_the_lock_of_another_machine_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text(Holder(pid=7, host="node-b", boot="another").model_dump_json())
+    (tmp_path / FOLDER_LOCK).write_text(Holder(pid=7, host="node-b", boot="another").model_dump_json())
     text = f"{tmp_path} is in use by process 7 on node-b. That is another machine: if it has ended there, remove "
-    with pytest.raises(SettingError, match=re.escape(f"{text}{tmp_path / LOCK} and start again.")), alone(tmp_path):
+    with (
+        pytest.raises(SettingError, match=re.escape(f"{text}{tmp_path / FOLDER_LOCK} and start again.")),
+        alone(tmp_path),
+    ):
         pass
 
 

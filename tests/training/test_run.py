@@ -17,10 +17,10 @@ import typer
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from artifact.durable import durable
 from artifact.manifest import Manifest
 from artifact.pixels import decode, to_pixels
 from tests.training.photos import photo_folder
-from training.durable import durable
 from training.errors import SettingError
 from training.metrics import MetricsFile
 from training.nets import build_net
