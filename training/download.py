@@ -13,6 +13,7 @@ from httpx_retries import Retry, RetryTransport
 
 from artifact.pixels import Limits
 from training.errors import SourceError
+from training.ranges import CONNECTIONS, FILE_BYTES, SECONDS
 
 MAX_REDIRECTS = 5
 
@@ -28,6 +29,12 @@ class DownloadLimits:
     retries: int = 3
     contact: str = ""
     """An address or page for the hosts' administrators; some hosts want one."""
+
+    def __post_init__(self) -> None:
+        CONNECTIONS.check(self.connections)
+        CONNECTIONS.check(self.per_host)
+        SECONDS.check(self.timeout_seconds)
+        FILE_BYTES.check(self.max_bytes)
 
 
 class Downloader:

@@ -40,14 +40,15 @@ def load_weights(backbone: nn.Module, base: str, weights: str, last_layer: str) 
 
     Raises WeightsError when the file is not there, cannot be read, or does not fit the net tensor by tensor.
     """
+    check_source(base, weights)
     if weights == "none":
         return "none"
     if weights == "imagenet":
         source, file = f"imagenet:{models.get_model_weights(base)[IMAGENET]}", _imagenet_file(base)
     elif weights == "offline":
-        source, file = OFFLINE_SOURCE, _offline_file(base)
+        source, file = OFFLINE_SOURCE, fetch_offline_weights()
     else:
-        source, file = f"file:{Path(weights).name}", _own_file(weights)
+        source, file = f"file:{Path(weights).name}", Path(weights).expanduser()
     state = _read(file)
     if weights == "offline":
         # Some layers have other names than torchvision's, all stand in its order; the digest pins the file.
@@ -57,6 +58,17 @@ def load_weights(backbone: nn.Module, base: str, weights: str, last_layer: str) 
     backbone.load_state_dict(state)
     with file.open("rb") as stream:
         return f"{source}:sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def check_source(base: str, weights: str) -> None:
+    """Raises WeightsError for weights that do not exist: offline ones of another net, a file that is not there."""
+    if weights == "offline" and base != "mobilenet_v2":
+        raise WeightsError(
+            f"There are offline weights for mobilenet_v2 alone, not for {base}. Take '--base mobilenet_v2', or "
+            "'--weights imagenet' where the network is there, or '--weights FILE'."
+        )
+    if weights not in ("none", "imagenet", "offline") and not Path(weights).expanduser().is_file():
+        raise WeightsError(f"There is no weights file '{weights}'. Name a file, or imagenet, offline or none.")
 
 
 def _imagenet_file(base: str) -> Path:
@@ -83,22 +95,6 @@ def _download(url: str, file: Path) -> None:
         torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _offline_file(base: str) -> Path:
-    if base != "mobilenet_v2":
-        raise WeightsError(
-            f"There are offline weights for mobilenet_v2 alone, not for {base}. Take '--base mobilenet_v2', or "
-            "'--weights imagenet' where the network is there, or '--weights FILE'."
-        )
-    return fetch_offline_weights()
-
-
-def _own_file(weights: str) -> Path:
-    file = Path(weights).expanduser()
-    if not file.is_file():
-        raise WeightsError(f"There is no weights file '{weights}'. Name a file, or imagenet, offline or none.")
-    return file
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:
