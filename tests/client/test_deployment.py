@@ -1,5 +1,6 @@
 """Deployments from beginning to end: a real process, and a kubectl that stands in for a cluster."""
 
+import hashlib
 import json
 import shlex
 import sys
@@ -31,8 +32,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Iterator[Path]:
-    """The folder in which the stand-in keeps what was applied, which Kubernetes' schemas allow."""
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service, model: Path) -> Iterator[Path]:
+    """The folder in which the stand-in keeps what was applied, which Kubernetes' schemas allow; it serves `model`."""
+    service.version = version(model)
     folder, programs = tmp_path / "cluster", tmp_path / "programs"
     folder.mkdir()
     programs.mkdir()
@@ -47,6 +49,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -
     applied = folder / "applied"
     for line in applied.read_text().splitlines() if applied.exists() else ():
         kubernetes_validate.validate(json.loads(line), "1.36", strict=True)
+
+
+def version(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
 
 
 def kept(cluster: Path) -> set[str]:
@@ -89,7 +95,7 @@ def test_a_key_file_is_its_owners_alone(model: Path, tmp_path: Path) -> None:
     deployment = Deployment("one", model=model, service_key="my-key", say=said.append)
     deployment.deploy()
     try:
-        (file,) = (tmp_path / "state").rglob("key")
+        (file,) = (tmp_path / "state").rglob("key-*")
         assert file.stat().st_mode & 0o777 == 0o600
         assert deployment.service_key == "my-key"
         assert "my-key" not in "".join(said)
