@@ -127,8 +127,9 @@ def test_a_deploy_over_a_serving_one_that_is_ended_leaves_that_and_says_what_it_
     assert len(services(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), KeyboardInterrupt()])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("error", "times"), [(OSError(28, "No space left on device"), 1), (MemoryError(), 1), (KeyboardInterrupt(), 2)]
+)
 def test_whatever_ends_a_deploy_nothing_stays_that_is_not_listed(
     target: TargetName, tmp_path: Path, error: BaseException, times: int
 ) -> None:
