@@ -39,10 +39,10 @@ def http_proxy(hosts: Mapping[str, int], login: str = "") -> Iterator[Seen]:
                 return False
             return True
 
-        def answer(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+        def answer(self, status: int, body: bytes, head: Mapping[str, str] | None = None) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Type", kind)
+            for name, value in {**(head or {}), "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -60,7 +60,8 @@ def http_proxy(hosts: Mapping[str, int], login: str = "") -> Iterator[Seen]:
             kept = {name: value for name, value in self.headers.items() if not name.lower().startswith("proxy-")}
             onward.request(self.command, target, body or None, kept)
             answer = onward.getresponse()
-            self.answer(answer.status, answer.read(), answer.headers["Content-Type"] or "text/plain")
+            passed_on = {name: answer.headers[name] for name in ("Content-Type", "Location") if answer.headers[name]}
+            self.answer(answer.status, answer.read(), passed_on)
             onward.close()
 
         def do_GET(self) -> None:
