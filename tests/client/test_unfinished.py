@@ -19,6 +19,7 @@ from client.deployment_local import GATE, LocalTarget
 from client.deployment_target import Wanted
 from client.result import Score
 from salver import build
+from tests.client.processes import services
 from tests.images import photo
 from tests.models import probe
 
@@ -38,20 +39,6 @@ def target(request: pytest.FixtureRequest, engine: Path, tmp_path: Path) -> Iter
     assert services(tmp_path) == set()
     assert not list((tmp_path / "state").rglob("*key*"))
     assert not list(engine.glob("*.json"))
-
-
-def services(folder: Path, begun: bool = False) -> set[int]:
-    """Every process that serves with a key out of the test's own folder, or is about to unless it has `begun`."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            ours = str(folder).encode() in (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if ours and words[-5:-2] == [b"-m", b"service", b"--port"] and not (begun and words[0] == b"/bin/sh"):
-            found.add(int(process.name))
-    return found
 
 
 def run(*words: str, target: TargetName) -> Result:
