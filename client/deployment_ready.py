@@ -42,36 +42,31 @@ def wait_until_ready(url: str, timeout_seconds: float, alive: Callable[[], bool]
     raise DeploymentFailed(f"The service was not ready within {timeout_seconds:g} seconds.")
 
 
-def check_version(url: str, key: str, version: str, patience_seconds: float = 0.0) -> None:
-    """Return when the service takes the key and the model with that sha256 answers; ask for so long that it does.
+def check_version(url: str, key: str, version: str) -> None:
+    """Return when the service takes the key and the model with that sha256 answers.
 
     Raises DeploymentFailed with what answers instead.
     """
-    end = time.monotonic() + patience_seconds
-    while fault := _fault(url, key, version):
-        if time.monotonic() >= end:
-            raise DeploymentFailed(fault)
-        time.sleep(LOOK_SECONDS)
+    found = _answering(url, key)
+    if found != version:
+        raise DeploymentFailed(f"Another model answers: its version is {found}, and the file's is {version}.")
 
 
-def _fault(url: str, key: str, version: str) -> str:
+def _answering(url: str, key: str) -> str:
     try:
         with (
             Connections(url, timeout_seconds=5, headers={b"Authorization": b"Bearer " + key.encode()}).http as http,
             http.stream("GET", f"{url}/model") as answer,
         ):
             if answer.status_code == httpx.codes.UNAUTHORIZED:
-                return "The service that answers does not take the deployment's key."
+                raise DeploymentFailed("The service that answers does not take the deployment's key.")
             card = bytearray()
             for piece in answer.iter_raw():
                 card += piece
                 if len(card) > MAX_CARD_BYTES:
                     break
-            found = _Card.model_validate_json(card).version
+            return _Card.model_validate_json(card).version
     except httpx.TransportError as error:
-        return f"The service could not be asked which model it serves ({reason(error)})."
+        raise DeploymentFailed(f"The service could not be asked which model it serves ({reason(error)}).") from None
     except ValidationError:
-        return "What answers does not say which model it serves: is it a Salver service?"
-    if found == version:
-        return ""
-    return f"Another model answers: its version is {found}, and the file's is {version}."
+        raise DeploymentFailed("What answers does not say which model it serves: is it a Salver service?") from None

@@ -86,7 +86,7 @@ class ScoringClient:
         ]
         answers = self._post(items) if items else []
         if len(answers) != len(items):
-            raise UnexpectedAnswer(f"The service answered {len(answers)} results for {len(items)} images.")
+            raise UnexpectedAnswer(f"The number of images that were sent is {len(items)}, of results {len(answers)}.")
         results = iter(answers)
         return [image if isinstance(image, ScoreError) else next(results) for image in batch]
 

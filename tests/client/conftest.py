@@ -85,7 +85,9 @@ def service() -> Iterator[Service]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            if self.headers["Authorization"] != f"Bearer {KEY}".encode().decode("latin-1"):
+            if self.path == "/readyz":
+                self.send(200, b"{}")
+            elif self.headers["Authorization"] != f"Bearer {KEY}".encode().decode("latin-1"):
                 self.send(401, json.dumps(problem("unauthorised", "A valid key is needed")).encode())
             else:
                 self.send(200, json.dumps({"name": "salver", "version": served.version}).encode())

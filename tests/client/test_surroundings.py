@@ -1,7 +1,11 @@
 """A caller's machine as in any office: proxies and certificates in the environment."""
 
 import contextlib
+import json
+import re
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +19,7 @@ from client.deployment import Deployment
 from client.errors import ServiceUnreachable, UnexpectedAnswer
 from client.result import Score
 from client.scoring import ScoringClient
+from demo import wait_until_ready
 from salver import build
 from tests.client.conftest import KEY, Service
 from tests.images import photo
@@ -230,4 +235,21 @@ def test_an_office_changes_nothing_about_a_deployment_on_this_machine(
         assert isinstance(deployment.score_image(tmp_path / "a.jpg"), Score)
     finally:
         deployment.delete()
+    assert proxy.lines == []
+
+
+def test_the_demo_and_an_images_health_check_ask_this_machine_past_the_proxy(
+    service: Service, proxy: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker hands the proxies of its own settings on to every container."""
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, proxy.url)
+    with subprocess.Popen(["/bin/sleep", "60"]) as stays:
+        assert wait_until_ready(stays, service.url) == service.url
+        stays.kill()
+    text = (Path(__file__).parents[2] / "Dockerfile.serve").read_text()
+    (line,) = re.findall(r"HEALTHCHECK.*\\\n +CMD (\[.*\])", text)
+    for port, code in ((port_of(service), 0), (9, 1)):
+        words = [word.replace(":8000", f":{port}") for word in json.loads(line)]
+        assert subprocess.run([sys.executable, *words[1:]], stderr=subprocess.DEVNULL, check=False).returncode == code
     assert proxy.lines == []
