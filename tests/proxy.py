@@ -2,6 +2,7 @@
 
 import base64
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ class Seen:
 
 
 @contextmanager
-def http_proxy(hosts: Mapping[str, int], login: str = "") -> Iterator[Seen]:
+def http_proxy(hosts: Mapping[str, int], login: str = "", tls: ssl.SSLContext | None = None) -> Iterator[Seen]:
     """`hosts` are names that nobody else knows, with their ports on loopback; `login` is USER:PASSWORD, if any."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -90,7 +91,9 @@ def http_proxy(hosts: Mapping[str, int], login: str = "") -> Iterator[Seen]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        seen = Seen(f"http://127.0.0.1:{server.server_port}")
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        seen = Seen(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

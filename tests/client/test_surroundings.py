@@ -199,6 +199,22 @@ def test_tls_goes_through_the_proxy_in_a_tunnel_that_it_cannot_look_into(
     assert "Bearer" not in "".join(proxy.heads)
 
 
+def test_a_proxy_may_itself_be_reached_over_tls(
+    service: Service, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority / "authority.pem"))
+    with http_proxy({NAME: port_of(service)}, tls=context) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with ScoringClient(f"http://{NAME}", KEY) as client:
+            assert isinstance(client.score(b"1")[0], Score)
+        monkeypatch.setenv("SSL_CERT_FILE", "/none.pem")
+        with pytest.raises(ServiceUnreachable, match="SSL_CERT_FILE names /none"):
+            ScoringClient(f"http://{NAME}", KEY)
+    assert proxy.lines == [f"POST http://{NAME}/score"]
+
+
 @pytest.mark.parametrize("fault", ["missing", "empty", "garbage"])
 def test_certificates_that_cannot_be_read_are_one_line_and_none_without_tls(
     service: Service, authority: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str

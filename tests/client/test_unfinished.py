@@ -183,11 +183,11 @@ def test_when_another_model_answers_than_the_files_the_versions_are_told_and_the
 ) -> None:
     first = Deployment("one", tmp_path / "model.onnx", target, service_key="first")
     url, is_there = first.deploy(), hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest()
-    places = {"local": LocalTarget, "docker": DockerTarget}
+    place = LocalTarget(lambda _: None) if target == "local" else DockerTarget(lambda _: None)
     wanted = Wanted("one", tmp_path / "model.onnx", "0" * 64, "cpu", 1, "first", "salver-serve:cpu", 60, {})
     words = f"Another model answers: its version is {is_there}, and the file's is {'0' * 64}"
     with pytest.raises(DeploymentFailed, match=words):
-        places[target](lambda _: None).deploy(wanted)
+        place.deploy(wanted)
     assert (first.status().url, first.status().ready) == (url, 1)
     assert len(services(tmp_path)) == 1
 
