@@ -90,7 +90,11 @@ def http_proxy(hosts: Mapping[str, int], login: str = "", tls: ssl.SSLContext | 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A caller that does not believe its certificate, or leaves in the middle."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         seen = Seen(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
