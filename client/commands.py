@@ -64,12 +64,7 @@ def _item(name: str, result: Score | ScoreError) -> dict[str, object]:
     if isinstance(result, ScoreError):
         return {"image": name, "error": asdict(result)}
     told = asdict(result)
-    absent = {
-        "scores": (),
-        "top": (),
-        "abstained": False,
-    }  # as the service leaves them out, and no others: 0 is a value
-    for field, nothing in absent.items():
-        if told[field] == nothing:
+    for field in ("scores", "top", "abstained"):  # as the service leaves them out, and no others: 0 is a value
+        if not told[field]:
             del told[field]
     return {"image": name} | told

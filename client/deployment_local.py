@@ -204,8 +204,8 @@ class LocalTarget:
         for _ in range(int(END_SECONDS / 0.05)):
             if not process.runs:
                 if process.pid in self._children:
-                    os.waitpid(process.pid, os.WNOHANG)
-                    self._children.remove(process.pid)
+                    with suppress(ChildProcessError):  # a program that wants no exit codes
+                        os.waitpid(process.pid, os.WNOHANG)
                 return
             time.sleep(0.05)
         raise DeploymentFailed(f"The process {process.pid} of '{name}' did not end within {END_SECONDS:g} seconds.")

@@ -200,3 +200,21 @@ def test_a_killed_process_frees_its_number_where_it_was_started(target: TargetNa
     with pytest.raises(DeploymentFailed, match="ended before it was ready"):
         Deployment("one", tmp_path / "broken.onnx", target).deploy()
     assert set(children.read_text().split()) <= set(before)
+
+
+def test_a_container_whose_name_was_just_taken_gets_it_back(engine: Path, tmp_path: Path) -> None:
+    """A deploy over it that was killed between the two renamings."""
+    (tmp_path / "a.jpg").write_bytes(photo(48, 40))
+    first = Deployment("one", probe(tmp_path / "model.onnx"), "docker", service_key="first")
+    url = first.deploy()
+    subprocess.run(["docker", "rename", "salver-one", "salver-one.before"], check=True)
+    assert [status.fault for status in Deployment.list_deployment("docker")] == [BEGUN]
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(DeploymentFailed, match=r"What was deployed before is as it was\."):
+        Deployment("one", tmp_path / "broken.onnx", "docker").deploy()
+    try:
+        assert (first.status().url, first.status().fault) == (url, "")
+        assert isinstance(first.score_image(tmp_path / "a.jpg"), Score)
+    finally:
+        first.delete()
+    assert engine.is_dir()
