@@ -14,6 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+from artifact.certificates import own_certificates
+from artifact.errors import VariableError
+from artifact.proxy import proxy_for
 from training.errors import WeightsError
 from training.offline import OFFLINE_SOURCE, fetch_offline_weights
 
@@ -78,9 +81,10 @@ def _imagenet_file(base: str) -> Path:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             _download(url, file)
-    except (OSError, http.client.HTTPException, RuntimeError) as error:
+    except (OSError, http.client.HTTPException, RuntimeError, ValueError, VariableError) as error:
+        reason = str(error).rstrip(".")
         raise WeightsError(
-            f"The ImageNet weights of {base} could not be downloaded from {url}: {error}. Check the network; or put "
+            f"The ImageNet weights of {base} could not be downloaded from {url}: {reason}. Check the network; or put "
             f"the file {file.name} into {file.parent}; or start from '--weights FILE' or, with '--base mobilenet_v2', "
             "from '--weights offline'."
         ) from error
@@ -88,7 +92,13 @@ def _imagenet_file(base: str) -> Path:
 
 
 def _download(url: str, file: Path) -> None:
-    """With a progress bar, to a temporary name first; the file's name ends in the start of its sha256."""
+    """With a progress bar, to a temporary name first; the file's name ends in the start of its sha256.
+
+    torch goes through the proxy that HTTPS_PROXY names by itself; what cannot be used is named here. Raises
+    VariableError.
+    """
+    proxy_for(url)
+    own_certificates()
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)  # torch.hub sets none and waits for ever behind a silent firewall.
     try:
