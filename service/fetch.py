@@ -185,6 +185,8 @@ def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     Raises:
         UrlRefused: not an http or https URL with a plain host; the text never repeats the URL and its password.
     """
+    if base is None and text.lstrip()[:5].lower() == "data:":
+        raise UrlRefused("Address not allowed: a data: URI holds the image itself; send it as image_in_base64.")
     if UNSAFE_CHARACTERS.search(text):
         raise UrlRefused("Address not allowed: the URL holds a backslash or a control character.")
     try:

@@ -281,6 +281,21 @@ async def test_a_url_that_is_not_plain_http_is_refused_and_never_repeated(
     assert not any(part in str(error) + caplog.text for part in ("secret", "sec/ret", "passwd"))
 
 
+@pytest.mark.parametrize("url", ["data:image/jpeg;base64,/9j/", "DATA:,x", "  data:image/png;base64,AA\nAA"])
+async def test_a_data_uri_is_refused_with_the_place_where_an_image_itself_belongs(url: str) -> None:
+    async with fetcher() as fetch:
+        error = await error_of(fetch, url)
+    assert isinstance(error, UrlRefused)
+    assert "image_in_base64" in str(error)
+
+
+async def test_a_redirect_to_a_data_uri_is_refused_as_any_other_scheme() -> None:
+    async with serving({"/": redirect("data:image/png;base64,AAAA")}) as site, fetcher(OUTSIDE) as fetch:
+        error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
+    assert isinstance(error, UrlRefused)
+    assert "http://" in str(error)
+
+
 async def test_an_endless_body_stops_at_the_byte_limit() -> None:
     """UR08."""
 
