@@ -361,9 +361,48 @@ async def test_a_body_that_is_encoded_unasked_is_decoded(encoding: str, encode: 
         assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
 
 
+NO_COMPRESSION = (
+    "",
+    " ",
+    "identity",
+    "none",
+    "binary",
+    "UTF-8",
+    "utf-8",
+    "8bit",
+    "AWS-Chunked",
+    "aws-chunked,identity",
+)
+
+
+@pytest.mark.parametrize("encoding", [*NO_COMPRESSION, "aws-chunked\r\nContent-Encoding: none", ",,"])
+async def test_a_coding_that_names_no_compression_is_read_over(encoding: str) -> None:
+    """Object stores keep what an upload said."""
+    async with serving({"/": http(Content_Encoding=encoding)}) as site, fetcher(OUTSIDE) as fetch:
+        assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["aws-chunked,gzip", "gzip, aws-chunked", "GZip", "x-gzip", "none\r\nContent-Encoding: gzip", "UTF-8, gzip"],
+)
+async def test_beside_one_that_names_none_the_compression_is_undone(encoding: str) -> None:
+    body = http(gzip.compress(b"pixels"), Content_Encoding=encoding)
+    async with serving({"/": body}) as site, fetcher(OUTSIDE) as fetch:
+        assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
+
+
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [("br", b"x"), ("gzip, gzip", b"x"), ("gzip", b"plain"), ("gzip", gzip.compress(b"pixels")[:-9])],
+    [
+        ("br", b"x"),
+        ("zstd", b"x"),
+        ("aws-chunked,br", b"x"),
+        ("gzip\r\nContent-Encoding: gzip", b"x"),
+        ("gzip, gzip", b"x"),
+        ("gzip", b"plain"),
+        ("gzip", gzip.compress(b"pixels")[:-9]),
+    ],
 )
 async def test_an_unknown_broken_or_truncated_encoding_fails(encoding: str, body: bytes) -> None:
     async with serving({"/": http(body, Content_Encoding=encoding)}) as site, fetcher(OUTSIDE) as fetch:
