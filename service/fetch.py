@@ -74,7 +74,7 @@ class FetchPolicy:
 class Fetcher:
     """Fetches URLs under one policy over a pool of kept-alive connections; close it, or use it as a context manager.
 
-    Without `ssl_context` certificates are checked against certifi's roots, or those in the variable SSL_CERT_FILE.
+    `ssl_context` says whose certificates are trusted (`service.roots`); without it, certifi's.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Fetcher:
     ) -> None:
         self._policy = policy
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context() if ssl_context is None else ssl_context,
+            ssl_context=ssl_context,
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=CheckedBackend(

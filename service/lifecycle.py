@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.rate import RateLimit
 from service.reload import Models
 from service.request import BodyParser
+from service.roots import trusted_roots
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")
@@ -30,7 +31,9 @@ class Lifecycle:
     """The parts of a running service; the model arrives in the background, so that /healthz answers from the start."""
 
     def __init__(self, settings: Settings, keys: Keys, on_failure: Callable[[], None]) -> None:
-        """`on_failure` is called when the model cannot be loaded. Raises SettingsError for the admin keys."""
+        """`on_failure` is called when the model cannot be loaded. Raises SettingsError for the admin keys and for
+        the certificates that the environment names.
+        """
         self.settings = settings
         self.keys = keys
         self.admin_keys = read_admin_keys(settings)
@@ -45,7 +48,8 @@ class Lifecycle:
                 allowlist=settings.allowed_hosts,
                 max_bytes=settings.url_max_bytes,
                 timeout_seconds=settings.url_timeout_seconds,
-            )
+            ),
+            ssl_context=None if settings.url_fetch == "off" else trusted_roots(),
         )
         self._on_failure = on_failure
         self.draining = False

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from artifact.text import counted, validation_message
 from service.base64_text import LongText
 from service.errors import ScoringError
 from service.json_body import LONG_BYTES, JsonBody
@@ -120,11 +121,11 @@ class BodyParser:
                 return ScoringError("invalid-request", "The list is empty: send at least one image.")
             case "too_long" if not where:
                 return ScoringError("invalid-request", self._too_many())
-        message = first["msg"].removeprefix("Value error, ")[:200]
+        message = validation_message(first["msg"])[:200]
         return ScoringError("invalid-request", f"{where}: {message}." if where else f"{message}.")
 
     def _too_many(self) -> str:
-        return f"The limit is {self._max_items} images in a request: send the list in parts."
+        return f"The limit is {counted(self._max_items, 'image')} in a request: send the list in parts."
 
 
 def _holds_more_commas(body: bytes, limit: int) -> bool:
