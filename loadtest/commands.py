@@ -106,8 +106,9 @@ def capacity(
 
     with _errors_as_messages(so_far):
         options_of.check(options(start))
-        for name in () if out is None else (CAPACITY, REPORT):
-            try_place(out / name)
+        if out is not None:
+            try_place(out / CAPACITY)
+            try_place(out / REPORT)
         found = find(url, slo_p99_ms, search, start, precision, repeats)
         if rate is not None:
             found = found.model_copy(update={"plan": plan(found, rate, headroom)})

@@ -149,10 +149,10 @@ def check(options: Mapping[str, object]) -> None:
     if images is not None:
         from_folder(images)
     if "host" in given:
-        service_url(str(given["host"]))
+        service_url(str(given["host"]), "--url")
 
 
-def service_url(host: str) -> str:
+def service_url(host: str, option: str = "--host") -> str:
     """The URL that paths are put behind: a slash at its end is taken off. Raises LoadTestError for what is none."""
     try:
         url = urlsplit(host)
@@ -160,7 +160,7 @@ def service_url(host: str) -> str:
     except ValueError:  # brackets without an address, or a port that is no number
         is_whole = False
     if not is_whole or url.query or url.fragment or host != "".join(host.split()):
-        raise LoadTestError(f"--host is '{printable(host)}': {HOST_FORM}.")
+        raise LoadTestError(f"{option} is '{printable(host)}': {HOST_FORM}.")
     return host.rstrip("/?#")
 
 

@@ -122,8 +122,9 @@ def _existing(host: str) -> str:
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
         return "it is no host name"
-    known = error.errno is not None and error.errno > 0  # a name server's numbers lie below
-    return os.strerror(error.errno) if known else str(error.strerror)
+    if error.errno is not None and error.errno > 0:  # a name server's numbers lie below
+        return os.strerror(error.errno)
+    return str(error.strerror)
 
 
 def _listener(family: int, address: tuple[object, ...]) -> socket.socket | None:

@@ -107,7 +107,7 @@ CAPACITY = ("capacity", "--url", "{url}")
         ((*CAPACITY, "--arrivals", "steady"), 2, "--arrivals"),
         ((*CAPACITY, "--out", "/proc/none"), 1, "/proc/none/capacity.json cannot be written"),
         ((*CAPACITY, "--mix", "base64=0"), 1, "--mix is empty"),
-        (("capacity", "--url", "localhost:8000"), 1, "--host is 'localhost:8000': write http:// or https://"),
+        (("capacity", "--url", "localhost:8000"), 1, "--url is 'localhost:8000': write http:// or https://"),
     ],
 )
 def test_our_commands_refuse_what_cannot_be_meant_before_they_start_anything(

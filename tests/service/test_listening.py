@@ -17,13 +17,11 @@ from service.hosts import plain_host, shown_address
 from service.keys import Keys
 from service.server import Server, listen
 from service.settings import Settings
-from tests.live import free_port, wait_until_ready
+from tests.live import free_port, needs_ipv6, wait_until_ready
 from tests.models import probe
 
 ROOT = Path(__file__).parents[2]
-HAS_IPV6 = socket.has_dualstack_ipv6()
 KEY = "a-key-that-is-long-enough"
-needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
 needs_namespaces = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root, for networks of its own"
 )
