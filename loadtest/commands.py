@@ -24,17 +24,15 @@ from loadtest.places import keep, try_place
 from loadtest.result import P99_ANSWERS, Result
 
 NOT_HELD = 1
+ENOUGH = 1.3
+"""So that a step of a low rate has answers for a p99, where requests come by chance."""
+MOST_P99_MS = 600_000
+MOST_SECONDS = 86_400
 CAPACITY, REPORT = "capacity.json", "report.html"
 CAPACITY_MIX = "base64=1"
 LOCAL_MIX = "base64=10,list=1,raw=4,url=2,broken=1"
 
 loadtest = typer.Typer(no_args_is_help=True, help="Load a service: its capacity, and the replicas for a rate.")
-
-ENOUGH = 1.3
-"""So that a step of a rate has answers for a p99, where requests come by chance and some in its warm-up."""
-MOST_P99_MS = 600_000
-MOST_SECONDS = 86_400
-
 
 Sizes = Annotated[str, typer.Option(help="Weights of the rendered photos: thumbnail, vga, phone.")]
 Images = Annotated[Path | None, typer.Option(help="Send the image files of this folder instead.")]
