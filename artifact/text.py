@@ -25,3 +25,8 @@ def printable_lines(text: str) -> str:
 def printable_json(text: str) -> str:
     """JSON that means the same: what `json.dumps` leaves as it is and a terminal obeys, such as U+009B, is escaped."""
     return _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things in words: "1 label", "2 labels", "1,000 photos"; `many` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

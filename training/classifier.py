@@ -27,6 +27,7 @@ from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, s
 from training.loop import infer, train_one_epoch
 from training.model_file import ModelFile
 from training.nets import PixelNet, build_net
+from training.parts import check_trainable
 from training.pixel_spec import Resize, pixel_spec
 from training.progress import Progress, Silent
 from training.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
@@ -97,8 +98,8 @@ class Classifier:
         kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there. `tensorboard`
         is a folder for `training.board.Board`.
 
-        Raises DatasetError before the first epoch when an image cannot be read, SettingError for settings that cannot
-        work, Interrupted when it was asked to stop.
+        Raises DatasetError before the first epoch when an image cannot be read, a label has no training images or a
+        data set none at all, SettingError for settings that cannot work, Interrupted when it was asked to stop.
         """
         recipe = with_changes(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
         progress = progress or Silent()
@@ -112,7 +113,8 @@ class Classifier:
         factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
         fit = Fit(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
         fit.asked_to_stop = asked_to_stop
-        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), self._identity(recipe, seed, weights))
+        identity = self._identity(recipe, seed, weights)
+        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests())
         if kept is not None and kept.load(fit):
             progress.report(f"going on after epoch {fit.position.epoch}, step {fit.position.step} of the next one")
         board.check(fit.position.epochs)
@@ -234,6 +236,7 @@ class Classifier:
         return loaded
 
     def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
+        check_trainable(train, self.labels, eval_dataset)
         check_shared_memory(self._accelerator)
         if self._accelerator.device.type == "cpu":
             keep_large_blocks()

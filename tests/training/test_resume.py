@@ -118,7 +118,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_advice(tmp_path: Path, con
     (tmp_path / "state").write_bytes(content)
     fit = Fit(PixelNet(build_net("resnet18", 2, "none")), Recipe(Stepwise((0.1,))), 0)
     with pytest.raises(SettingError, match="Remove it to start anew"):
-        Checkpoint(tmp_path / "state", {}).load(fit)
+        Checkpoint(tmp_path / "state", {}, {}).load(fit)
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"running_mean", b"running_mXan"), (b"optimizer.0.", b"optimizer.x."),
