@@ -36,7 +36,9 @@ def opened(path: Path) -> Image.Image:
 
 def cases(report: CheckReport) -> dict[str, list[tuple[str, ...]]]:
     """Without the photos that are smaller than a net's input, which all of them here are."""
-    return {finding.kind: [item.images for item in finding.items] for finding in report.findings if finding.kind != SMALL}
+    return {
+        finding.kind: [item.images for item in finding.items] for finding in report.findings if finding.kind != SMALL
+    }
 
 
 def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
