@@ -33,7 +33,7 @@ class Checkpoint:
     def __init__(self, path: Path, identity: Mapping[str, str], photos: Mapping[str, tuple[str, str]]) -> None:
         self._path = path
         self._identity = dict(identity)
-        self._photos = dict(photos)
+        self._photos = {printable(name): photo for name, photo in photos.items()}  # JSON holds no half characters
 
     def save(self, fit: Fit) -> None:
         """Write it, in the place of the one before. Raises OSError, and then that one still stands."""
@@ -69,14 +69,15 @@ class Checkpoint:
         return True
 
     def _check(self, identity: Mapping[str, str], photos: Mapping[str, tuple[str, str]] | None) -> None:
-        other = [name for name, value in self._identity.items() if identity.get(name) != value]
-        if not other:
+        names = [name for name, value in self._identity.items() if identity.get(name) != value]
+        if not names:
             return
+        other = ", ".join(f"{'other' if name.endswith('s') else 'another'} {name}" for name in names)
         changes = [] if photos is None else _changes(photos, self._photos)
         lines = "".join(f"\n  {line}" for line in changes)
         raise SettingError(
-            f"The checkpoint {self._path} is of a run with another {', another '.join(other)}. Go on with what it was "
-            f"begun with, or start anew without --resume.{lines}"
+            f"The checkpoint {self._path} is of a run with {other}. Go on with what it was begun with, or start anew "
+            f"without --resume.{lines}"
         )
 
 
@@ -96,6 +97,7 @@ def _unpacked(packed: Tensor | None) -> dict[str, tuple[str, str]] | None:
 def _changes(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str, str]]) -> list[str]:
     """A line for each way in which training images changed, with their number and some names."""
     both = sorted(before.keys() & now.keys())
+    labels, then = ({label for label, _ in photos.values()} for photos in (now, before))
     ways = {
         "new among the training photos": [f"{name} ({now[name][0]})" for name in sorted(now.keys() - before.keys())],
         "no longer among them": [f"{name} ({before[name][0]})" for name in sorted(before.keys() - now.keys())],
@@ -104,9 +106,10 @@ def _changes(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str,
         ],
         "with other content": [name for name in both if before[name][1] != now[name][1]],
     }
-    return [
-        f"{counted(len(names), 'photo')} {way}: {', '.join(map(printable, names[:SHOWN]))}"
-        + (", …" if len(names) > SHOWN else "")
+    new_labels = [f"new labels: {', '.join(sorted(labels - then))}"] if labels - then else []
+    gone_labels = [f"labels that are gone: {', '.join(sorted(then - labels))}"] if then - labels else []
+    return [*new_labels, *gone_labels] + [
+        f"{counted(len(names), 'photo')} {way}: {', '.join(names[:SHOWN])}" + (", …" if len(names) > SHOWN else "")
         for way, names in ways.items()
         if names
     ]
