@@ -14,7 +14,7 @@ from training.allocator import keep_large_blocks
 from training.board import Board
 from training.calibration import fit_temperature
 from training.checkpoint import Checkpoint
-from training.dataset import Dataset
+from training.dataset import Dataset, check_trainable
 from training.device import Device, MixedPrecision, check_shared_memory, make_accelerator
 from training.errors import DatasetError, Interrupted, SettingError
 from training.evaluation import Evaluation
@@ -27,7 +27,6 @@ from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, s
 from training.loop import infer, train_one_epoch
 from training.model_file import ModelFile
 from training.nets import PixelNet, build_net
-from training.parts import check_trainable
 from training.pixel_spec import Resize, pixel_spec
 from training.progress import Progress, Silent
 from training.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes

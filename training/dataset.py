@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -151,7 +151,7 @@ class Dataset:
         """Training, validation and test: the folders' own, where these are parts; else as `split` makes them.
 
         A part that has no folder is taken out of the training part, `val_size` or `test_size` of it. Raises
-        DatasetError as `split` does, and for folders without a training part.
+        DatasetError as `split` does, and for folders without a training part or with a label that is not in it.
         """
         given = self.parts()
         if not given:
@@ -160,6 +160,7 @@ class Dataset:
             raise DatasetError(
                 f"{self.root} has folders for {' and '.join(given)}, and none to train on. Add the folder train."
             )
+        check_trainable(given["train"], self.labels, *given.values())
         shares: dict[Part, float] = {"test": test_size, "validation": val_size}
         for part, share in shares.items():
             if part not in given:
@@ -240,6 +241,23 @@ class Dataset:
             names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in self.images}
             links += _same_name([names.get(image.name, "") for image in self.images])
         return [[self.images[index] for index in group] for group in joined(len(self), links)]
+
+
+def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | None) -> None:
+    """Every label has images to train on, and no part is empty. Raises DatasetError."""
+    for dataset in (train, *others):
+        if dataset is not None and not len(dataset):
+            name = f"The {dataset.part} part" if dataset.part else "A part of the data set"
+            raise DatasetError(f"{name} has no images. Split the data set again, or add images to it.")
+    present = {image.label for image in train.images}
+    missing = [label for label in labels if label not in present]
+    if missing:
+        elsewhere = sum(image.label == missing[0] for other in others if other is not None for image in other.images)
+        where = f"; {counted(elsewhere, 'image')} of it in other parts" if elsewhere else ""
+        raise DatasetError(
+            f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
+            "training part (salver split does so for every label), or remove the label."
+        )
 
 
 Grouping = Mapping[str, str] | Callable[[LabelledImage], str]

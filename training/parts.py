@@ -1,11 +1,9 @@
 """The three parts of a data set that a run works with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifact.text import counted
-from training.dataset import Dataset
-from training.errors import DatasetError
+from training.dataset import Dataset, check_trainable
 
 
 @dataclass(frozen=True)
@@ -47,20 +45,3 @@ class Parts:
                 f"training images, too, so the figures are too good: {', '.join(leaks[:3])}{more}"
             )
         return lines
-
-
-def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | None) -> None:
-    """Every label has images to train on, and no part is empty. Raises DatasetError."""
-    for dataset in (train, *others):
-        if dataset is not None and not len(dataset):
-            name = f"The {dataset.part} part" if dataset.part else "A part of the data set"
-            raise DatasetError(f"{name} has no images. Split the data set again, or add images to it.")
-    present = {image.label for image in train.images}
-    missing = [label for label in labels if label not in present]
-    if missing:
-        elsewhere = sum(image.label == missing[0] for other in others if other is not None for image in other.images)
-        where = f"; {counted(elsewhere, 'image')} of it in other parts" if elsewhere else ""
-        raise DatasetError(
-            f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
-            "training part (salver split does so for every label), or remove the label."
-        )

@@ -358,7 +358,7 @@ class Heard(Silent):
 
 @pytest.mark.parametrize("held", [(), ("checkpoint/state.safetensors",), ("run.json",)])
 def test_a_resume_without_a_checkpoint_says_that_it_begins_anew(tmp_path: Path, held: tuple[str, ...]) -> None:
-    """It is no error: a Kubernetes job gives --resume from its first start on. There are no photos, so nothing trains."""
+    """No error: a Kubernetes job gives --resume from its first start on. There are no photos, so nothing trains."""
     for name in held:
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_bytes(b"")
