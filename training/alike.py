@@ -31,7 +31,7 @@ def alike(labels: Iterable[str]) -> list[tuple[str, ...]]:
     """
     groups: dict[tuple[Callable[[str], str], str], list[str]] = defaultdict(list)
     for label in sorted(labels):
-        for key in (_folded, _seen) if len(_clean(label)) > 1 else (_clean,):
+        for key in (folded, _seen) if len(_clean(label)) > 1 else (_clean,):
             groups[key, key(label)].append(label)
     return sorted({tuple(group) for group in groups.values() if len(group) > 1})
 
@@ -54,7 +54,7 @@ def difference(labels: Sequence[str]) -> str:
     """What the labels of a group differ by, in words."""
     if len({_clean(label) for label in labels}) == 1:
         return "they differ by white space, trailing dots, or characters that cannot be seen, only"
-    if len({_folded(label) for label in labels}) == 1:
+    if len({folded(label) for label in labels}) == 1:
         return "they differ by upper and lower case, or by white space, only"
     return "they look alike, and are of different characters"
 
@@ -68,13 +68,14 @@ def _clean(label: str) -> str:
     return " ".join(shown.split()).rstrip(". ")
 
 
-def _folded(label: str) -> str:
+def folded(label: str) -> str:
+    """One text for all labels that differ by case, white space and what cannot be seen only."""
     return unicodedata.normalize("NFKC", _clean(label).casefold())
 
 
 def _seen(label: str) -> str:
     """Letter by letter before the case goes: В looks like B, and в like nothing Latin."""
-    return _folded(_clean(label).translate(_LOOK_ALIKE))
+    return folded(_clean(label).translate(_LOOK_ALIKE))
 
 
 def _spelt(label: str) -> str:

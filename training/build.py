@@ -19,7 +19,7 @@ from training.download import Downloader, DownloadLimits, downloader
 from training.errors import DatasetError, SourceError
 from training.folder import images_below
 from training.inspection import SMALL
-from training.outputs import refuse_inside
+from training.outputs import refuse_among_photos, refuse_inside
 from training.progress import Progress
 from training.providers import Hit, Provider
 from training.sources import Origin, Sources
@@ -78,6 +78,7 @@ def build(
     for source in sources:
         if isinstance(source, FolderSource):
             refuse_inside(source.folder, out / source.label, "The folder to fill")
+    refuse_among_photos(out, "The folder to fill")
     with alone(out):
         return _build(sources, out, provider, per_query, limits, progress)
 

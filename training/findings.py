@@ -78,7 +78,6 @@ def find_all(collection: Collection, inspected: Inspected, other: Inspected | No
             False,
             tuple(Item((printable(path.relative_to(collection.root)),)) for path in collection.ignored),
         ),
-        Finding("sub-folders alike", False, tuple(_sub_folders(collection))),
     ]
     return tuple(sorted((finding for finding in found if finding.items), key=lambda finding: not finding.problem))
 
@@ -108,19 +107,6 @@ def _labels(collection: Collection) -> Iterator[Item]:
 def _alike(collection: Collection) -> Iterator[Item]:
     for group in alike({*collection.folder_labels, *(image.label for image in collection.images)}):
         yield Item((), f"{described(group)}: {difference(group)}")
-
-
-def _sub_folders(collection: Collection) -> Iterator[Item]:
-    """Labels that all hold the same folders: a person may have meant these as the labels."""
-    if collection.parts:
-        return
-    inside: dict[str, set[str]] = defaultdict(set)
-    for image in collection.images:
-        folder, *inner = image.name.split("/")
-        inside[folder].add(inner[0] if len(inner) > 1 else "")
-    shared = set.intersection(*inside.values()) if len(inside) > 1 else set()
-    if len(shared) > 1 and all(shared == names for names in inside.values()):
-        yield Item((), f"each label holds the folders {', '.join(map(printable, sorted(shared)))}, which are no labels")
 
 
 def _copies(inspected: Inspected) -> Iterator[Finding]:

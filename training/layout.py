@@ -4,9 +4,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal, get_args
 
 from artifact.text import counted, printable
+from training.alike import folded
 from training.errors import DatasetError
 
 Part = Literal["train", "validation", "test"]
@@ -89,16 +91,20 @@ def layout_notes(parts: Mapping[str, Part], names: Iterable[str]) -> tuple[str, 
             f"the labels are {_quoted(named)}, which are names of parts: when they are parts, put one folder for each "
             "label into each of them",
         )
+    inside = [set(folder.below) | ({""} if folder.direct else set()) for folder in contents.values()]
+    if len(inside) > 1 and len(inside[0]) > 1 and "" not in inside[0] and all(inside[0] == other for other in inside):
+        shared = sorted(inside[0])
+        split = ", and no parts of a split" if all(map(part_named, shared)) else ""
+        return (f"each label holds the folders {', '.join(map(printable, shared))}: these are no labels{split}",)
     return ()
 
 
 def inner_labels(names: Iterable[str]) -> tuple[str, list[str]] | None:
-    """The only first-level folder with images, and the folders in it that look like the labels; None otherwise."""
-    contents = _contents(names)
-    if len(contents) != 1:
-        return None
-    ((folder, inside),) = contents.items()
-    return (folder, sorted(inside.below)) if inside.nested and len(inside.below) > 1 else None
+    """The folder that holds all images, and the folders in it that look like the labels; None without such a one."""
+    places = [name.split("/")[:-1] for name in names]
+    common = [step[0] for step in takewhile(lambda step: len(set(step)) == 1, zip(*places, strict=False))]
+    inside = sorted({"/".join(place[len(common) : len(common) + 1]) for place in places})
+    return ("/".join(common), inside) if common and len(inside) > 1 and inside[0] else None
 
 
 def labels_in_names(files: Iterable[str]) -> list[str]:
@@ -122,7 +128,9 @@ def _contents(names: Iterable[str]) -> dict[str, _Contents]:
 
 
 def _share(contents: Mapping[str, _Contents], one: str, other: str) -> bool:
-    return one != other and bool(contents[one].below.keys() & contents[other].below.keys())
+    """Whether they hold a folder of the same name; `train/Cup` and `test/cup` are parts, and a label too many."""
+    ours, theirs = (set(map(folded, contents[folder].below)) for folder in (one, other))
+    return one != other and not ours.isdisjoint(theirs)
 
 
 def _refuse_unsorted_part(contents: Mapping[str, _Contents], named: Mapping[str, Part]) -> None:

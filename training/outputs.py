@@ -5,7 +5,7 @@ from pathlib import Path
 
 from artifact.text import printable
 from training.errors import SettingError
-from training.folder import OWN_FILES, places
+from training.folder import IMAGE_SUFFIX, OWN_FILES, places
 
 
 def refuse_inside(data: Path, out: Path, what: str, own: str = "") -> None:
@@ -23,10 +23,33 @@ def refuse_inside(data: Path, out: Path, what: str, own: str = "") -> None:
         )
     folders = {place, *place.parents}
     if root in folders or folders & set(map(Path, places(data))):
-        raise SettingError(
-            f"{what} {printable(out)} lies in the folder of photos {printable(data)}, where it would be taken for "
-            "photos and labels. Name one outside of it."
-        )
+        raise _inside(data, out, what)
+
+
+def refuse_among_photos(out: Path, what: str) -> None:
+    """The same for a command that reads no folder of photos: one above `out` is told by what Salver keeps in it.
+
+    Such a folder has one of Salver's tables, and two folders in which images lie.
+    """
+    for folder in _real(out).parents:
+        # A folder that cannot be looked into, such as another user's home, is passed over.
+        if any(os.path.isfile(folder / name) for name in OWN_FILES) and _label_folders(folder) > 1:  # noqa: PTH113
+            raise _inside(folder, out, what)
+
+
+def _inside(data: Path, out: Path, what: str) -> SettingError:
+    return SettingError(
+        f"{what} {printable(out)} lies in the folder of photos {printable(data)}, where it would be taken for photos "
+        "and labels. Name one outside of it."
+    )
+
+
+def _label_folders(folder: Path) -> int:
+    try:
+        inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sum(any(IMAGE_SUFFIX.fullmatch(file.suffix) for file in path.iterdir()) for path in inside)
+    except OSError:
+        return 0
 
 
 def _real(path: Path) -> Path:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from artifact.text import printable, printable_json, printable_lines
+from artifact.text import counted, printable, printable_json, printable_lines
 
 TITLE = "\x1b]0;owned\x07"
 
@@ -23,3 +23,18 @@ def test_json_means_the_same_and_holds_nothing_that_a_terminal_obeys() -> None:
     assert json.loads(text) == content
     assert printable_lines(text) == text
     assert "é" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (0, ("label",), "0 labels"),
+        (1, ("label",), "1 label"),
+        (2, ("label",), "2 labels"),
+        (1000, ("image",), "1,000 images"),
+        (1, ("copy", "copies"), "1 copy"),
+        (3, ("copy", "copies"), "3 copies"),
+    ],
+)
+def test_one_thing_is_said_of_one_thing(number: int, words: tuple[str, ...], text: str) -> None:
+    assert counted(number, *words) == text

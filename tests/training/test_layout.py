@@ -112,18 +112,22 @@ def test_labels_that_are_called_test_and_train_stay_labels(tmp_path: Path) -> No
     assert Dataset.from_dir(deep).labels == ("test", "train")
     among = photos(tmp_path / "among", "train/web", "train/own", "car/web", "car/own", "plane/web", "plane/own")
     assert Dataset.from_dir(among).labels == ("car", "plane", "train")
-    assert Dataset.from_dir(among).notes == ()
 
 
 def test_folders_below_labels_hold_images_of_the_label(tmp_path: Path) -> None:
-    root = photos(tmp_path, "cup/red", "cup/white", "plate/white", "plate/red")
+    root = photos(tmp_path / "photos", "cup/red", "cup/white", "plate/white", "plate/red")
     dataset = Dataset.from_dir(root)
     assert dataset.counts() == {"cup": 6, "plate": 6}
     assert not dataset.parts()
-    check = run("check", root)
-    assert "each label holds the folders red, white, which are no labels" in check.output
+    said = "each label holds the folders red, white: these are no labels"
+    assert said in run("check", root).output
+    assert said in dataset.summary().splitlines()
     (root / "cup" / "000.jpg").write_bytes(photo(48, 40, 99))
-    assert "which are no labels" not in run("check", root).output
+    assert Dataset.from_dir(root).notes == ()
+    above = photos(tmp_path / "above", "cup/train", "cup/test", "plate/train", "plate/test")
+    assert Dataset.from_dir(above).notes == (
+        "each label holds the folders test, train: these are no labels, and no parts of a split",
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,6 +143,8 @@ def test_folders_below_labels_hold_images_of_the_label(tmp_path: Path) -> None:
         ),
         (("train/cup", "train/plate"), r"Name that one: .*/train"),
         (("photos/train/cup", "photos/test/cup"), r"in which the folders test, train .* Name that one: .*/photos"),
+        (("data/photos/cup", "data/photos/plate"), r"in which the folders cup, plate .* Name that one: .*/data/photos"),
+        (("train/Cup", "train/plate", "test/cup"), "labels 'Cup' and 'cup'"),
         ((".",), "has 3 images and no folders, so no labels"),
     ],
 )

@@ -58,6 +58,9 @@ def data(tmp_path: Path) -> Path:
         "split {data} --out {data}/split.jpg",
         "build {top}/spec.json --out {data}/more",
         "build {top}/spec.json --out {data}",
+        "build {top}/far.json --out {data}/more",
+        "sample {data}/sample --count 1",
+        "sample {data}/cup/sample --count 1",
     ],
 )
 def test_an_output_among_the_photos_is_refused_before_work_begins(finished_run: Path, data: Path, command: str) -> None:
@@ -67,6 +70,8 @@ def test_an_output_among_the_photos_is_refused_before_work_begins(finished_run: 
     (data.parent / "far" / "000.jpg").write_bytes(photo(60, 50, 77))
     (data / "bowl").symlink_to(data.parent / "far", target_is_directory=True)
     (data.parent / "spec.json").write_text('{"cup": ["photos"]}')
+    (data.parent / "far.json").write_text('{"cup": ["far"]}')
+    (data / "annotations.csv").write_text("path,label,flag,note\n")
     before = everything(data.parent)
     ended = run(*command.format(data=data, top=data.parent, model=finished_run / "model.onnx").split())
     assert ended.exit_code in (1, 2), ended.output
@@ -95,6 +100,13 @@ def test_an_output_beside_the_photos_or_above_them_is_taken(data: Path) -> None:
     refuse_inside(data, data.parent / "other", "The report")
     with pytest.raises(SettingError, match=r"The report .*other/photos/x lies in the folder of photos"):
         refuse_inside(data, data.parent / "other" / "photos" / "x", "The report")
+
+
+def test_a_sample_in_a_folder_that_holds_a_table_and_folders_of_photos_is_taken(data: Path) -> None:
+    """A project's folder with photos/ and a split file in it is no folder of photos."""
+    (data.parent / "split.csv").write_text("path,label,part,sha256\n")
+    assert run("sample", data.parent / "sample", "--count", "1").exit_code == 0
+    assert run("sample", data / "sample", "--count", "1").exit_code == 0  # nothing says that photos/ is one
 
 
 def test_a_build_beside_its_sources_is_taken(data: Path) -> None:
