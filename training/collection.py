@@ -58,11 +58,8 @@ class Collection:
                 raise DatasetError(f"The label '{label}' has no images: {where} holds none. Add images or remove it.")
         if len(full) < 2:
             others = len(self.ignored) + len(self.unlabelled)
-            what = (
-                f"only the label '{next(iter(full))}'"
-                if full
-                else f"no folders, {counted(others, 'other entry', 'other entries')}"
-            )
+            nothing = f"no folders, {counted(others, 'other entry', 'other entries')}"
+            what = f"only the label '{next(iter(full))}'" if full else nothing
             raise DatasetError(f"{self.root} has {what}. It needs at least 2 labels: one folder of images for each.")
         refuse_alike(full, str(self.root))
         return tuple(sorted(full, key=natural_order))
@@ -76,7 +73,7 @@ class Collection:
                 f"{self.root} holds one folder with images, '{folder}', in which the folders {some(labels)} look like "
                 f"the labels. Name that one: {self.root / folder}"
             )
-        if self.unlabelled and not self.images:
+        if self.unlabelled and not self.images and not self.folder_labels:
             count = counted(len(self.unlabelled), "image")
             seen = labels_in_names(image.name for image in self.unlabelled)
             guess = (

@@ -140,7 +140,8 @@ def _scan_root(root: Path) -> tuple[Folder, _Walk]:
         else:
             walk.ignored.append(Path(entry.path))
     images.sort(key=lambda image: nfc(image.name))
-    found = Folder(root, tuple(images), _ordered(folders), tuple(sorted(walk.ignored)), tuple(sorted(walk.own)))
+    own = tuple(sorted(path for path in walk.own if not set(path.parents) & set(walk.own)))
+    found = Folder(root, tuple(images), _ordered(folders), tuple(sorted(walk.ignored)), own)
     return replace(found, places=frozenset(walk.places), notes=_own_notes(found)), walk
 
 
@@ -152,7 +153,12 @@ def _laid_out(folder: Folder, walk: _Walk) -> Folder:
     if not parts:
         return replace(folder, notes=notes)
     images = tuple(_in_part(image, parts) for image in folder.images)
-    inner = {nfc(name).split("/")[1] for name in walk.inner if nfc(name).split("/")[0] in parts}
+    written = {above for path in folder.own for above in (path, *path.parents)}
+    inner = {
+        nfc(name).split("/")[1]
+        for name in walk.inner
+        if nfc(name).split("/")[0] in parts and folder.root / name not in written
+    }
     labels = _ordered({*inner, *(image.label for image in images if image.label)})
     return replace(folder, images=images, labels=labels, parts=parts, notes=notes)
 

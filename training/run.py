@@ -121,6 +121,8 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     parts = split(data, settings)
     for line in describe(data, parts):
         progress.report(line)
+    if settings.split_file is not None and data.parts():
+        progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
     classifier = _fit(settings, parts, progress)
     validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
     classifier.part()

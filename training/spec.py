@@ -1,5 +1,6 @@
 """The JSON that `salver build` reads: for each label, where its images come from."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -58,7 +59,8 @@ def read_spec(path: Path) -> tuple[Source, ...]:
     name, and labels that a person takes for one.
     """
     try:
-        labels = _SPEC.validate_json(read_regular(path, MAX_BYTES).decode("utf-8-sig"), strict=True)
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
+        labels = _SPEC.validate_json(text, strict=True)
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}. Name a JSON file.") from error
     except UnicodeDecodeError as error:
@@ -71,6 +73,7 @@ def read_spec(path: Path) -> tuple[Source, ...]:
         raise DatasetError(
             f'{path}: {place} is not right. Write {{"label": ["text query", "folder", "https://image"], …}}.'
         ) from error
+    _refuse_second_entry(text, path)
     sources = tuple(source for label, texts in labels.items() for source in _sources(label, texts, path))
     refuse_alike({source.label for source in sources}, str(path))
     return sources
@@ -119,6 +122,17 @@ def _sources(label: str, texts: list[str], path: Path) -> Iterator[Source]:
 
 def _is_url(text: str) -> bool:
     return text.strip().lower().startswith(("http://", "https://"))
+
+
+def _refuse_second_entry(text: str, path: Path) -> None:
+    """JSON may name a label twice; all but its last entry would be lost."""
+
+    def checked(pairs: list[tuple[str, object]]) -> None:
+        for label, count in Counter(label for label, _ in pairs).items():
+            if count > 1:
+                raise DatasetError(f"{path}: '{printable(label)}' has {count} entries. Put its sources into one list.")
+
+    json.loads(text, object_pairs_hook=checked)
 
 
 def _fault(text: str, place: Path) -> str:

@@ -104,6 +104,7 @@ def test_words_with_dots_and_slashes_are_queries(tmp_path: Path, text: str) -> N
         ('{"a/b": ["mug"]}', "'a/b' cannot be a label"),
         ('{"..": ["mug"]}', "cannot be a label"),
         ('{"cup": [" "]}', "'cup' has an empty source"),
+        ('{"cup": ["mug"], "cup": ["tea cup"]}', "'cup' has 2 entries. Put its sources into one list"),
     ],
 )
 def test_a_spec_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:

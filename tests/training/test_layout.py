@@ -169,6 +169,13 @@ def test_labels_in_the_names_of_a_flat_folder_are_said(tmp_path: Path) -> None:
     assert Dataset.from_dir(tmp_path).labels == ("cup", "plate")
 
 
+def test_photos_beside_empty_label_folders_are_not_said_to_have_no_folders(tmp_path: Path) -> None:
+    photos(tmp_path, ".")
+    (tmp_path / "cup").mkdir()
+    with pytest.raises(DatasetError, match="The label 'cup' has no images"):
+        Dataset.from_dir(tmp_path)
+
+
 def test_the_names_that_cameras_give_are_no_labels(tmp_path: Path) -> None:
     photos(tmp_path, ".")
     with pytest.raises(DatasetError) as caught:

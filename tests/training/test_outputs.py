@@ -167,8 +167,17 @@ def test_folders_that_salver_wrote_among_the_photos_are_no_labels_and_said(
     dataset = Dataset.from_dir(data)
     assert dataset.counts() == {"cup": 5, "plate": 5}
     assert "written by Salver and left out: augmented, board, plate/report, report, runs/first, …" in dataset.summary()
+    assert not any("checkpoint" in note for note in dataset.notes)
     checked = run("check", data)
     assert (checked.exit_code, "written by Salver and left out" in checked.output) == (0, True)
+    shutil.rmtree(data / "augmented")
+    (data / "train").mkdir()
+    for label in ("cup", "plate", "runs"):
+        (data / label).rename(data / "train" / label)
+    shutil.copytree(data / "train", data / "val", ignore=shutil.ignore_patterns("runs"))
+    parted = Dataset.from_dir(data)
+    assert parted.counts() == {"cup": 10, "plate": 10}
+    assert len(parted.parts()["validation"]) == 10
 
 
 @pytest.mark.torch
