@@ -44,8 +44,7 @@ class FoundImage:
 class Folder:
     """`labels` has every label folder, with or without images; `parts` the folders above them that are parts.
 
-    `own` are folders that Salver wrote, `places` the real paths of all folders that were looked into, and `notes` say
-    how the folders were understood.
+    `own` are folders that Salver wrote, and `notes` say how the folders were understood.
     """
 
     root: Path
@@ -53,14 +52,16 @@ class Folder:
     labels: tuple[str, ...]
     ignored: tuple[Path, ...]
     own: tuple[Path, ...] = ()
-    places: frozenset[str] = frozenset()
     parts: Mapping[str, Part] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 @dataclass
 class _Walk:
-    """What is found on the way through the folders; `inner` has the second-level folders' names, LABEL/NAME."""
+    """What is found on the way through the folders.
+
+    `places` are the real paths of all of them, `inner` the names of those of the second level, LABEL/NAME.
+    """
 
     root: Path
     ignored: list[Path] = field(default_factory=list)
@@ -95,10 +96,10 @@ def images_below(root: Path) -> tuple[FoundImage, ...]:
         raise _unreadable(error) from error
 
 
-def places(root: Path) -> frozenset[str]:
+def places(root: Path) -> set[str]:
     """The real paths of a folder and of all folders below it that `scan` looks into; none for what is no folder."""
     try:
-        return _scan_root(root)[0].places if root.is_dir() else frozenset()
+        return _scan_root(root)[1].places if root.is_dir() else set()
     except OSError as error:
         raise _unreadable(error) from error
 
@@ -142,7 +143,7 @@ def _scan_root(root: Path) -> tuple[Folder, _Walk]:
     images.sort(key=lambda image: nfc(image.name))
     own = tuple(sorted(path for path in walk.own if not set(path.parents) & set(walk.own)))
     found = Folder(root, tuple(images), _ordered(folders), tuple(sorted(walk.ignored)), own)
-    return replace(found, places=frozenset(walk.places), notes=_own_notes(found)), walk
+    return replace(found, notes=_own_notes(found)), walk
 
 
 def _laid_out(folder: Folder, walk: _Walk) -> Folder:

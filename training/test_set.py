@@ -23,9 +23,7 @@ def read_test_set(folder: Path, split: Path | None, part: Part) -> Dataset:
         return replace(parts[part], notes=(*dataset.notes, f"these are the part '{part}' of {split}"))
     found = collect(folder)
     if not found.images:
-        raise DatasetError(
-            found.advice() or f"{folder} has no labelled images: it needs one folder of images for each label."
-        )
+        raise DatasetError(f"{folder} has no labelled images: it needs one folder of images for each label.")
     labels = sorted({image.label for image in found.images}, key=natural_order)
     dataset = Dataset(found.images, tuple(labels), found.ignored, found.left_out, found.all_notes(), root=folder)
     given = dataset.parts()
