@@ -21,10 +21,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NoReturn
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
+from client.deployment_ready import answers_ready
 from client.result import Score, ScoreError
 from client.scoring import ScoringClient
 
@@ -97,12 +97,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> str:
     """The URL, once /readyz answers 200."""
     start = time.monotonic()
     while process.poll() is None and time.monotonic() - start < START_SECONDS:
-        try:
-            if httpx.get(f"{url}/readyz").is_success:
-                console.print(f"ready after {time.monotonic() - start:.1f} s")
-                return url
-        except httpx.ConnectError:
-            pass
+        if answers_ready(url):
+            console.print(f"ready after {time.monotonic() - start:.1f} s")
+            return url
         time.sleep(0.05)
     fail(f"the service was not ready within {START_SECONDS} s; its log is above.")
 

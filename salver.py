@@ -76,7 +76,8 @@ def main() -> None:
         if called is None:
             raise
         extra = COMMANDS[called].extra
-        sys.exit(f"'salver {called}' needs the package {error.name}: install it with  pip install 'salver[{extra}]'")
+        line = f"pip install -e '.[{extra}]'"
+        sys.exit(f"'salver {called}' needs the package {error.name}: in your clone of Salver, run  {line}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ Colour = tuple[int, int, int]
 
 BAND_PIXELS: Final = 2**20
 _PROFILE_SPACES: Final = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
+_ROUNDING: Final = 3
+"""Levels. Profiles of sRGB with tables or rounded primaries move colours by up to so much, Display P3 by 60."""
 _BITS_PER_SAMPLE: Final = 258
 _PHOTOMETRIC: Final = 262
 _WHITE_IS_ZERO: Final = 0
@@ -114,16 +116,20 @@ def _to_rgb(image: Image.Image, profile: object) -> Image.Image:
 
 @functools.lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From the profile to sRGB; None where it is sRGB already, is broken, or belongs to another kind of pixels."""
+    """From the profile to sRGB; None where it changes nothing, is broken, or belongs to another kind of pixels."""
     try:
         source = ImageCms.getOpenProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != _PROFILE_SPACES.get(mode) or _is_srgb(source):
+        if source.profile.xcolor_space.strip() != _PROFILE_SPACES.get(mode):
             return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+    return None if mode == "RGB" and _changes_nothing(transform) else transform
 
 
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    description = profile.profile.profile_description or ""
-    return description.startswith(("sRGB", "IEC 61966-2-1", "IEC 61966-2.1"))
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """What is sRGB moves no colour by more than its own rounding. Its name says nothing: programs give any."""
+    steps = np.arange(0, 256, 17, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, len(steps), 3)
+    moved = np.asarray(transform.apply(Image.fromarray(colours)), np.int16)
+    return bool(np.abs(moved - colours).max() <= _ROUNDING)

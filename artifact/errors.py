@@ -1,4 +1,4 @@
-"""What can be wrong with an image or a model file.
+"""What can be wrong with an image, a model file or a variable of the environment.
 
 ArtifactError
 ├── ImageError                what `artifact.pixels` raises, and nothing else
@@ -6,7 +6,8 @@ ArtifactError
 │   ├── UnsupportedImage      not an image format, or a pixel type, that Salver reads
 │   └── CorruptImage          a format it reads, but truncated or damaged
 ├── DecodingUnavailable       no process to decode in could be started; it passes
-└── ModelFileError            the ONNX file or its manifest cannot be used
+├── ModelFileError            the ONNX file or its manifest cannot be used
+└── VariableError             a proxy or certificates that the environment names cannot be used
 """
 
 
@@ -36,3 +37,7 @@ class DecodingUnavailable(ArtifactError):
 
 class ModelFileError(ArtifactError):
     """The ONNX file or its manifest cannot be used."""
+
+
+class VariableError(ArtifactError):
+    """A proxy or certificates that a variable of the environment names cannot be used; the text names the variable."""

@@ -84,8 +84,8 @@ def _open_heic(stream: io.BytesIO) -> ImageFile.ImageFile:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise UnsupportedImage(
-            "HEIC is not a supported image format here: install the extra (pip install 'salver[heic]') "
-            f"or convert the image. {_readable()}"
+            "HEIC is not a supported image format here: install the extra (pip install -e '.[heic]' in a "
+            f"clone of Salver) or convert the image. {_readable()}"
         ) from error
     image: ImageFile.ImageFile = HeifImageFile(stream)
     return image

@@ -52,6 +52,8 @@ Name = Annotated[str, Field(max_length=MAX_NAME)]
 Label = Annotated[Name, AfterValidator(_label)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class PixelSpec(Frozen):
@@ -86,19 +88,19 @@ class Golden(Frozen):
 class Parity(Frozen):
     """What the export gate measured between torch and onnxruntime on real validation images."""
 
-    images: int
-    batch_sizes: tuple[int, ...]
-    max_logit_difference: float
-    tolerance: float
+    images: Count
+    batch_sizes: tuple[Annotated[int, Field(ge=1, lt=2**31)], ...]
+    max_logit_difference: Annotated[float, Field(ge=0)]
+    tolerance: Annotated[float, Field(gt=0)]
 
 
 class ThresholdChange(Frozen):
     """A threshold that was set after the export: on which version of the file, and by which images."""
 
     label: Label
-    threshold: float
+    threshold: Probability
     from_sha256: Name
-    min_precision: float | None = None
+    min_precision: Probability | None = None
     """The precision that was asked for; None for a threshold that was given as a number."""
     data_fingerprint: Name | None = None
 
@@ -107,8 +109,8 @@ class Provenance(Frozen):
     """Where the model comes from."""
 
     data_fingerprint: Name
-    counts: dict[Label, int]
-    seed: int
+    counts: dict[Label, Count]
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
     versions: dict[Name, Name]
     git_revision: Name | None = None
     metrics: dict[Name, float]
@@ -122,9 +124,9 @@ class Manifest(Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MAX_LABELS)]
     pixels: PixelSpec
-    temperature: Annotated[float, Field(ge=1e-30)] = 1.0
+    temperature: Annotated[float, Field(ge=1e-30, le=1e30)] = 1.0
     """What logits are divided by before softmax; a smaller one makes infinities of them."""
-    thresholds: dict[Label, float] | None = None
+    thresholds: dict[Label, Probability] | None = None
     head: Literal["softmax", "svm"] = "softmax"
     base: Name
     weights: Name

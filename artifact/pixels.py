@@ -19,6 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from artifact.colour import scale_transparent_sample, to_srgb
 from artifact.errors import CorruptImage, ImageTooLarge, UnsupportedImage
 from artifact.formats import identify, open_header
+from artifact.frame import first_of_animation, frame_of_gif, ignore_unset_alpha, on_canvas, refuse_preview
 from artifact.manifest import PixelSpec
 from artifact.orientation import orientation
 from artifact.structure import checked, webp_size
@@ -128,10 +129,13 @@ def _decode(data: bytes, kind: str, spec: PixelSpec, limits: Limits) -> tuple[Im
     """Nothing here keeps hold of a step's image while the next one is made: each costs 4 bytes a pixel."""
     if kind == "WebP" and (claimed := webp_size(data)):
         _check_size(kind, claimed, _bytes_needed(kind, claimed), limits)
-    image = open_header(checked(data, kind), kind)
+    data, frame = first_of_animation(checked(data, kind)) if kind == "PNG" else (checked(data, kind), None)
+    image = open_header(data, kind)
+    frame = frame or frame_of_gif(image)
     turn = orientation(image)
-    mode, (width, height) = image.mode, image.size
-    _check_size(kind, image.size, 0, limits)
+    mode, (width, height) = image.mode, frame.canvas if frame else image.size
+    _check_size(kind, (width, height), 0, limits)
+    refuse_preview(image)
     if isinstance(image, JpegImageFile):
         _draft(image, spec, turn)
     samples = len(image.getbands()) * width * height if "progressive" in image.info else 0
@@ -141,9 +145,14 @@ def _decode(data: bytes, kind: str, spec: PixelSpec, limits: Limits) -> tuple[Im
     if not isinstance(image, TiffImageFile):  # a PNG's may stand behind its pixels; Pillow has turned a TIFF by now
         turn = orientation(image)
     _let_go(image)
-    upright = image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT and kind != "TIFF" else image
+    ignore_unset_alpha(image)
+    picture = image.crop(frame.box) if frame and image.size == frame.canvas else image
     del image
-    return to_srgb(upright, spec.background), Header(kind, mode, width, height, turn)
+    picture = to_srgb(picture, spec.background)
+    picture = on_canvas(picture, frame, spec.background)
+    if turn in _UPRIGHT and kind != "TIFF":
+        picture = picture.transpose(_UPRIGHT[turn])
+    return picture, Header(kind, mode, width, height, turn)
 
 
 def to_pixels(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:

@@ -44,6 +44,9 @@ LIGHT_PIXELS: Final = 2 * 1024**2
 MAX_EXIF_SEGMENTS: Final = 16
 """Of a JPEG, one mebibyte; the orientation stands in the first. A reader would copy all for each one more."""
 
+_ANIMATED: Final = 0x02
+_ANIMATED_WITH_ALPHA: Final = 0x12
+"""Flags in the head of a WebP."""
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})
@@ -169,7 +172,7 @@ def _count_scans(data: bytes, at: int, pixels: int) -> None:
 def _png(data: bytes) -> bytes:
     kept: list[bytes] = []
     start = used = 0
-    for name, begins, ends in _chunks(data, 8, ">I", 4, "PNG"):
+    for name, begins, ends in png_chunks(data):
         if name not in _PACKED_FROM:
             continue
         size = _unpacked_bytes(name, data[begins + 8 : ends - 4]) if used < MAX_BLOCKS_BYTES else MAX_BLOCKS_BYTES
@@ -197,6 +200,11 @@ def _unpacked_bytes(name: bytes, content: bytes) -> int:
         return 0  # the reader ignores it
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, begin and end of each chunk of a PNG. Raises ImageTooLarge for too many."""
+    return _chunks(data, 8, ">I", 4, "PNG")
+
+
 def _chunks(data: bytes, at: int, length_form: str, behind: int, form: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, begin and end of each chunk: PNG has length, name, content and 4 bytes more, RIFF has name and length."""
     name_at, length_at = (4, 0) if form == "PNG" else (0, 4)
@@ -214,7 +222,10 @@ def _chunks(data: bytes, at: int, length_form: str, behind: int, form: str) -> I
 def _webp(data: bytes) -> bytes:
     for _ in _chunks(data, 12, "<I", 0, "WebP"):
         pass
-    return data
+    if data[12:16] != b"VP8X" or data[20] & _ANIMATED_WITH_ALPHA != _ANIMATED:
+        return data
+    # Or the reader would paint black around a frame that is smaller than the canvas.
+    return data[:20] + bytes([data[20] | _ANIMATED_WITH_ALPHA]) + data[21:]
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:

@@ -63,4 +63,8 @@ def _item(name: str, result: Score | ScoreError) -> dict[str, object]:
     """The image's part of the JSON list: its name, and what the service answered."""
     if isinstance(result, ScoreError):
         return {"image": name, "error": asdict(result)}
-    return {"image": name} | {field: value for field, value in asdict(result).items() if value not in ((), False)}
+    told = asdict(result)
+    for field in ("scores", "top", "abstained"):  # as the service leaves them out, and no others: 0 is a value
+        if not told[field]:
+            del told[field]
+    return {"image": name} | told

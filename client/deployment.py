@@ -1,24 +1,25 @@
 """A scoring service that runs somewhere: the 2018 package's deployment, for a process, Docker and Kubernetes alike."""
 
+import hashlib
 import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from client.deployment_docker import DockerTarget
 from client.deployment_kubernetes import KubernetesTarget
 from client.deployment_local import LocalTarget
+from client.deployment_settings import handed_on, left_out
 from client.deployment_store import Store
-from client.deployment_target import Command, Device, Say, Status, Target, Wanted, check_name
+from client.deployment_target import Command, Device, Say, Status, Target, TargetName, Wanted, check_name
 from client.errors import ClientError, DeploymentFailed
 from client.image import Source
 from client.result import Score, ScoreError
 from client.scoring import ScoringClient
 
-TargetName = Literal["local", "docker", "kubernetes"]
 KEY_BYTES = 32
 ADD_SOFTMAX = "add_softmax"
 BUILD_SECONDS = 600
@@ -69,24 +70,41 @@ class Deployment:
         self._target = target_named(target, namespace, say)
 
     def deploy(self) -> str:
-        """Start it, or change it, and wait until it is ready; returns its URL.
+        """Start it, or change it, and wait until it is ready and the file's model answers; returns its URL.
 
-        The key is the one given, or the one that it had, or a new one; it is kept by the target and never shown.
+        The key is the one given, or the one that it had, or a new one; it is kept by the target and never shown. The
+        caller's SALVER_ settings are handed on to a service of this machine; what is not handed on is said.
         Raises DeploymentFailed with the service's own words, and when another command deploys or deletes it just now.
         """
         with self._alone():
+            model, version = self._checked_model(), self._version()
+            for sentence in left_out(os.environ, self._kind):
+                self._say(sentence)
             key = self._key or self._target.key(self.name) or secrets.token_urlsafe(KEY_BYTES)
             self._say(f"deploying '{self.name}' to {self._kind}; waiting until it is ready …")
-            image, model = self._image or self._default_image(), self._checked_model()
             self._target.deploy(
-                Wanted(self.name, model, self._device, self._replicas, key, image, self._timeout_seconds)
+                Wanted(
+                    name=self.name,
+                    model=model,
+                    version=version,
+                    device=self._device,
+                    replicas=self._replicas,
+                    key=key,
+                    image=self._image or self._default_image(),
+                    timeout_seconds=self._timeout_seconds,
+                    settings=handed_on(os.environ, self._kind),
+                )
             )
         self._say(f"'{self.name}' is ready")
         return self.endpoint_url
 
     def build_docker_image(self) -> str:
-        """Build an image of the service with the model in it, on top of `salver-serve`; returns its name."""
-        image = self._image or f"salver-model-{self.name}:latest"
+        """Build an image of the service with the model in it, on top of `salver-serve`; returns its name.
+
+        Unless it is given, the name ends in the model's sha256: under one name there is always one model.
+        """
+        tag = self._version() + ("-gpu" if self._device == "gpu" else "")
+        image = self._image or f"salver-model-{self.name}:{tag}"
         base = f"salver-serve:{self._device}"
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "model.onnx").write_bytes(self._checked_model().read_bytes())
@@ -188,6 +206,11 @@ class Deployment:
     def _default_image(self) -> str:
         return self.build_docker_image() if self._kind == "kubernetes" else f"salver-serve:{self._device}"
 
+    def _version(self) -> str:
+        """The model file's sha256, which its service calls its version."""
+        with self._checked_model().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def _checked_model(self) -> Path:
         if self._model is None:
             raise DeploymentFailed("Name the model file that is to be served: Deployment(name, model='model.onnx').")
@@ -196,4 +219,4 @@ class Deployment:
         return self._model
 
 
-__all__ = ["ADD_SOFTMAX", "ClientError", "Deployment", "DeploymentFailed", "Status"]
+__all__ = ["ADD_SOFTMAX", "ClientError", "Deployment", "DeploymentFailed", "Status", "TargetName"]

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from artifact.text import printable, printable_lines
-from client.deployment import Deployment, TargetName, quiet
-from client.deployment_target import Device, Say, Status
+from client.deployment import Deployment, quiet
+from client.deployment_target import Device, Say, Status, TargetName
 from client.errors import ClientError
 
 Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
@@ -41,7 +41,7 @@ def deploy(
 
 
 def list_deployments(target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
-    """List the deployments on a target; ends with 1 when nothing can be told of one."""
+    """List the deployments on a target; ends with 1 when one is damaged or was only begun."""
     with _errors_as_messages("list"):
         found = Deployment.list_deployment(target, namespace, _commands(verbose))
         for status in found:
@@ -94,9 +94,10 @@ def build_image(
 
 
 def _line(status: Status) -> str:
-    if status.fault:
-        return printable(f"{status.name}  {status.target}  {status.fault}")
-    return printable(f"{status.name}  {status.target}  {status.ready}/{status.replicas} ready  {status.url}")
+    words = [status.name, status.target]
+    if status.url or not status.fault:
+        words += [f"{status.ready}/{status.replicas} ready", status.url]
+    return printable("  ".join(words + [status.fault] * bool(status.fault)))
 
 
 def _tell(line: str) -> None:

@@ -4,15 +4,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from client.deployment_ready import answers_ready, wait_until_ready
+from client.deployment_ready import answers_ready, check_version, wait_until_ready
 from client.deployment_store import Store
-from client.deployment_target import INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted, as_before
+from client.deployment_target import BEGUN, INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted, as_before
 from client.errors import DeploymentFailed
 
 KEY, MODEL = "key", "model.onnx"
+MARK = "begun"
+"""A file that lies beside the key from before a container is started until it has proved itself or is gone."""
 MOUNTED = "/run/salver"
 """Where a container finds its key and model: in a folder of its own, as a folder, never as single files. A file that is
 bound by itself stays the one that was there at the start, and its neighbours are nobody's business in a container.
@@ -38,23 +40,34 @@ class DockerTarget:
         """Start the new container beside the old one, which ends once the new one is ready."""
         if wanted.replicas != 1:
             raise DeploymentFailed("A Docker deployment is one container; replicas are for target='kubernetes'.")
-        name, before = wanted.name, self._container(wanted.name)
+        name = wanted.name
+        self._finish_swap(_container_name(name))
+        before = self._container(name)
         self._remove(set(self._containers(name)) - {before})  # what an earlier deploy left that was killed
         container, mount = _container_name(name) + (NEXT if before else ""), f"mount-{secrets.token_hex(4)}"
-        try:
-            self._docker(*self._run(wanted, container, self._fill(wanted, mount)))
-            wait_until_ready(self._url(container), wanted.timeout_seconds, lambda: self._runs(container))
-            if before:
-                self._swap(_container_name(name))
-        except (DeploymentFailed, KeyboardInterrupt) as error:
-            said = self._last_words(container)
-            self._give_up(name, before, mount)
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise DeploymentFailed(f"{error}{said}{as_before(before)}") from None
+        self._store.write(name, MARK, mount)
+        with ExitStack() as undo:
+            undo.callback(self._give_up, name, before, mount)
+            try:
+                if not before:
+                    self._store.write(name, KEY, wanted.key + "\n")
+                self._docker(*self._run(wanted, container, self._fill(wanted, mount)))
+                url = self._url(container)
+                wait_until_ready(url, wanted.timeout_seconds, lambda: self._runs(container))
+                check_version(url, wanted.key, wanted.version)
+                if before:
+                    self._swap(_container_name(name))
+            except DeploymentFailed as error:
+                raise DeploymentFailed(f"{error}{self._last_words(container)}{as_before(before)}") from None
+            undo.pop_all()
         self._store.write(name, KEY, wanted.key + "\n")
         self._remove([before] if before else [])
         self._store.keep(name, KEY, mount)
+
+    def _finish_swap(self, container: str) -> None:
+        """Give the deployment's name back to the old container, where a deploy was killed that had just taken it."""
+        if not self._number(container) and self._number(container + BEFORE):
+            self._docker("rename", container + BEFORE, container)
 
     def _swap(self, container: str) -> None:
         """Give the deployment's name to the new container."""
@@ -68,7 +81,8 @@ class DockerTarget:
     def _give_up(self, name: str, before: str, mount: str) -> None:
         self._remove(set(self._containers(name)) - {before})
         if before:
-            self._store.drop(name, mount)
+            self._finish_swap(_container_name(name))
+            self._store.drop(name, mount, MARK)
         else:
             self._store.forget(name)
 
@@ -97,33 +111,33 @@ class DockerTarget:
         user = os.geteuid() or IMAGE_USER
         labels = [f"--label={name}={value}" for name, value in {**OURS, INSTANCE: wanted.name}.items()]
         gpu = ["--gpus", "1"] if wanted.device == "gpu" else []
+        text = [] if "SALVER_LOG_FORMAT" in wanted.settings else ["--env", "SALVER_LOG_FORMAT=text"]
+        # By name alone: Docker takes the values out of the environment, where no list of processes shows them.
+        handed_on = [word for name in wanted.settings for word in ("--env", name)]
         return [
             *("run", "--detach", "--name", container, *labels, "--restart", "unless-stopped"),
             *("--user", f"{user}:0", *CONFINED, *LIMITS, *gpu, "--publish", "127.0.0.1::8000"),
             *("--volume", f"{folder}:{MOUNTED}:ro", "--env", f"SALVER_MODEL={MOUNTED}/{MODEL}"),
             *("--env", f"SALVER_API_KEYS_FILE={MOUNTED}/{KEY}", "--env", "SALVER_DRAIN_SECONDS=0"),
-            *(
-                "--env",
-                f"SALVER_DEVICE={'cuda' if wanted.device == 'gpu' else 'cpu'}",
-                "--env",
-                "SALVER_LOG_FORMAT=text",
-            ),
+            *("--env", f"SALVER_DEVICE={'cuda' if wanted.device == 'gpu' else 'cpu'}", *text, *handed_on),
             wanted.image,
         ]
 
     def find(self, name: str) -> Status | None:
+        fault = BEGUN if self._store.has(name, MARK) else ""
         if not self._container(name):
-            return None
+            return Status(name, "docker", 0, 1, "", BEGUN) if fault or self._containers(name) else None
         try:
             with self.reach(name) as url:
-                return Status(name, "docker", int(answers_ready(url)), 1, url)
+                return Status(name, "docker", int(answers_ready(url)), 1, url, fault)
         except DeploymentFailed:  # it does not run, and so has no port
-            return Status(name, "docker", 0, 1, "")
+            return Status(name, "docker", 0, 1, "", fault)
 
     def all(self) -> list[Status]:
         form = f'{{{{.Label "{INSTANCE}"}}}}'
-        names = self._docker("ps", "--all", *OURS_ALONE, "--format", form)
-        return [status for name in sorted(set(names.split())) if (status := self.find(name))]
+        names = self._docker("ps", "--all", *OURS_ALONE, "--format", form).split()
+        begun = (name for name in self._store.names() if self._store.has(name, MARK))
+        return [status for name in sorted({*names, *begun}) if (status := self.find(name))]
 
     def delete(self, name: str) -> None:
         self._remove(self._containers(name))

@@ -4,21 +4,30 @@ The number of replicas is never in what is applied: an autoscaler owns it, or `k
 """
 
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from client.deployment_target import INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted
+from client.deployment_ready import check_version
+from client.deployment_target import BEGUN, INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted
 from client.errors import DeploymentFailed
 
 BASE = Path(__file__).resolve().parents[1] / "k8s" / "base"
 KEY = "keys"
+KEY_DIGEST = "salver/key-digest"
+"""An annotation of the pods: another key makes new pods, which read it at once; a mounted Secret is refreshed late."""
+DIGEST_WORK = 2**14
+"""Makes it costly to guess a key by the digest, for those who may look at pods and not at Secrets."""
+SETTLE_SECONDS, LOOK_SECONDS = 60.0, 0.5
+"""As long as a pod of before may take to end: until then it can be the one that answers."""
 CPU_TARGET = 70
 GPU_RESOURCES = {  # those of k8s/components/gpu, where their reasons stand
     "requests": {"cpu": "4", "memory": "4Gi"},
@@ -62,6 +71,7 @@ class _Ready(BaseModel):
 
 
 class _Item(BaseModel):
+    kind: str = ""
     metadata: _Metadata = _Metadata()
     spec: _Spec = _Spec()
     status: _Ready = _Ready()
@@ -82,12 +92,13 @@ class KubernetesTarget:
     def deploy(self, wanted: Wanted) -> None:
         name = wanted.name
         self._refuse_foreign(name)
-        before = self.find(name)
-        self._apply(_secret(name, wanted.key))
-        self._apply(self._render(wanted))
+        before = self._get("deployments", _instance(name))
+        self._apply(f"{_secret(name, wanted.key)}\n---\n{self._render(wanted)}")
         if not self._get("hpa", _instance(name)):
             self._call("scale", f"deployment/{_object(name)}", f"--replicas={wanted.replicas}")
-        self._wait(name, wanted.timeout_seconds, self._way_back(wanted) if before else "")
+        way_back = self._way_back(wanted) if before else ""
+        self._wait(name, wanted.timeout_seconds, way_back)
+        self._check(wanted, way_back)
 
     def _way_back(self, wanted: Wanted) -> str:
         """The base's rollout keeps ready pods until new ones are; one on a GPU has to free it first."""
@@ -102,6 +113,19 @@ class KubernetesTarget:
         except DeploymentFailed as error:
             said = f"{error} {' / '.join(self._words(name))} {way_back}"
             raise DeploymentFailed(said.strip()) from None
+
+    def _check(self, wanted: Wanted, way_back: str) -> None:
+        """Each time through another forwarding: one that leads to a pod of before ends with that."""
+        end = time.monotonic() + min(wanted.timeout_seconds, SETTLE_SECONDS)
+        while True:
+            try:
+                with self.reach(wanted.name) as url:
+                    return check_version(url, wanted.key, wanted.version)
+            except DeploymentFailed as error:
+                if time.monotonic() >= end:
+                    said = f"The pods are ready, but: {error} The image is {wanted.image}: see that it holds the model."
+                    raise DeploymentFailed(f"{said} {way_back}".strip()) from None
+            time.sleep(LOOK_SECONDS)
 
     def _words(self, name: str) -> Iterator[str]:
         """What the pods say themselves."""
@@ -123,19 +147,25 @@ class KubernetesTarget:
         """The base under the deployment's name."""
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(BASE, Path(folder) / "base")
-            (Path(folder) / "kustomization.yaml").write_text(json.dumps(_kustomization(wanted)))
+            digest = _key_digest(wanted.key, f"{self._namespace}/{wanted.name}")
+            (Path(folder) / "kustomization.yaml").write_text(json.dumps(_kustomization(wanted, digest)))
             return self._kubectl("kustomize", folder)
 
     def find(self, name: str) -> Status | None:
-        found = self._get("deployments", _instance(name))
-        return self._status(found[0]) if found else None
+        found = self._get("deployments,secrets", _instance(name))
+        return self._status(name, found) if found else None
 
     def all(self) -> list[Status]:
-        return [self._status(item) for item in self._get("deployments", f"{MANAGED}={OURS[MANAGED]}")]
+        found = self._get("deployments,secrets", f"{MANAGED}={OURS[MANAGED]}")
+        names = sorted({item.metadata.labels[INSTANCE] for item in found})
+        return [self._status(name, [i for i in found if i.metadata.labels[INSTANCE] == name]) for name in names]
 
-    def _status(self, item: _Item) -> Status:
-        name = item.metadata.labels[INSTANCE]
-        return Status(name, "kubernetes", item.status.ready, item.spec.replicas, self._url(name))
+    def _status(self, name: str, found: list[_Item]) -> Status:
+        """The Secret is the first that is made: alone it is what a deploy left that was ended there."""
+        for item in found:
+            if item.kind == "Deployment":
+                return Status(name, "kubernetes", item.status.ready, item.spec.replicas, self._url(name))
+        return Status(name, "kubernetes", 0, 1, "", BEGUN)
 
     def _url(self, name: str) -> str:
         return f"http://{_object(name)}.{self._namespace}.svc"
@@ -190,7 +220,9 @@ class KubernetesTarget:
         return _List.model_validate_json(self._call("get", kinds, "--selector", selector, "--output=json")).items
 
     def _apply(self, manifest: str) -> None:
-        self._call("apply", "--server-side", "--field-manager=salver-deploy", "--filename=-", stdin=manifest)
+        """Fields that another hand has set since, such as `kubectl rollout undo`, are ours again."""
+        how = ("--server-side", "--force-conflicts", "--field-manager=salver-deploy")
+        self._call("apply", *how, "--filename=-", stdin=manifest)
 
     def _call(self, verb: str, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60) -> str:
         place = (verb, "--namespace", self._namespace)
@@ -232,7 +264,11 @@ def _autoscaler(name: str, least: int, most: int) -> str:
     )
 
 
-def _kustomization(wanted: Wanted) -> dict[str, object]:
+def _key_digest(key: str, salt: str) -> str:
+    return hashlib.scrypt(key.encode(), salt=salt.encode(), n=DIGEST_WORK, r=8, p=1, dklen=16).hex()
+
+
+def _kustomization(wanted: Wanted, key_digest: str) -> dict[str, object]:
     pod = "/spec/template/spec"
     changes: list[dict[str, object]] = [
         {"op": "replace", "path": f"{pod}/volumes/1/secret/secretName", "value": f"{_object(wanted.name)}-keys"},
@@ -246,6 +282,8 @@ def _kustomization(wanted: Wanted) -> dict[str, object]:
             {"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
         ]
     device = {"name": "salver-settings", "behavior": "merge", "literals": ["SALVER_DEVICE=cuda"]}
+    annotated = {"template": {"metadata": {"annotations": {KEY_DIGEST: key_digest}}}}
+    pods = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "salver"}, "spec": annotated}
     hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "salver"}}
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -263,6 +301,7 @@ def _kustomization(wanted: Wanted) -> dict[str, object]:
         "configMapGenerator": [device] if wanted.device == "gpu" else [],
         "patches": [
             {"target": {"kind": "Deployment"}, "patch": json.dumps(changes)},
+            {"patch": json.dumps(pods)},
             {"patch": json.dumps({"$patch": "delete", **hpa})},
         ],
     }

@@ -7,24 +7,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from client.deployment_ready import answers_ready, wait_until_ready
+from client.deployment_ready import answers_ready, check_version, wait_until_ready
+from client.deployment_settings import without_ours
 from client.deployment_store import Store
-from client.deployment_target import Say, Status, Wanted, as_before
+from client.deployment_target import BEGUN, Say, Status, Wanted, as_before
 from client.errors import DeploymentFailed
 
-STATE, NEXT, KEY, LOG = "state.json", "next.json", "key", "log"
-"""The process that serves, and one that has yet to prove itself; each has a key file and a log with its port."""
+STATE, NEXT, BEFORE = "state.json", "next.json", "before.json"
+"""The process that serves, one that has yet to prove itself, and one that ends because another one serves now."""
+KEY, LOG = "key", "log"
+"""Each process has a key file and a log with its port."""
 END_SECONDS = 45.0
 """Longer than the service's drain and its longest request."""
-
+OVER = ("X", "Z")
+"""What the kernel says of a process that is gone, and of one that has ended and was not yet waited for."""
 
 MODULE = ("-m", "service", "--port")
+GATE = 'read -r go && exec "$@" </dev/null'
+"""For a shell that becomes the service when a line comes, and ends when its caller died before that."""
 
 
 class _Process(BaseModel):
@@ -39,8 +45,10 @@ class _Process(BaseModel):
     @property
     def runs(self) -> bool:
         """Whether that process is still there, and this user's."""
+        state, started = _state_and_start(self.pid)
         return (
-            _started(self.pid) == self.started
+            state not in OVER
+            and started == self.started
             and _command(self.pid)[-4:] == [*MODULE, str(self.port)]
             and _owner(self.pid) == os.geteuid()
         )
@@ -52,61 +60,86 @@ class LocalTarget:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._store = Store("local")
+        self._children: set[int] = set()
 
     def deploy(self, wanted: Wanted) -> None:
         """Start the new process beside the old one, which ends once the new one is ready."""
         if wanted.replicas != 1:
             raise DeploymentFailed("A local deployment is one process; replicas are for target='kubernetes'.")
-        name, before = wanted.name, self._process(wanted.name)
-        self._end(name, NEXT)  # what an earlier deploy left that was killed
-        port = _free_port()
-        process = self._start(wanted, port)
-        state = _Process(pid=process.pid, started=_started(process.pid) or "0", port=port).model_dump_json()
-        self._store.write(name, NEXT, state)
-        try:
-            wait_until_ready(_url(port), wanted.timeout_seconds, lambda: process.poll() is None)
-        except (DeploymentFailed, KeyboardInterrupt) as error:
-            process.terminate()
-            process.wait()
-            said = self._store.last_lines(name, _file(LOG, port), 3)
-            self._give_up(name, port, before)
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise DeploymentFailed(f"{error} Its last words: {' / '.join(said)}{as_before(before)}") from None
-        process.returncode = 0  # it outlives this process, which Python would warn of
-        self._end(name)
-        self._store.write(name, KEY, wanted.key + "\n")
-        self._store.write(name, STATE, state)
-        self._store.keep(name, KEY, STATE, _file(KEY, port), _file(LOG, port))
+        name, before, port = wanted.name, self._process(wanted.name), _free_port()
+        self._clear(name, before)
+        with ExitStack() as undo:
+            undo.callback(self._give_up, name, port)
+            try:
+                self._start(wanted, port)
+                wait_until_ready(_url(port), wanted.timeout_seconds, lambda: self._process(name, NEXT) is not None)
+                check_version(_url(port), wanted.key, wanted.version)
+            except DeploymentFailed as error:
+                said = " / ".join(self._store.last_lines(name, _file(LOG, port), 3))
+                raise DeploymentFailed(f"{error} Its last words: {said}{as_before(before)}") from None
+            if before is not None:
+                self._store.write(name, BEFORE, before.model_dump_json())
+            self._store.rename(name, NEXT, STATE)
+            undo.pop_all()
+        self._end(name, BEFORE)
+        self._store.keep(name, STATE, _file(KEY, port), _file(LOG, port))
 
-    def _give_up(self, name: str, port: int, before: _Process | None) -> None:
-        if before is None:
-            self._store.forget(name)
+    def _clear(self, name: str, serving: _Process | None) -> None:
+        """End what an earlier deploy left that was killed, and never what serves."""
+        self._end(name, NEXT)
+        if self._process(name, BEFORE) != serving:
+            self._end(name, BEFORE)
+        self._store.drop(name, NEXT, BEFORE)
+
+    def _give_up(self, name: str, port: int) -> None:
+        serves = self._recorded(name, STATE)
+        if serves is not None and serves.port == port:  # it was given up a moment too late
+            return
+        self._end(name, NEXT)
+        if serves is not None:
+            self._store.drop(name, NEXT, BEFORE, _file(KEY, port), _file(LOG, port))
         else:
-            self._store.drop(name, NEXT, _file(KEY, port), _file(LOG, port))
+            self._store.forget(name)
 
-    def _start(self, wanted: Wanted, port: int) -> subprocess.Popen[bytes]:
+    def _start(self, wanted: Wanted, port: int) -> None:
+        """Start the service once it is recorded in NEXT, where it is found whatever becomes of this process."""
         command = [sys.executable, "-P", *MODULE, str(port)]  # -P: nothing that lies in the current folder is run
         self._say(f"$ {' '.join(command)}")
-        others = {name: value for name, value in os.environ.items() if not name.startswith("SALVER_")}
         settings = {
+            "SALVER_LOG_FORMAT": "text",
+            **wanted.settings,
             "SALVER_MODEL": str(wanted.model.resolve()),
             "SALVER_API_KEYS_FILE": str(self._store.write(wanted.name, _file(KEY, port), wanted.key + "\n")),
             "SALVER_DEVICE": "cuda" if wanted.device == "gpu" else "cpu",
             "SALVER_DRAIN_SECONDS": "0",  # no load balancer stands in front
-            "SALVER_LOG_FORMAT": "text",
         }
         with self._store.write(wanted.name, _file(LOG, port), "").open("ab") as log:
-            return subprocess.Popen(
-                command, env=others | settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", GATE, "salver", *command],
+                env=without_ours(os.environ) | settings,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
+        process.returncode = 0  # it outlives this process, which Python would warn of
+        self._children.add(process.pid)
+        assert process.stdin is not None
+        with process.stdin as gate:
+            started = _state_and_start(process.pid)[1]
+            state = _Process(pid=process.pid, started=started, port=port)
+            self._store.write(wanted.name, NEXT, state.model_dump_json())
+            gate.write(b"\n")
 
     def find(self, name: str) -> Status | None:
         process = self._process(name)
-        if process is None:
+        begun = self._store.has(name, NEXT) or self._store.has(name, BEFORE)
+        if process is None and not begun and (self._store.has(name, STATE) or not self._store.has(name)):
             return None
-        url = _url(process.port)
-        return Status(name, "local", int(answers_ready(url)), 1, url)
+        shown = process or self._process(name, NEXT)
+        url = "" if shown is None else _url(shown.port)
+        fault = "" if process is not None and not begun else BEGUN
+        return Status(name, "local", int(url != "" and answers_ready(url)), 1, url, fault)
 
     def all(self) -> list[Status]:
         return [status for name in self._store.names() if (status := self._found(name))]
@@ -119,8 +152,8 @@ class LocalTarget:
             return Status(name, "local", 0, 1, "", str(error))
 
     def delete(self, name: str) -> None:
-        self._end(name, NEXT)
-        self._end(name)
+        for file in (NEXT, BEFORE, STATE):
+            self._end(name, file)
         self._store.forget(name)
 
     def scale(self, name: str, replicas: int) -> None:
@@ -131,7 +164,8 @@ class LocalTarget:
         raise DeploymentFailed(f"'{name}' is one local process; autoscaling {least} to {most} needs Kubernetes.")
 
     def key(self, name: str) -> str | None:
-        return self._store.read(name, KEY)
+        state = self._recorded(name, STATE) or self._recorded(name, NEXT)
+        return None if state is None else self._store.read(name, _file(KEY, state.port))
 
     @contextmanager
     def reach(self, name: str) -> Iterator[str]:
@@ -142,11 +176,15 @@ class LocalTarget:
 
     def _process(self, name: str, file: str = STATE) -> _Process | None:
         """The running one; None when it ended, whoever has its number now. Raises DeploymentFailed when damaged."""
+        state = self._recorded(name, file)
+        return state if state is not None and state.runs else None
+
+    def _recorded(self, name: str, file: str) -> _Process | None:
         text = self._store.read(name, file)
         if text is None:
             return None
         try:
-            state = _Process.model_validate_json(text)
+            return _Process.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             place = "".join(f" {part}:" for part in first["loc"])
@@ -155,16 +193,19 @@ class LocalTarget:
                 f"{folder / file} is damaged ({place.strip()} {first['msg']}), so no process was ended. Look for the "
                 f"service with  pgrep -af 'service --port'  , end it, and remove the folder {folder}."
             ) from None
-        return state if state.runs else None
 
-    def _end(self, name: str, file: str = STATE) -> None:
-        process = self._process(name, file)
+    def _end(self, name: str, file: str) -> None:
+        process = self._recorded(name, file)
         if process is None:
             return
-        with suppress(ProcessLookupError):  # it has just ended
-            os.kill(process.pid, signal.SIGTERM)
+        if process.runs:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(process.pid, signal.SIGTERM)
         for _ in range(int(END_SECONDS / 0.05)):
-            if self._process(name, file) is None:
+            if not process.runs:
+                if process.pid in self._children:
+                    with suppress(ChildProcessError):  # a program that wants no exit codes
+                        os.waitpid(process.pid, os.WNOHANG)
                 return
             time.sleep(0.05)
         raise DeploymentFailed(f"The process {process.pid} of '{name}' did not end within {END_SECONDS:g} seconds.")
@@ -184,13 +225,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; empty when it is over."""
+def _state_and_start(pid: int) -> tuple[str, str]:
+    """The kernel's letter for what the process does, and when it began, in ticks; OVER's first when it is over."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in ("Z", "X") else fields[19]
+        return OVER[0], "0"
+    return fields[0], fields[19]
 
 
 def _command(pid: int) -> list[str]:

@@ -66,6 +66,14 @@ class Store:
         except UnicodeDecodeError as error:
             raise DeploymentFailed(f"{path} is damaged: it is not text in UTF-8.") from error
 
+    def has(self, name: str, file: str = "") -> bool:
+        """Whether there is something of that name, or the folder itself; whether it can be read is another matter."""
+        return os.path.lexists(self.folder(name) / file)
+
+    def rename(self, name: str, file: str, other: str) -> None:
+        """Let a file take the place of another one, which needs no room on the disk."""
+        (self.folder(name) / file).replace(self.folder(name) / other)
+
     def last_lines(self, name: str, file: str, count: int) -> list[str]:
         """The end of a log, which may be long; none where there is no such file."""
         try:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from client.errors import DeploymentFailed
 
 Device = Literal["cpu", "gpu"]
+TargetName = Literal["local", "docker", "kubernetes"]
 Say = Callable[[str], None]
 
 MANAGED = "app.kubernetes.io/managed-by"
@@ -24,20 +25,25 @@ NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be deployed; `timeout_seconds` bounds the wait until it is ready."""
+    """What is to be deployed; `timeout_seconds` bounds the wait until it is ready.
+
+    `version` is the model file's sha256, and `settings` are the caller's own for the service, by variable.
+    """
 
     name: str
     model: Path
+    version: str
     device: Device
     replicas: int
     key: str
     image: str
     timeout_seconds: float
+    settings: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Status:
-    """One deployment: how many replicas are ready of those wanted; `fault` says why nothing can be told of it."""
+    """One deployment: how many replicas are ready of those wanted; `fault` says what is wrong with it as a whole."""
 
     name: str
     target: str
@@ -57,7 +63,7 @@ class Target(Protocol):
         """None when there is none of ours."""
 
     def all(self) -> list[Status]:
-        """Every deployment of ours, by name; those of which nothing can be told with their `fault`."""
+        """Every deployment of ours, by name; those that are damaged or were begun only with their `fault`."""
 
     def delete(self, name: str) -> None:
         """End it and remove what `deploy` made."""
@@ -73,6 +79,10 @@ class Target(Protocol):
 
     def reach(self, name: str) -> AbstractContextManager[str]:
         """A URL at which this machine reaches it."""
+
+
+BEGUN = "a 'salver deploy' of it has not come to its end: if none runs now, deploy it again, or delete it"
+"""The fault of a deployment that was begun, beside one that serves or alone."""
 
 
 def as_before(before: object) -> str:

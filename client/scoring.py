@@ -10,6 +10,7 @@ import httpx
 from client.errors import ClientError, KeyRefused, RequestRefused, ServiceUnreachable, UnexpectedAnswer
 from client.image import Item, Source, item
 from client.result import Score, ScoreError, parse_answer, parse_problem
+from client.web import Connections, reason
 
 MAX_ITEMS = 32
 # Half of what a service takes in one request unless it is set otherwise.
@@ -24,20 +25,24 @@ class ScoringClient:
     def __init__(self, url: str, key: str | None = None, timeout_seconds: float = 30.0) -> None:
         """`url` is the service's, with or without `/score`; `timeout_seconds` bounds each wait for one request.
 
+        A service of this machine is reached directly, any other as HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
+
         Raises:
-            ServiceUnreachable: `url` is not one of a service.
+            ServiceUnreachable: `url` is not one of a service, or the environment names a proxy or certificates for it
+                that cannot be used.
             ClientError: `key` cannot be sent.
         """
-        if not url.startswith(("http://", "https://")):
+        scheme, _, place = url.strip().partition("://")
+        if scheme.lower() not in ("http", "https") or not place:
             raise ServiceUnreachable(f"'{url}' is not the URL of a service; write one like http://127.0.0.1:8000.")
         key = (key or "").strip()
         if not key.isprintable():
             raise ClientError("The key holds a control character; is it the right file or variable?")
-        self._url = url.rstrip("/").removesuffix("/score") + "/score"
+        self._url = f"{scheme.lower()}://{place.rstrip('/').removesuffix('/score')}/score"
         headers = {b"Content-Type": b"application/json", b"Accept-Encoding": b"identity"}
         if key:
             headers[b"Authorization"] = b"Bearer " + key.encode()
-        self._http = httpx.Client(headers=headers, timeout=timeout_seconds)
+        self._connections = Connections(self._url, timeout_seconds, headers)
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +52,7 @@ class ScoringClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._connections.http.close()
 
     def score(
         self,
@@ -81,7 +86,7 @@ class ScoringClient:
         ]
         answers = self._post(items) if items else []
         if len(answers) != len(items):
-            raise UnexpectedAnswer(f"The service answered {len(answers)} results for {len(items)} images.")
+            raise UnexpectedAnswer(f"The number of images that were sent is {len(items)}, of results {len(answers)}.")
         results = iter(answers)
         return [image if isinstance(image, ScoreError) else next(results) for image in batch]
 
@@ -93,15 +98,17 @@ class ScoringClient:
                 f"{self._url} did not answer in time; wait longer or send smaller images."
             ) from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise ServiceUnreachable(f"{self._url} could not be reached ({error}); is the service running?") from error
+            raise ServiceUnreachable(
+                f"{self._url} could not be reached{self._connections.way} ({reason(error)}); is the service running?"
+            ) from error
         if status == httpx.codes.OK:
             return parse_answer(content)
-        return _item_errors(self._url, status, content, len(items))
+        return _item_errors(self._url + self._connections.way, status, content, len(items))
 
     def _answer(self, body: str) -> tuple[int, bytes]:
         """Status and content, which is read as it comes: uncompressed, as it was asked for, and no more than fits."""
         content = bytearray()
-        with self._http.stream("POST", self._url, content=body) as response:
+        with self._connections.http.stream("POST", self._url, content=body) as response:
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise UnexpectedAnswer(f"{self._url} answered compressed, which was not asked for.")
             for piece in response.iter_raw():

@@ -12,6 +12,7 @@ from pathlib import Path
 import requests
 
 from loadtest.errors import LoadTestError
+from loadtest.web import get
 
 START_SECONDS = 60.0
 ASK_SECONDS = 0.05
@@ -44,7 +45,7 @@ def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> str:
     end = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < end:
         try:
-            if requests.get(f"{url}/readyz", timeout=1).ok:
+            if get(f"{url}/readyz", timeout_seconds=1).ok:
                 return url
         except requests.RequestException:
             pass

@@ -9,6 +9,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
 
+from artifact.proxy import proxy_for
 from loadtest.errors import LoadTestError
 from loadtest.options import add_arguments, read
 from loadtest.payload import Kind, Payload
@@ -51,6 +52,16 @@ class ScoringUser(FastHttpUser):
         cls.tasks = [getattr(cls, kind.value) for kind, weight in options.mix.items() for _ in range(weight)]
         cls.network_timeout = cls.connection_timeout = options.timeout_seconds
         cls.default_headers = {"Authorization": f"Bearer {options.key}"} if options.key else {}
+
+    def __init__(self, environment: Environment) -> None:
+        """As the environment says for the host that is loaded. Locust hands a proxy's host and port on, no login."""
+        proxy = proxy_for(str(self.host))
+        if proxy is not None:
+            self.proxy_host, self.proxy_port = proxy.host, proxy.port
+        super().__init__(environment)
+        if proxy is not None and proxy.user:
+            login = {"proxy_user": proxy.user, "proxy_password": proxy.password}
+            self.client.client.clientpool.client_args |= login
 
     def on_start(self) -> None:
         """In an open loop even the first request has its time."""

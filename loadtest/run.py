@@ -19,6 +19,7 @@ from loadtest.record import Record
 from loadtest.result import EXIT_CODES, Result, result_of
 from loadtest.session import Session, payloads, photos_of
 from loadtest.text import summary
+from loadtest.web import way_to
 
 TICK_SECONDS = 0.5
 STOP_SECONDS = 10.0
@@ -46,6 +47,8 @@ class Run:
         self.makes_load = not isinstance(self.runner, MasterRunner)
         self.judges = not isinstance(self.runner, WorkerRunner)
         options = options_of.read(self.parsed)
+        for url in (environment.host, options.metrics_url):
+            way_to(url or "")
         # First: a worker may be told to begin while it still renders.
         self._listen()
         if self.judges:

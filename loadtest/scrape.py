@@ -8,6 +8,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
+from loadtest.errors import LoadTestError
+from loadtest.web import get
+
 STAGES = ("fetch", "queue", "decode", "inference", "total")
 TIMEOUT_SECONDS = 2.0
 
@@ -42,8 +45,8 @@ class ServiceUse(BaseModel):
 def read(url: str, seconds: float) -> Sample | None:
     """The metrics at `url`; None when it does not answer with a Salver service's."""
     try:
-        answer = requests.get(url, timeout=TIMEOUT_SECONDS)
-    except requests.RequestException:
+        answer = get(url, TIMEOUT_SECONDS)
+    except (requests.RequestException, LoadTestError):
         return None
     return parse(answer.text, seconds) if answer.status_code == 200 else None
 

@@ -25,10 +25,10 @@ import numpy as np
 import uvloop
 from PIL import Image
 
+from artifact.cores import available_cores
 from artifact.pixels import decode, to_pixels
 from service.bench_load import Load, request_bytes, run_load
 from service.bench_machine import Clock, cpu_seconds, processor_name, resident_mebibytes
-from service.cores import available_cores
 from service.model import Model, load_model
 
 CORES = available_cores()

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from artifact.allocator import return_memory
+from artifact.cores import available_cores
 from artifact.decoders import Decoders, start_nursery
 from artifact.errors import ModelFileError
 from artifact.pixels import MOST_BYTES_A_PIXEL, Limits
 from service.batcher import make_scorer
-from service.cores import available_cores
 from service.daemon import in_daemon_thread
 from service.freshness import Freshness
 from service.live import Live

@@ -61,7 +61,7 @@ def start_tracing() -> Tracing | None:
     try:
         return Tracing(_provider())
     except ImportError:
-        log.warning("no traces are sent, though OTEL_* names a collector: install salver[tracing]")
+        log.warning("no traces are sent, though OTEL_* names a collector: run  pip install -e '.[tracing]'  in a clone")
         return None
 
 

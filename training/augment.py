@@ -16,6 +16,7 @@ from training.errors import DatasetError
 from training.labelled_image import LabelledImage
 from training.outputs import refuse_inside
 from training.progress import Progress, Silent
+from training.ranges import SEED
 from training.table import write_table
 
 WHOLE = PixelSpec(height=4096, width=4096, resize="stretch")
@@ -36,8 +37,9 @@ def augment(
     They are written to OUT/LABEL/NAME-DIGEST-pPIPELINE-cCOPY.jpg, and OUT/augmented.csv says which image each is made
     from; so does `source`, by which a split keeps them together. The same seed gives the same pictures. The images
     themselves are left as they are. Raises DatasetError for a validation or test part, an image that cannot be decoded,
-    and a pipeline that gives no picture, and SettingError for an `out` that lies in the data set.
+    and a pipeline that gives no picture; SettingError for a seed out of range and an `out` that lies in the data set.
     """
+    SEED.check(seed)
     if dataset.part in ("validation", "test"):
         raise DatasetError(
             f"This is the {dataset.part} part: figures of augmented images say nothing. Augment the training part."

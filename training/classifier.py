@@ -23,15 +23,17 @@ from training.features import FeatureCache, choose_resize, extract
 from training.fit import Fit
 from training.history import Epoch, History
 from training.images import PixelImages, targets_of
-from training.linear import SVM_C, Estimator, fit_linear, logistic_regression, svm
+from training.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
 from training.loop import infer, train_one_epoch
 from training.model_file import ModelFile
 from training.nets import PixelNet, build_net
 from training.pixel_spec import Resize, pixel_spec
 from training.progress import Progress, Silent
+from training.ranges import SEED
 from training.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
 from training.saved import Saved, read_saved, write_saved
 from training.schedule import Schedule
+from training.thresholds import check_thresholds
 
 Head = Literal["softmax", "svm"]
 
@@ -64,7 +66,7 @@ class Classifier:
         self.history = History(())
         self._accelerator = make_accelerator(device, mixed_precision)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(SEED.check(seed))
             net = PixelNet(build_net(base, len(self.labels), weights))
         self.net = net.to(self._accelerator.device).to(memory_format=torch.channels_last)
         self._chooses_resize = resize == "auto" and net.net.weights != "none"
@@ -130,7 +132,7 @@ class Classifier:
         eval_dataset: Dataset | None = None,
         estimator: Estimator | None = None,
         *,
-        c: float = SVM_C,
+        c: float = DEFAULT_C,
         class_weights: ClassWeights = "none",
         seed: int = 0,
         tensorboard: Path | str | None = None,
@@ -173,8 +175,10 @@ class Classifier:
         `validation` is the data set that `fit` watched when it is None; the temperature is fitted on it. `metrics` are
         further figures for the provenance, `thresholds` probabilities below which a label is not given, and `reported`
         is this net's evaluation of `validation` where there is one already: of several processes, of which one exports,
-        all have evaluated. Raises SettingError before a fit or without images, ExportRefused when the file differs.
+        all have evaluated. Raises SettingError before a fit, without images, or for a threshold that cannot be meant,
+        and ExportRefused when the file differs.
         """
+        check_thresholds(thresholds or {}, self.labels)
         validation = validation or self._validation
         if self._trained_on is None or validation is None:
             raise SettingError("Call fit first, and give it or export the validation images for the gate.")
@@ -235,6 +239,7 @@ class Classifier:
         return loaded
 
     def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
+        SEED.check(seed)
         check_trainable(train, self.labels, eval_dataset)
         check_shared_memory(self._accelerator)
         if self._accelerator.device.type == "cpu":

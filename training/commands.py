@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 import typer
 
 from training.messages import errors_as_messages
+from training.ranges import COUNT, SEED
 
 # Everything that imports torch is imported inside the functions: `salver --help` has to be quick.
 
 
 def sample(
     out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty: one folder of pictures a label.")],
-    count: Annotated[int, typer.Option(min=1, help="Pictures of each label.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
+    count: Annotated[int, typer.Option(min=COUNT.low, max=COUNT.high, help="Pictures of each label.")] = 40,
+    seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives other pictures.")] = 0,
 ) -> None:
     """Render the tableware sample: bowl, cup, cutlery, plate."""
     with errors_as_messages():

@@ -12,6 +12,7 @@ from training.augmentation import seeded
 from training.dataset import Dataset
 from training.labelled_image import LabelledImage
 from training.outputs import refuse_inside
+from training.ranges import SEED
 
 SIDE, GAP, CAPTION = 128, 4, 16
 SMALL = PixelSpec(height=SIDE, width=SIDE, shorter_side=SIDE)
@@ -32,8 +33,9 @@ def write_sheet(path: Path, dataset: Dataset, pipeline: v2.Transform, seed: int 
 def contact_sheet(dataset: Dataset, pipeline: v2.Transform | None = None, seed: int = 0) -> Image.Image:
     """A picture with a row for each of the first 12 labels; with a pipeline, for each of 12 images, labels by turns.
 
-    Raises DatasetError when an image cannot be read.
+    Raises DatasetError when an image cannot be read, SettingError for a seed out of range.
     """
+    SEED.check(seed)
     if pipeline is None:
         of_label = [[image for image in dataset.images if image.label == label] for label in dataset.labels[:ROWS]]
         rows = {f"{group[0].label}: {len(group)}": map(_small, group[:COLUMNS]) for group in of_label if group}

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from training.messages import errors_as_messages, show
+from training.ranges import SECONDS, SEED, check_shares
 from training.recipe import Augmentation
 
 # As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
@@ -47,7 +48,7 @@ def split(
     data: Data,
     val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
     test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another split.")] = 0,
+    seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives another split.")] = 0,
     stratify: Annotated[bool, typer.Option(help="Every label has its share in every part.")] = True,
     group_by: Annotated[
         str | None,
@@ -62,6 +63,7 @@ def split(
         from training.outputs import refuse_inside
         from training.split_file import write_split
 
+        check_shares(val_size=val_size, test_size=test_size)
         path = out or data / "split.csv"
         refuse_inside(data, path, "The split file", own="split.csv")
         dataset = Dataset.from_dir(data)
@@ -91,7 +93,7 @@ def augment(
     data: Data,
     preview: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")],
     preset: Annotated[Augmentation, typer.Option(help="How they are changed.")] = "light",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other changes.")] = 0,
+    seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives other changes.")] = 0,
 ) -> None:
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
     with errors_as_messages():
@@ -119,7 +121,9 @@ def build(
     per_query: Annotated[int, typer.Option(min=1, max=400, help="Images to try for a text query.")] = 50,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Downloads at once.")] = 16,
     per_host: Annotated[int, typer.Option(min=1, max=16, help="Of them, from one host.")] = 4,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one image, retries included.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(min=SECONDS.low, max=SECONDS.high, help="Seconds for one image, retries included.")
+    ] = 30.0,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of one image.")] = 20 * 1024**2,
     contact: Annotated[str, typer.Option(help="Your address or page, for the user agent; some hosts want one.")] = "",
 ) -> None:

@@ -19,6 +19,7 @@ from training.inspection import inspect_files
 from training.inspection_cache import InspectionCache
 from training.labelled_image import LabelledImage
 from training.layout import PARTS, Part
+from training.ranges import SEED, check_shares
 from training.split import Group, choose, ranked
 from training.table import read_table
 
@@ -153,6 +154,7 @@ class Dataset:
         A part that has no folder is taken out of the training part, `val_size` or `test_size` of it. Raises
         DatasetError as `split` does, and for folders without a training part or with a label that is not in it.
         """
+        check_shares(val_size=val_size, test_size=test_size)
         given = self.parts()
         if not given:
             return self.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
@@ -164,7 +166,6 @@ class Dataset:
         shares: dict[Part, float] = {"test": test_size, "validation": val_size}
         for part, share in shares.items():
             if part not in given:
-                _check_share(f"the share of the {part} part", share)
                 given["train"], cut = given["train"].split(1 - share, stratify, seed, groups)
                 given[part] = replace(cut, part=part)
         return given["train"], given["validation"], given["test"]
@@ -202,16 +203,17 @@ class Dataset:
         and images for which `groups` gives the same name stay together. The choice goes by hashes over seed and
         content, so that a seed gives the same split on every machine and wherever the folder lies.
 
-        Raises DatasetError for shares outside (0, 1) or of 1 and more together, and for a label with too few images.
+        Raises SettingError for shares outside (0, 1) or of 1 and more together, DatasetError for a label with too few
+        images.
         """
-        together = ranked(self._together(groups), self.labels, seed)
+        SEED.check(seed)
         if val_size is None and test_size is None:
-            _check_share("train_size", train_size)
+            check_shares(train_size=train_size)
+            together = ranked(self._together(groups), self.labels, seed)
             return self._cut(together, Fraction(str(train_size)), stratify, ("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
-        _check_share("val_size", val_size)
-        _check_share("test_size", test_size)
-        _check_share("val_size + test_size", val_size + test_size)
+        check_shares(val_size=val_size, test_size=test_size)
+        together = ranked(self._together(groups), self.labels, seed)
         validation, test = Fraction(str(val_size)), Fraction(str(test_size))
         rest, tested = self._cut(together, 1 - test, stratify, ("train", "test"), parts_of_first=2)
         kept = set(rest.images)
@@ -267,8 +269,3 @@ Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
 def _same_name(names: list[str]) -> list[tuple[int, int]]:
     first: dict[str, int] = {}
     return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]
-
-
-def _check_share(name: str, share: float) -> None:
-    if not 0 < share < 1:
-        raise DatasetError(f"{name} is {share}; give a share between 0 and 1, such as 0.66.")

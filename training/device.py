@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from accelerate import Accelerator
 
+from artifact.cores import available_cores
 from training.errors import SettingError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -18,7 +19,8 @@ SHARED_BYTES_PER_PROCESS = 32 * 2**20
 
 
 def make_accelerator(device: Device = "auto", mixed_precision: MixedPrecision = "no") -> Accelerator:
-    """`auto` takes a GPU when there is one, and on it bf16 when it has that.
+    """`auto` takes a GPU when there is one, and on it bf16 when it has that. On a CPU torch gets as many threads as the
+    container's quota has cores: it would take the machine's.
 
     Raises SettingError for a GPU that was asked for and is not there, and for a precision that the device lacks.
     """
@@ -34,6 +36,7 @@ def make_accelerator(device: Device = "auto", mixed_precision: MixedPrecision = 
         raise SettingError("The mixed precision 'fp16' needs a GPU. Take '--mixed-precision no' on a CPU.")
     if mixed_precision == "auto":
         mixed_precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
+    torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
     try:
         return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
     except ValueError as error:

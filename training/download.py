@@ -1,6 +1,7 @@
 """Image files from the web: few at once from one host, bounded in bytes and time, tried again after a wait."""
 
 import asyncio
+import ssl
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -11,8 +12,12 @@ from importlib.metadata import version
 import httpx
 from httpx_retries import Retry, RetryTransport
 
+from artifact.certificates import no_certificates, own_certificates
+from artifact.errors import VariableError
 from artifact.pixels import Limits
+from artifact.proxy import Proxy, proxy_for
 from training.errors import SourceError
+from training.ranges import CONNECTIONS, FILE_BYTES, SECONDS
 
 MAX_REDIRECTS = 5
 
@@ -28,6 +33,12 @@ class DownloadLimits:
     retries: int = 3
     contact: str = ""
     """An address or page for the hosts' administrators; some hosts want one."""
+
+    def __post_init__(self) -> None:
+        CONNECTIONS.check(self.connections)
+        CONNECTIONS.check(self.per_host)
+        SECONDS.check(self.timeout_seconds)
+        FILE_BYTES.check(self.max_bytes)
 
 
 class Downloader:
@@ -47,6 +58,8 @@ class Downloader:
             raise SourceError(f"took longer than {self._limits.timeout_seconds:g} s") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise SourceError(f"is not a URL that can be fetched ({error})") from error
+        except VariableError as error:
+            raise SourceError(f"cannot be fetched: {error}") from error
         except httpx.HTTPError as error:
             raise SourceError(f"cannot be fetched ({str(error) or type(error).__name__})") from error
 
@@ -113,6 +126,37 @@ def _unpacked(unpacker: "zlib._Decompress", piece: bytes, room: int) -> bytes:
         raise SourceError("is damaged: it cannot be unpacked") from error
 
 
+class _Ways(httpx.AsyncBaseTransport):
+    """Sends each request, one of a redirect too, as the environment's proxies and certificates say for its URL.
+
+    A way is opened when a URL needs it, so that a variable which cannot be used is the fault of that URL alone.
+    """
+
+    def __init__(self, pool: httpx.Limits) -> None:
+        self._pool = pool
+        self._opened: dict[tuple[str, bool], httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises VariableError."""
+        proxy = proxy_for(str(request.url))
+        over_tls = request.url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
+        way = ("" if proxy is None else proxy.url, over_tls)
+        if way not in self._opened:
+            self._opened[way] = self._open(proxy, own_certificates() if over_tls else no_certificates())
+        return await self._opened[way].handle_async_request(request)
+
+    def _open(self, proxy: Proxy | None, own: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
+        over = None
+        if proxy is not None:
+            over = httpx.Proxy(proxy.url, ssl_context=own if proxy.scheme == "https" else None)
+        verify = True if own is None else own
+        return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=self._pool, proxy=over)
+
+    async def aclose(self) -> None:
+        for way in self._opened.values():
+            await way.aclose()
+
+
 @asynccontextmanager
 async def downloader(limits: DownloadLimits) -> AsyncIterator[Downloader]:
     """With a client that says who it is and waits between its tries as hosts ask it to."""
@@ -121,7 +165,7 @@ async def downloader(limits: DownloadLimits) -> AsyncIterator[Downloader]:
     contact = f"; {limits.contact}" if limits.contact else ""
     agent = f"salver/{version('salver')} (builds image data sets{contact})"
     async with httpx.AsyncClient(
-        transport=RetryTransport(httpx.AsyncHTTPTransport(limits=pool), retry),
+        transport=RetryTransport(_Ways(pool), retry),
         headers={"User-Agent": agent, "Accept-Encoding": "identity"},
         timeout=limits.timeout_seconds,
     ) as client:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from artifact.cores import available_cores
 from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, Parity, PixelSpec
 from artifact.pixels import decode, to_pixels
@@ -74,7 +75,12 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
 
 
 def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
-    """On the CPU, with onnxruntime's defaults but for `options`. Raises ExportRefused when it cannot load the model."""
+    """On the CPU, with `options` or onnxruntime's defaults, and as many threads as the quota has cores.
+
+    Raises ExportRefused when it cannot load the model.
+    """
+    options = options or onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.intra_op_num_threads or available_cores()
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artifact.cores import available_cores
 from artifact.manifest import PixelSpec
 from training.dataset import Dataset
 from training.errors import DatasetError
@@ -144,7 +145,7 @@ def targets_of(dataset: Dataset, labels: Sequence[str], whose: str = "The classi
 
 
 def _decoders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(torch.get_num_threads())
+    return ThreadPoolExecutor(available_cores())
 
 
 def _decode(image: LabelledImage, spec: PixelSpec) -> Decoded:

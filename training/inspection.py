@@ -5,7 +5,6 @@ The look is a 64-bit perceptual hash (pHash: the signs of the lowest frequencies
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from artifact.cores import available_cores
 from artifact.errors import DecodingUnavailable, ImageError
 from artifact.manifest import PixelSpec
 from artifact.regular_file import read_regular
@@ -105,7 +105,7 @@ def inspect_files(paths: Sequence[Path], cache: InspectionCache, progress: Progr
 
 def _inspected(paths: Sequence[Path], cache: InspectionCache) -> Iterator[tuple[Path, Stamp | None, Inspection]]:
     """By chunks, so that Ctrl-C does not wait for the whole queue; each chunk is in the cache before the next."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(paths), _CHUNK):
             yield from pool.map(lambda path: _inspect(path, cache), paths[start : start + _CHUNK])
             cache.commit()

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from artifact.text import counted
 from training.errors import SettingError
+from training.ranges import SVM_C
 
-SVM_C = 1.0
+DEFAULT_C = 1.0
+"""Of the support vector machine."""
 LOGISTIC_C = 10.0
 """With features scaled as below; a third and three times as much gave the same accuracy."""
 MAX_ITERATIONS = 20_000
@@ -65,9 +67,9 @@ class Scaling(NamedTuple):
         return Linear(own.float(), (bias - own @ self.mean.double()).float())
 
 
-def svm(c: float = SVM_C, class_weight: Mapping[int, float] | str | None = None) -> LinearSVC:
-    """A linear support vector machine, one label against the rest."""
-    return LinearSVC(C=c, class_weight=class_weight, max_iter=MAX_ITERATIONS, random_state=0)
+def svm(c: float = DEFAULT_C, class_weight: Mapping[int, float] | str | None = None) -> LinearSVC:
+    """A linear support vector machine, one label against the rest. Raises SettingError for a C out of range."""
+    return LinearSVC(C=SVM_C.check(c), class_weight=class_weight, max_iter=MAX_ITERATIONS, random_state=0)
 
 
 def logistic_regression(class_weight: Mapping[int, float] | str | None = None) -> LogisticRegression:

@@ -1,7 +1,6 @@
 """A model file on disk: what it says about itself, what it answers, and a new version of it."""
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from artifact.cores import available_cores
 from artifact.durable import durable
 from artifact.errors import ModelFileError
 from artifact.graph import MAX_MODEL_BYTES, read_graph
@@ -84,7 +84,7 @@ class ModelFile:
 
         progress.begin("scoring", len(dataset))
         scored = []
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             for row in pool.map(score, dataset.images):
                 scored.append(row)
                 progress.advance(1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from training.errors import SettingError
-from training.weights import load_weights
+from training.weights import check_source, load_weights
 
 LAST_LAYERS = {
     "alexnet": "classifier.6",
@@ -77,14 +77,20 @@ class PixelNet(nn.Module):
         return cast(Tensor, self.net(self.normalise(pixels)))
 
 
+def check_base(base: str, weights: str) -> None:
+    """What can be told before any work. Raises SettingError for an unknown base, WeightsError for the weights."""
+    if base not in LAST_LAYERS:
+        raise SettingError(f"There is no base '{base}'. Choose one of: {', '.join(BASES)}.")
+    check_source(base, weights)
+
+
 def build_net(base: str, classes: int, weights: str = "imagenet") -> Net:
     """A torchvision net with `weights` (see `load_weights`) and a fresh last layer of `classes` outputs.
 
     What is random (the last layer, everything with weights "none") comes from torch's global generator: call
     `torch.manual_seed` before. Raises SettingError for an unknown base and WeightsError for the weights.
     """
-    if base not in LAST_LAYERS:
-        raise SettingError(f"There is no base '{base}'. Choose one of: {', '.join(BASES)}.")
+    check_base(base, weights)
     backbone: nn.Module = models.get_model(base, weights=None)
     last = cast(nn.Linear, backbone.get_submodule(LAST_LAYERS[base]))
     backbone.set_submodule(LAST_LAYERS[base], nn.Identity())

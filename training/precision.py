@@ -27,6 +27,7 @@ from training.outputs import refuse_inside
 from training.parts import Parts
 from training.progress import Progress
 from training.quantisation import CALIBRATION_IMAGES, calibration_part, quantise
+from training.ranges import ACCURACY_LOSS
 from training.run import RunSettings, split
 from training.speed import speed_ratio
 
@@ -85,6 +86,7 @@ def export_precision(
     DatasetError when the run or its photos are not there any more, and ExportRefused when validation accuracy falls by
     more than `max_accuracy_loss` or the gate finds a fault; `out` is then not written.
     """
+    ACCURACY_LOSS.check(max_accuracy_loss)
     manifest, parts, model = read_run(run_folder)
     if out.exists() and out.samefile(run_folder / "model.onnx"):
         raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Protocol, TypeVar
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from artifact.errors import VariableError
 from training.download import content, opened
 from training.errors import SettingError, SourceError
 
@@ -166,6 +167,8 @@ async def _get(client: httpx.AsyncClient, source: Provider, address: str, questi
     try:
         async with opened(client, address, question) as answer:
             text = await content(answer, MAX_PAGE_BYTES)
+    except VariableError as error:
+        raise SourceError(f"{source.name} cannot be reached: {error}") from error
     except httpx.HTTPError as error:
         raise SourceError(f"{source.name} cannot be reached: {type(error).__name__}. Run the command again.") from error
     except SourceError as error:

@@ -1,12 +1,21 @@
 """How a net is fine-tuned: the default, which docs/training.md has the measurements for, and the 2018 package's."""
 
-import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from training.errors import SettingError
+from training.ranges import (
+    AVERAGE,
+    BACKBONE_RATE,
+    BATCH_SIZE,
+    CLASS_WEIGHT,
+    MOMENTUM,
+    SMOOTHING,
+    WEIGHT_DECAY,
+    check_names,
+)
 from training.schedule import Cosine, Schedule, Stepwise
 
 ClassWeights = Literal["none", "auto"] | Mapping[str, float]
@@ -41,10 +50,12 @@ class Recipe:
     (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022)."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2:
-            raise SettingError(f"The minibatch size is {self.batch_size}: batch normalisation needs at least 2 images.")
-        if not all(0 <= share < 1 for share in (self.average, self.label_smoothing)):
-            raise SettingError("The recipe's average and label smoothing are shares: 0 or more, less than 1.")
+        BATCH_SIZE.check(self.batch_size)
+        BACKBONE_RATE.check(self.backbone_rate)
+        MOMENTUM.check(self.momentum)
+        WEIGHT_DECAY.check(self.weight_decay)
+        SMOOTHING.check(self.label_smoothing)
+        AVERAGE.check(self.average)
         if self.average and not self.frozen_batch_norm:
             raise SettingError("Weights can be averaged only under the same statistics: set frozen_batch_norm too.")
 
@@ -92,21 +103,26 @@ def default_recipe(weights: str) -> Recipe:
 def label_weights(class_weights: ClassWeights, counts: Mapping[str, int]) -> dict[str, float] | None:
     """What an image of each label counts, 1 on average over the images with "auto"; None when all count alike.
 
-    Raises SettingError for a label that is not in `counts` and a weight that is not positive.
+    Raises SettingError as `check_weights` does.
     """
+    check_weights(class_weights, counts)
     if class_weights == "none":
         return None
     if class_weights == "auto":
         share = sum(counts.values()) / len(counts)
         return {label: share / count for label, count in counts.items()}
     assert not isinstance(class_weights, str)
-    for label, weight in class_weights.items():
-        if label not in counts or not 0 < weight < math.inf:
-            raise SettingError(
-                f"The class weight {label}={weight} cannot be used: name one of {', '.join(counts)} and give it a "
-                "positive number."
-            )
     return {label: class_weights.get(label, 1.0) for label in counts}
+
+
+def check_weights(class_weights: ClassWeights, labels: Iterable[str] | None = None) -> None:
+    """Raises SettingError for a weight out of range, and for one of a label that is not among `labels`, if given."""
+    if isinstance(class_weights, str):
+        return
+    for label, weight in class_weights.items():
+        CLASS_WEIGHT.check(weight, label)
+    if labels is not None:
+        check_names("class weight", class_weights, labels)
 
 
 def with_changes(recipe: Recipe, schedule: Schedule | Sequence[float] | None, batch_size: int | None) -> Recipe:
@@ -135,9 +151,12 @@ def parse_numbers(text: str, what: str) -> dict[str, float]:
     """A number for each of some labels: "cup=2,bowl=0.5". Raises SettingError for anything else."""
     numbers: dict[str, float] = {}
     for pair in text.split(","):
-        label, equals, number = pair.rpartition("=")
+        name, equals, number = pair.rpartition("=")
+        label = unicodedata.normalize("NFC", name.strip())
+        if label in numbers:
+            raise SettingError(f"'{label}' has two numbers in the {what}. Give it one.")
         try:
-            numbers[unicodedata.normalize("NFC", label.strip())] = float(number)
+            numbers[label] = float(number)
         except ValueError:
             equals = ""
         if not equals:

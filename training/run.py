@@ -34,19 +34,22 @@ from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
 from training.layout import PARTS
-from training.linear import SVM_C
+from training.linear import DEFAULT_C
 from training.messages import speaks
+from training.nets import check_base
 from training.outputs import refuse_inside
 from training.own import BOARD, MODEL, PICTURES, RECORD, STATE, WEIGHTS
 from training.parts import Parts
-from training.pixel_spec import Resize
+from training.pixel_spec import Resize, pixel_spec
 from training.plots import Plot
 from training.progress import Progress
 from training.provenance import git_revision, package_versions
-from training.recipe import ClassWeights, Recipe, default_recipe
+from training.ranges import SEED, SVM_C, check_shares
+from training.recipe import ClassWeights, Recipe, check_weights, default_recipe
 from training.record import write_checkpoint, write_json, write_scores
 from training.report import metrics_of, write_report
 from training.split_file import read_split
+from training.thresholds import check_thresholds
 
 CHECKPOINT = Path("checkpoint", STATE)
 FIGURES = ("history.json", "metrics.json", "report.html", "scores.csv")
@@ -64,7 +67,7 @@ class RunSettings:
     image_size: tuple[int, int]
     resize: Resize | Literal["auto"] = "auto"
     head: Head = "softmax"
-    svm_c: float = SVM_C
+    svm_c: float = DEFAULT_C
     recipe: Recipe | None = None
     """None takes the default for the weights."""
     class_weights: ClassWeights = "none"
@@ -82,6 +85,15 @@ class RunSettings:
     """What happens to images that cannot be read."""
     split_file: Path | None = None
     """As `salver split` writes it; it stands in for the two shares."""
+
+    def __post_init__(self) -> None:
+        """Raises SettingError for a number that cannot be meant."""
+        pixel_spec(self.image_size)
+        SEED.check(self.seed)
+        SVM_C.check(self.svm_c)
+        check_weights(self.class_weights)
+        check_thresholds(self.thresholds)
+        check_shares(test_size=self.test_size, val_size=self.val_size)
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,10 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
 
 def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     start = time.perf_counter()
-    data = checked(Dataset.from_dir(settings.data), settings.on_bad, settings.image_size, progress)
+    data = Dataset.from_dir(settings.data)
+    check_weights(settings.class_weights, data.labels)
+    check_thresholds(settings.thresholds, data.labels)
+    data = checked(data, settings.on_bad, settings.image_size, progress)
     parts = split(data, settings)
     for line in describe(data, parts):
         progress.report(line)
@@ -139,17 +154,11 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
 def split(data: Dataset, settings: RunSettings) -> Parts:
     """As the split file says, as the folders are, or by shares.
 
-    Raises SettingError when the shares leave nothing to train on, and DatasetError when a label or part has nothing.
+    Raises SettingError, and DatasetError when a label has nothing to train on or a part no images.
     """
     if settings.split_file is not None:
         return _parts_of_file(settings.split_file, data)
-    test_size, val_size = settings.test_size, settings.val_size
-    if min(test_size, val_size) <= 0 or test_size + val_size >= 1:
-        raise SettingError(
-            f"A test share of {test_size} and a validation share of {val_size} cannot both be kept: each is more than "
-            "0, and together they are less than 1."
-        )
-    return Parts(*data.split_as_given(val_size, test_size, seed=settings.seed))
+    return Parts(*data.split_as_given(settings.val_size, settings.test_size, seed=settings.seed))
 
 
 def _parts_of_file(path: Path, data: Dataset) -> Parts:
@@ -170,6 +179,7 @@ def _is_finished(settings: RunSettings) -> bool:
 
 
 def _check_place(settings: RunSettings) -> None:
+    check_base(settings.base, settings.weights)
     out = settings.out
     if out.exists() and not out.is_dir():
         raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")

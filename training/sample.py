@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from artifact.durable import durable
 from training.errors import TrainingError
 from training.material import Light, draw_finish, draw_light, shade
+from training.ranges import COUNT, SEED
 from training.scenery import Pixels, View, draw_backdrop, draw_view
 from training.tableware import SHAPES, Floats, Solid, flat
 
@@ -28,7 +29,7 @@ class ForeignFolder(TrainingError):
 
 def render(label: str, index: int, seed: int = 0, size: tuple[int, int] | None = None) -> Image.Image:
     """One RGB picture of one of LABELS, the same for the same arguments; `size` (width, height) is drawn when None."""
-    rng = np.random.default_rng([seed, LABELS.index(label), index])
+    rng = np.random.default_rng([SEED.check(seed), LABELS.index(label), index])
     drawn = _draw_size(rng)
     return _expose(_compose(label, size or drawn, rng), rng)
 
@@ -37,8 +38,10 @@ def write_sample(out: Path | str, count: int = 40, seed: int = 0, progress: Call
     """Write OUT/LABEL/LABEL-000.jpg and so on, `count` a label; `progress` is called after each file.
 
     A file gets its name only when it is complete, and a second call writes the same files again. Raises ForeignFolder
-    before anything is written when `out` holds anything else.
+    before anything is written when `out` holds anything else, SettingError for a count or seed out of range.
     """
+    COUNT.check(count)
+    SEED.check(seed)
     out = Path(out)
     paths = {out / label / f"{label}-{index:03d}.jpg": (label, index) for index in range(count) for label in LABELS}
     _refuse_foreign(out, set(paths))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.errors import SettingError
+from training.ranges import EPOCHS, LEARNING_RATE
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class Cosine:
 
     def __post_init__(self) -> None:
         check_rates([self.peak])
-        if self.epochs < 1:
-            raise SettingError(f"{self.epochs} epochs were asked for; train for 1 or more.")
+        EPOCHS.check(self.epochs)
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise SettingError(
+                f"The warm-up is {self.warmup_epochs} of {self.epochs} epochs: give 0 or more, but less than all."
+            )
 
     def rate(self, at: float) -> float:
         """The learning rate at a point of time in epochs, from 0 up to `epochs`."""
@@ -63,10 +67,11 @@ def parse_rates(text: str) -> tuple[float, ...]:
 
 
 def check_rates(rates: Sequence[float], text: str | None = None) -> tuple[float, ...]:
-    """The rates as they are. Raises SettingError when there is none, or one is not a positive finite number."""
-    if not rates or not all(math.isfinite(rate) and rate > 0 for rate in rates):
+    """The rates as they are. Raises SettingError when there is none, or one that is not positive or out of range."""
+    if not rates or not all(0 < rate < math.inf for rate in rates):
         raise SettingError(
             f"The learning rates {text or list(rates)!r} are not a schedule: give one positive number for each epoch, "
             "such as 0.01*8,0.001*2 for ten epochs."
         )
-    return tuple(rates)
+    EPOCHS.check(len(rates))
+    return tuple(LEARNING_RATE.check(rate) for rate in rates)

@@ -1,5 +1,6 @@
 """The probability below which a label is not given: what it would do, how to choose it, and how to keep it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from training.evaluation import Evaluation
 from training.intervals import share
 from training.metrics import Estimate
 from training.model_file import ModelFile
+from training.ranges import THRESHOLD, check_names
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,7 @@ def set_threshold(
     """
     manifest = file.manifest
     _index(manifest.labels, label)
-    if not 0 <= threshold <= 1:
-        raise SettingError(f"The threshold {threshold:g} is no probability: give a number from 0 to 1.")
+    THRESHOLD.check(threshold, label)
     kept = {name: value for name, value in (manifest.thresholds or {}).items() if name != label}
     thresholds = kept | {label: threshold} if threshold else kept
     change = ThresholdChange(
@@ -94,6 +95,14 @@ def set_threshold(
     changes = (*manifest.provenance.threshold_changes, change)
     provenance = manifest.provenance.model_copy(update={"threshold_changes": changes})
     return file.write(out, manifest.model_copy(update={"thresholds": thresholds or None, "provenance": provenance}))
+
+
+def check_thresholds(thresholds: Mapping[str, float], labels: Iterable[str] | None = None) -> None:
+    """Raises SettingError for one that is no probability, and for one of a label not among `labels`, if given."""
+    for label, threshold in thresholds.items():
+        THRESHOLD.check(threshold, label)
+    if labels is not None:
+        check_names("threshold", thresholds, labels)
 
 
 def _index(labels: tuple[str, ...], label: str) -> int:

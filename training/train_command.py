@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from training.messages import errors_as_messages, speaks
+from training.ranges import BATCH_SIZE, EPOCHS, SEED, SVM_C, WEIGHT_DECAY
 from training.recipe import FROM_SCRATCH, GENTLE, Augmentation
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def train(
         int,
         typer.Option(
             metavar="NUMBER",
-            min=0,
+            min=SEED.low,
+            max=SEED.high,
             help="Decides the split, the first weights of the last layer and the order of the photos.",
             rich_help_panel=PHOTOS,
         ),
@@ -135,7 +137,8 @@ def train(
         float,
         typer.Option(
             metavar="C",
-            min=1e-6,
+            min=SVM_C.low,
+            max=SVM_C.high,
             help="Of --head svm: the larger, the closer it follows the photos.",
             rich_help_panel=RECIPE,
         ),
@@ -153,7 +156,8 @@ def train(
         int | None,
         typer.Option(
             metavar="NUMBER",
-            min=1,
+            min=EPOCHS.low,
+            max=EPOCHS.high,
             show_default=f"{GENTLE.schedule.epochs}; with --weights none {FROM_SCRATCH.schedule.epochs}",
             help="Passes over the training photos.",
             rich_help_panel=RECIPE,
@@ -171,7 +175,8 @@ def train(
         int | None,
         typer.Option(
             metavar="NUMBER",
-            min=2,
+            min=BATCH_SIZE.low,
+            max=BATCH_SIZE.high,
             show_default=f"{GENTLE.batch_size}; with --weights none {FROM_SCRATCH.batch_size}; or the preset's",
             help="Photos in a step, over all processes together.",
             rich_help_panel=RECIPE,
@@ -181,7 +186,8 @@ def train(
         float | None,
         typer.Option(
             metavar="FACTOR",
-            min=0,
+            min=WEIGHT_DECAY.low,
+            max=WEIGHT_DECAY.high,
             show_default=f"{GENTLE.weight_decay}; with a classic preset 0",
             help="Pulls the weights towards 0 in each step.",
             rich_help_panel=RECIPE,

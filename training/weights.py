@@ -14,6 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+from artifact.certificates import own_certificates
+from artifact.errors import VariableError
+from artifact.proxy import proxy_for
 from training.errors import WeightsError
 from training.offline import OFFLINE_SOURCE, fetch_offline_weights
 
@@ -40,14 +43,15 @@ def load_weights(backbone: nn.Module, base: str, weights: str, last_layer: str) 
 
     Raises WeightsError when the file is not there, cannot be read, or does not fit the net tensor by tensor.
     """
+    check_source(base, weights)
     if weights == "none":
         return "none"
     if weights == "imagenet":
         source, file = f"imagenet:{models.get_model_weights(base)[IMAGENET]}", _imagenet_file(base)
     elif weights == "offline":
-        source, file = OFFLINE_SOURCE, _offline_file(base)
+        source, file = OFFLINE_SOURCE, fetch_offline_weights()
     else:
-        source, file = f"file:{Path(weights).name}", _own_file(weights)
+        source, file = f"file:{Path(weights).name}", Path(weights).expanduser()
     state = _read(file)
     if weights == "offline":
         # Some layers have other names than torchvision's, all stand in its order; the digest pins the file.
@@ -59,6 +63,17 @@ def load_weights(backbone: nn.Module, base: str, weights: str, last_layer: str) 
         return f"{source}:sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
+def check_source(base: str, weights: str) -> None:
+    """Raises WeightsError for weights that do not exist: offline ones of another net, a file that is not there."""
+    if weights == "offline" and base != "mobilenet_v2":
+        raise WeightsError(
+            f"There are offline weights for mobilenet_v2 alone, not for {base}. Take '--base mobilenet_v2', or "
+            "'--weights imagenet' where the network is there, or '--weights FILE'."
+        )
+    if weights not in ("none", "imagenet", "offline") and not Path(weights).expanduser().is_file():
+        raise WeightsError(f"There is no weights file '{weights}'. Name a file, or imagenet, offline or none.")
+
+
 def _imagenet_file(base: str) -> Path:
     url: str = models.get_model_weights(base)[IMAGENET].url
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
@@ -66,9 +81,10 @@ def _imagenet_file(base: str) -> Path:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             _download(url, file)
-    except (OSError, http.client.HTTPException, RuntimeError) as error:
+    except (OSError, http.client.HTTPException, RuntimeError, ValueError, VariableError) as error:
+        reason = str(error).rstrip(".")
         raise WeightsError(
-            f"The ImageNet weights of {base} could not be downloaded from {url}: {error}. Check the network; or put "
+            f"The ImageNet weights of {base} could not be downloaded from {url}: {reason}. Check the network; or put "
             f"the file {file.name} into {file.parent}; or start from '--weights FILE' or, with '--base mobilenet_v2', "
             "from '--weights offline'."
         ) from error
@@ -76,29 +92,19 @@ def _imagenet_file(base: str) -> Path:
 
 
 def _download(url: str, file: Path) -> None:
-    """With a progress bar, to a temporary name first; the file's name ends in the start of its sha256."""
+    """With a progress bar, to a temporary name first; the file's name ends in the start of its sha256.
+
+    torch goes through the proxy that HTTPS_PROXY names by itself; what cannot be used is named here. Raises
+    VariableError.
+    """
+    proxy_for(url)
+    own_certificates()
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)  # torch.hub sets none and waits for ever behind a silent firewall.
     try:
         torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _offline_file(base: str) -> Path:
-    if base != "mobilenet_v2":
-        raise WeightsError(
-            f"There are offline weights for mobilenet_v2 alone, not for {base}. Take '--base mobilenet_v2', or "
-            "'--weights imagenet' where the network is there, or '--weights FILE'."
-        )
-    return fetch_offline_weights()
-
-
-def _own_file(weights: str) -> Path:
-    file = Path(weights).expanduser()
-    if not file.is_file():
-        raise WeightsError(f"There is no weights file '{weights}'. Name a file, or imagenet, offline or none.")
-    return file
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:

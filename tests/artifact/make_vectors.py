@@ -21,10 +21,13 @@ from tests.artifact.pictures import (
     WIDTH,
     Pixels,
     animation,
+    bitmap,
     encode,
+    hidden_png,
     orientation,
     patch_tiff,
     picture,
+    placed_gif,
     png,
     png_chunk,
     png_rows,
@@ -98,6 +101,10 @@ def exact_cases() -> list[Case]:
     deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 343
     deep_image = Image.fromarray(deep)
     eight = np.round(deep * 255.0 / 65535).astype(np.uint8)
+    unset = np.dstack([pixels[..., ::-1], np.zeros((HEIGHT, WIDTH), np.uint8)])
+    hidden = hidden_png(Image.new("RGB", (WIDTH, HEIGHT), "lime"), image, (0, 0))
+    small = np.full_like(pixels, 255)
+    small[3:9, 4:12] = (200, 40, 30)
     return [
         Case("rgb.png", "RGB as it is", encode(image, "PNG"), pixels),
         Case("grey.png", "grey becomes three equal channels", encode(Image.fromarray(grey), "PNG"), _rgb(grey)),
@@ -175,6 +182,9 @@ def exact_cases() -> list[Case]:
         Case("animation.png", "first frame of an APNG (red)", animation("PNG"), red),
         Case("pages.tif", "first page of a TIFF (red)", animation("TIFF"), red),
         Case("rgb.bmp", "BMP", encode(image, "BMP"), pixels),
+        Case("unset-alpha.bmp", "an alpha that is 0 everywhere is none", bitmap(108, unset), pixels),
+        Case("small-frame.gif", "background around a frame of 8 x 6", placed_gif((16, 12), (8, 6), (4, 3)), small),
+        Case("hidden.png", "an APNG's default picture that is no part of its animation", hidden, pixels),
         Case("lossless.webp", "WebP, lossless", encode(image, "WEBP", lossless=True), pixels),
         Case(
             "crop.png",

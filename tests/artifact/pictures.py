@@ -77,6 +77,42 @@ def patch_tiff(data: bytes, tag: int, value: int) -> bytes:
     return data[: entry + 8] + struct.pack("<I", value) + data[entry + 12 :]
 
 
+def bitmap(
+    header_bytes: int, pixels: Pixels, masks: tuple[int, int, int, int] = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+) -> bytes:
+    """A BMP of 32 bits with masks, as a header of version 3 to 5 has them, from pixels [height, width, 4 bytes]."""
+    body = pixels.tobytes()
+    height, width = pixels.shape[:2]
+    fields = struct.pack("<IiiHHIIiiII", header_bytes, width, -height, 1, 32, 3, len(body), 0, 0, 0, 0)
+    header = (fields + struct.pack("<IIII", *masks)).ljust(header_bytes, b"\0")
+    start = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + header + body
+
+
+def placed_gif(screen: tuple[int, int], frame: tuple[int, int], at: tuple[int, int], background: int = 0) -> bytes:
+    """Of one frame, all in colour 1 (200, 40, 30), with other colours as 0, 2 and 3."""
+    palette = bytes([0, 0, 250, 200, 40, 30, 0, 250, 0, 9, 9, 9])
+    image = Image.new("P", frame, 1)
+    image.putpalette(palette)
+    whole = encode(image, "GIF", optimize=False)
+    colours = 3 * (2 << (whole[10] & 7))
+    descriptor = whole.index(b",", 13 + colours)
+    assert not whole[descriptor + 9] & 0x80
+    head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x81, background, 0) + palette
+    return head + b"," + struct.pack("<HHHHB", *at, *frame, 0) + whole[descriptor + 10 :]
+
+
+def hidden_png(default: Image.Image, frame: Image.Image, at: tuple[int, int]) -> bytes:
+    """A default picture, which no browser that plays animations shows, and then the animation."""
+    whole, moving = encode(default, "PNG"), encode(frame, "PNG")
+    rows = moving[moving.index(b"IDAT") + 4 : moving.index(b"IEND") - 8]
+    control = struct.pack(">IIIIIHHBB", 0, *frame.size, *at, 1, 10, 0, 0)
+    end = whole.index(b"IEND") - 4
+    start = whole.index(b"IDAT") - 4
+    animation = png_chunk(b"fcTL", control) + png_chunk(b"fdAT", struct.pack(">I", 1) + rows)
+    return whole[:start] + png_chunk(b"acTL", struct.pack(">II", 1, 0)) + whole[start:end] + animation + whole[end:]
+
+
 def srgb_profile() -> bytes:
     """Pillow's own, without its date of creation."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -87,6 +123,17 @@ def swapped_profile() -> bytes:
     """A valid RGB profile whose red and blue primaries have changed places."""
     profile = srgb_profile().replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
     return profile.replace(b"rXYZ", b"tmpX", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"tmpX", b"bXYZ", 1)
+
+
+def named_profile(profile: bytes, name: str) -> bytes:
+    """The same with another description."""
+    text = name.encode("utf-16-be")
+    data = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(text), 28) + text
+    entry = profile.index(b"desc")
+    grown = profile + bytes(-len(profile) % 4)
+    place = struct.pack(">II", len(grown), len(data))
+    grown = grown[: entry + 4] + place + grown[entry + 12 :] + data + bytes(-len(data) % 4)
+    return struct.pack(">I", len(grown)) + grown[4:]
 
 
 def linear_grey_profile() -> bytes:

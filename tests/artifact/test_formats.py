@@ -50,7 +50,7 @@ def test_im10_without_the_extra_a_heic_photo_is_refused_with_the_extras_name() -
         with pytest.raises(CorruptImage, match="HEIC file is truncated or corrupt"):
             decode(HEIC_HEADER, SPEC)
     else:
-        with pytest.raises(UnsupportedImage, match=r"not a supported image.*pip install 'salver\[heic\]'"):
+        with pytest.raises(UnsupportedImage, match=r"not a supported image.*pip install -e '\.\[heic\]'"):
             decode(HEIC_HEADER, SPEC)
 
 

@@ -176,3 +176,55 @@ def test_text_that_is_not_json_is_refused() -> None:
 def test_a_pixel_spec_that_cannot_be_followed_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PixelSpec.model_validate(spec)
+
+
+def changed(place: str, value: object) -> dict[str, Any]:
+    """The fields with another value at a place such as "provenance.parity.images"."""
+    *folders, name = place.split(".")
+    whole = fields(thresholds={"bowl": 0.5}, temperature=1.0)
+    change = {"label": "bowl", "threshold": 0.5, "from_sha256": "0", "min_precision": 0.9}
+    whole["provenance"]["threshold_changes"] = [change]
+    inner: Any = whole
+    for folder in folders:
+        inner = inner[int(folder) if folder.isdecimal() else folder]
+    inner[name] = value
+    return whole
+
+
+@pytest.mark.parametrize("number", [-0.01, -1, 1.01, 80, 1e300])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "thresholds.bowl",
+        "provenance.threshold_changes.0.threshold",
+        "provenance.threshold_changes.0.min_precision",
+    ],
+)
+def test_a_probability_lies_between_0_and_1(place: str, number: float) -> None:
+    Manifest.model_validate(changed(place, 1.0))
+    with pytest.raises(ModelFileError, match=place.replace(".", r"\.")):
+        Manifest.from_metadata({METADATA_KEY: json.dumps(changed(place, number))})
+
+
+@pytest.mark.parametrize("place", ["provenance.counts.bowl", "provenance.seed", "provenance.parity.images"])
+@pytest.mark.parametrize("number", [-1, 1.5, 2**64, 2**200])
+def test_a_count_and_a_seed_are_whole_numbers_that_are_not_negative(place: str, number: float) -> None:
+    Manifest.model_validate(changed(place, 0))
+    with pytest.raises(ModelFileError):
+        Manifest.from_metadata({METADATA_KEY: json.dumps(changed(place, number))})
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("temperature", 0),
+        ("temperature", -1),
+        ("temperature", 1e31),
+        ("provenance.parity.tolerance", -1e-4),
+        ("provenance.parity.max_logit_difference", -1),
+        ("provenance.parity.batch_sizes", [0]),
+    ],
+)
+def test_no_figure_of_a_manifest_is_one_that_cannot_be_measured(place: str, number: object) -> None:
+    with pytest.raises(ModelFileError):
+        Manifest.from_metadata({METADATA_KEY: json.dumps(changed(place, number))})

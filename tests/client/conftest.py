@@ -1,11 +1,14 @@
-"""A small HTTP server that answers `POST /score` in the documented form."""
+"""A small HTTP server that answers `POST /score` in the documented form, and a stand-in for Docker."""
 
 import base64
 import json
+import shlex
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TypedDict
 
 import pytest
@@ -34,6 +37,8 @@ class Service:
     connections: set[tuple[str, int]] = field(default_factory=set)
     reply: tuple[int, bytes] | None = None
     """An answer to give whatever is asked."""
+    version: str = ""
+    """Of the model, in `GET /model`."""
     head: dict[str, str] = field(default_factory=dict)
     """What stands in the head of every answer besides."""
 
@@ -79,6 +84,14 @@ def service() -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            if self.path == "/readyz":
+                self.send(200, b"{}")
+            elif self.headers["Authorization"] != f"Bearer {KEY}".encode().decode("latin-1"):
+                self.send(401, json.dumps(problem("unauthorised", "A valid key is needed")).encode())
+            else:
+                self.send(200, json.dumps({"name": "salver", "version": served.version}).encode())
+
         def do_POST(self) -> None:
             served.connections.add(self.client_address)
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -109,3 +122,18 @@ def service() -> Iterator[Service]:
         yield served
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a stand-in for Docker keeps its containers."""
+    folder, programs = tmp_path / "engine", tmp_path / "programs"
+    folder.mkdir()
+    programs.mkdir(exist_ok=True)
+    command = shlex.join([sys.executable, str(Path(__file__).with_name("docker.py"))])
+    (programs / "docker").write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    (programs / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("STAND_IN_FOLDER", str(folder))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return folder

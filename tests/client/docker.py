@@ -11,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 FOLDER = Path(os.environ["STAND_IN_FOLDER"])
@@ -21,6 +23,11 @@ def values(option: str, words: list[str]) -> list[str]:
     """Of an option that may be given several times, as `--option VALUE` or `--option=VALUE`."""
     joined = [word.partition("=")[2] for word in words if word.startswith(option + "=")]
     return joined + [after for word, after in itertools.pairwise(words) if word == option]
+
+
+def environment(words: list[str]) -> Iterator[tuple[str, str, str]]:
+    """What a container is given; a name alone means the value that Docker's caller has."""
+    return (setting.partition("=") for setting in values("--env", words))
 
 
 def file_of(container: str) -> Path:
@@ -36,7 +43,7 @@ def run(words: list[str]) -> None:
     if (FOLDER / f"{container_name}.json").exists():
         sys.exit(f'Conflict. The container name "/{container_name}" is already in use')
     mounted = {path: source for source, path, _ in (volume.split(":") for volume in values("--volume", words))}
-    settings = dict(setting.split("=", 1) for setting in values("--env", words))
+    settings = {name: value if given else os.environ[name] for name, given, value in environment(words)}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -46,7 +53,8 @@ def run(words: list[str]) -> None:
         settings[name] = f"{mounted[folder]}/{file}"
     command = [sys.executable, "-m", "service", "--port", str(port)]
     with (FOLDER / f"{container_name}.log").open("w") as log:
-        process = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, start_new_session=True)
+        inside = {name: value for name, value in os.environ.items() if not name.startswith("SALVER_")} | settings
+        process = subprocess.Popen(command, env=inside, stdout=log, stderr=log, start_new_session=True)
     container = {"number": f"c{process.pid}", "pid": process.pid, "port": port, "labels": values("--label", words)}
     (FOLDER / f"{container_name}.json").write_text(json.dumps(container))
     print(container["number"])
@@ -75,6 +83,9 @@ def main() -> None:
     with (FOLDER / "calls").open("a") as calls:
         calls.write(json.dumps(sys.argv[1:]) + "\n")
     verb, words = sys.argv[1], sys.argv[2:]
+    if verb == "build":
+        print("built")
+        return
     if verb in ("run", "ps"):
         {"run": run, "ps": ps}[verb](words)
         return
@@ -90,6 +101,8 @@ def main() -> None:
         case "stop":
             if runs(container["pid"]):
                 os.kill(container["pid"], signal.SIGTERM)
+            while runs(container["pid"]):
+                time.sleep(0.01)
         case "rm":
             path.unlink()
         case "rename":

@@ -1,7 +1,8 @@
 """Stands for kubectl on PATH where there is no cluster: it keeps what was applied and answers from that.
 
-STAND_IN_FOLDER holds its state: `calls` (one JSON list a line), `applied` (one object a line, as it came) and one file
-an object. `kustomize` is the real one's.
+STAND_IN_FOLDER holds its state: `calls` (one JSON list a line), `applied` (one object a line, as it came), one file an
+object, and in `managers` who has set which of its fields: as on a cluster, one that applies another value to a field of
+somebody else's is refused, unless it forces that. `kustomize` is the real one's.
 """
 
 import base64
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,59 @@ def objects(kinds: str, selector: str) -> list[Path]:
     return [path for path in kept if wanted.items() <= json.loads(path.read_text())["metadata"]["labels"].items()]
 
 
-def apply(text: str) -> None:
+def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves, by their path; items of a list by their name, where they have one."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from fields(inner, f"{path}.{key}")
+    elif isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        for item in value:
+            yield from fields(item, f"{path}[name={json.dumps(item['name'])}]")
+    else:
+        yield path, value
+
+
+def own(path: Path, item: Any, manager: str, force: bool) -> None:
+    """Note whose the fields are. Ends as kubectl does when some of them are another manager's, with another value."""
+    noted = FOLDER / "managers" / path.name
+    before: dict[str, list[Any]] = json.loads(noted.read_text()) if noted.exists() and path.exists() else {}
+    mine = dict(fields(item))
+    conflicts = [
+        (field, owner)
+        for field, (owner, value) in before.items()
+        if owner != manager and mine.get(field, value) != value
+    ]
+    if conflicts and not force:
+        words = [f'conflict with "{owner}": {field}' for field, owner in conflicts]
+        sys.exit(f"error: Apply failed with {len(conflicts)} conflict: {'; '.join(words)}")
+    kept = {field: owned for field, owned in before.items() if owned[0] != manager and field not in mine}
+    noted.parent.mkdir(exist_ok=True)
+    noted.write_text(json.dumps(kept | {field: [manager, value] for field, value in mine.items()}))
+
+
+def undo(path: Path) -> None:
+    """`rollout undo`: the template of before, set by a manager of its own."""
+    item: Any = json.loads(path.read_text())
+    item["spec"]["template"] = json.loads((FOLDER / "managers" / f"{path.name}.before").read_text())
+    own(path, {"spec": {"template": item["spec"]["template"]}}, "kubectl-rollout", force=True)
+    path.write_text(json.dumps(item))
+
+
+def apply(text: str, force: bool) -> None:
     for item in yaml.load_all(text, yaml.CSafeLoader):
         with (FOLDER / "applied").open("a") as applied:
             applied.write(json.dumps(item) + "\n")
         assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "salver-deploy"
         if item["kind"] == "Secret":
             item["data"] = {k: base64.b64encode(v.encode()).decode() for k, v in item.pop("stringData").items()}
+        path = FOLDER / f"{plural(item['kind'])}--{item['metadata']['name']}.json"
+        own(path, item, "salver-deploy", force)
         if item["kind"] == "Deployment":
             assert "replicas" not in item["spec"]
-            item["spec"]["replicas"] = 1
-        (FOLDER / f"{plural(item['kind'])}--{item['metadata']['name']}.json").write_text(json.dumps(item))
+            old: Any = json.loads(path.read_text()) if path.exists() else {"spec": {"replicas": 1}}
+            item["spec"]["replicas"] = old["spec"]["replicas"]
+            (FOLDER / "managers" / f"{path.name}.before").write_text(json.dumps(old["spec"].get("template")))
+        path.write_text(json.dumps(item))
 
 
 def option(name: str, default: str = "") -> str:
@@ -62,8 +106,8 @@ def main() -> int:
     assert sys.argv[2:4] == ["--namespace", "team"], sys.argv
     failing = (FOLDER / "pods-fail").exists()
     if verb == "apply":
-        assert rest[:2] == ["--server-side", "--field-manager=salver-deploy"]
-        apply(sys.stdin.read())
+        assert {"--server-side", "--field-manager=salver-deploy"} <= set(rest)
+        apply(sys.stdin.read(), "--force-conflicts" in rest)
     elif verb == "scale":
         path = FOLDER / f"deployment--{rest[0].partition('/')[2]}.json"
         item: Any = json.loads(path.read_text())
@@ -82,6 +126,8 @@ def main() -> int:
     elif verb == "delete":
         for path in objects(rest[0], option("--selector")):
             path.unlink()
+    elif verb == "rollout" and rest[0] == "undo":
+        undo(FOLDER / f"deployment--{rest[1].partition('/')[2]}.json")
     elif verb == "rollout" and failing:
         print("error: timed out waiting for the condition", file=sys.stderr)
         return 1

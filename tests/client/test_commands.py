@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,39 @@ def test_the_key_may_be_an_option_or_the_environment(service: Service, folder: P
     refused = run("a.jpg", "--url", service.url, key="wrong")
     assert refused.stderr == "salver score: A valid key is needed: Do something about it.\n"
     assert refused.exit_code == 1
+
+
+def test_json_keeps_zeros_and_leaves_out_what_the_service_leaves_out(service: Service, folder: Path) -> None:
+    """The first label has the index 0, and a score can be 0.0."""
+    item = {"label": "bowl", "label_index": 0, "score": 0.0, "scores": [0.0, -1.0]}
+    abstained = {"label": None, "label_index": 0, "score": 0.0, "scores": [0.0, 0.0], "abstained": True}
+    top = {"label": "", "label_index": 0, "score": 0.0, "top": [{"label": "", "score": 0.0}]}
+    for answer in (item, abstained, top):
+        service.reply = (200, json.dumps([answer]).encode())
+        assert json.loads(run("a.jpg", "--url", service.url, "--json").stdout) == [{"image": "a.jpg"} | answer]
+
+
+def test_a_room_whose_packages_are_missing_is_named_with_what_installs_them() -> None:
+    """The name `salver` is not in an index, so the way is a clone."""
+    missing = (
+        "import sys; sys.modules['httpx'] = None; sys.argv = ['salver', 'score', 'a.jpg']; import salver; salver.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "'salver score' needs the package httpx: in your clone of Salver, run  pip install -e '.[client]'\n"
+    )
+
+
+def test_no_message_or_page_installs_salver_from_an_index() -> None:
+    """The rooms' modules, the pages and what builds images."""
+    root = Path(__file__).parents[2]
+    places = [*root.glob("*.md"), *root.glob("*.py"), *root.glob("Dockerfile*"), *root.glob("docs/**/*.*")]
+    for room in ("artifact", "training", "service", "client", "loadtest", "k8s"):
+        places += [path for path in (root / room).rglob("*") if path.suffix in (".py", ".md", ".yaml", ".js", ".html")]
+    named = [path for path in places if path.suffix != ".png" and path.suffix != ".svg" and path.is_file()]
+    texts = {path: path.read_text(encoding="utf-8") for path in named}
+    assert [path for path, text in texts.items() if re.search(r"install '?salver\b", text)] == []
 
 
 def test_a_service_that_cannot_be_reached_ends_with_2(folder: Path) -> None:

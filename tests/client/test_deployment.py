@@ -1,10 +1,13 @@
 """Deployments from beginning to end: a real process, and a kubectl that stands in for a cluster."""
 
+import hashlib
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -18,7 +21,7 @@ from tests.client.conftest import KEY, Service
 from tests.deploy.manifests import K8S, kubectl, mapping, of_kind
 from tests.deploy.manifests import build as kustomized
 from tests.images import photo
-from tests.models import probe
+from tests.models import constant, probe
 
 STAND_IN = Path(__file__).with_name("kubectl.py")
 
@@ -31,11 +34,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -> Iterator[Path]:
-    """The folder in which the stand-in keeps what was applied, which Kubernetes' schemas allow."""
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service, model: Path) -> Iterator[Path]:
+    """The folder in which the stand-in keeps what was applied, which Kubernetes' schemas allow; it serves `model`."""
+    service.version = version(model)
     folder, programs = tmp_path / "cluster", tmp_path / "programs"
     folder.mkdir()
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(STAND_IN))} "$@"\n'
     (programs / "kubectl").write_text(script)
     (programs / "kubectl").chmod(0o755)
@@ -49,12 +53,22 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service) -
         kubernetes_validate.validate(json.loads(line), "1.36", strict=True)
 
 
+def version(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
 def kept(cluster: Path) -> set[str]:
     return {path.name.split("--")[0] for path in cluster.glob("*.json")}
 
 
 @pytest.mark.slow
-def test_a_local_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: Path) -> None:
+def test_a_local_deployment_lives_from_deploy_to_delete(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of one's own that holds service.py, which is not run."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "service.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path / "mine")
     deployment = Deployment("one", model=model)
     assert not deployment.is_existing_service()
     url = deployment.deploy()
@@ -74,6 +88,7 @@ def test_a_local_deployment_lives_from_deploy_to_delete(model: Path, tmp_path: P
         assert Deployment.delete_if_service_exist("one")
     assert not Deployment.delete_if_service_exist("one")
     assert deployment.service_key is None
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.server
@@ -89,7 +104,7 @@ def test_a_key_file_is_its_owners_alone(model: Path, tmp_path: Path) -> None:
     deployment = Deployment("one", model=model, service_key="my-key", say=said.append)
     deployment.deploy()
     try:
-        (file,) = (tmp_path / "state").rglob("key")
+        (file,) = (tmp_path / "state").rglob("key-*")
         assert file.stat().st_mode & 0o777 == 0o600
         assert deployment.service_key == "my-key"
         assert "my-key" not in "".join(said)
@@ -163,6 +178,102 @@ def test_a_deployment_of_somebody_else_is_not_touched(model: Path, cluster: Path
     with pytest.raises(DeploymentFailed, match="There is no deployment 'tw'"):
         Deployment("tw", target="kubernetes", namespace="team").delete()
     assert kept(cluster) == {"deployment"}
+
+
+@pytest.mark.slow
+def test_after_a_rollback_a_deploy_takes_the_fields_back_that_another_manager_set(model: Path, cluster: Path) -> None:
+    """`kubectl rollout undo` sets the image under a name of its own, which a server-side apply then conflicts with."""
+    deployments = [
+        Deployment("tw", model, "kubernetes", namespace="team", image=image, service_key=KEY)
+        for image in ("tw:1", "tw:2")
+    ]
+    for deployment in deployments:
+        deployment.deploy()
+    undo = ["kubectl", "rollout", "--namespace", "team", "undo", "deployment/salver-tw"]
+    subprocess.run(undo, check=True)
+    assert image_of(cluster) == "tw:1"
+    as_before = [line for line in (cluster / "applied").read_text().splitlines() if "tw:2" in line][-1]
+    apply = ["kubectl", "apply", "--namespace", "team", "--server-side", "--field-manager=salver-deploy"]
+    refused = subprocess.run(
+        [*apply, "--filename=-"], input=as_before, capture_output=True, text=True, check=False
+    )  # what the stand-in is for
+    assert refused.returncode
+    assert 'conflict with "kubectl-rollout"' in refused.stderr
+    deployments[1].deploy()
+    assert image_of(cluster) == "tw:2"
+
+
+def image_of(cluster: Path) -> object:
+    return pod_spec(cluster)["spec"]["containers"][0]["image"]
+
+
+def pod_spec(cluster: Path) -> Any:
+    return json.loads((cluster / "deployment--salver-tw.json").read_text())["spec"]["template"]
+
+
+@pytest.mark.slow
+def test_another_key_makes_new_pods_and_the_same_key_none(model: Path, cluster: Path) -> None:
+    """A mounted Secret is refreshed late: the key of before would be the valid one for a minute."""
+    templates = []
+    for key in (KEY, KEY, "another"):
+        deployment = Deployment(
+            "tw", model, "kubernetes", namespace="team", image="tw:1", service_key=key, timeout_seconds=1
+        )
+        if key == KEY:
+            deployment.deploy()
+        else:  # the stand-in's service takes KEY alone
+            words = r"pods are ready, but: .* does not take the deployment's key\. The image"
+            with pytest.raises(DeploymentFailed, match=words):
+                deployment.deploy()
+        templates.append(pod_spec(cluster))
+    assert templates[0] == templates[1]
+    assert templates[1] != templates[2]
+    assert KEY not in json.dumps(templates)
+    assert hashlib.sha256(KEY.encode()).hexdigest()[:16] not in json.dumps(templates)
+
+
+@pytest.mark.slow
+def test_an_image_that_holds_another_model_is_not_called_ready(model: Path, cluster: Path, tmp_path: Path) -> None:
+    """The name of an image that never changes makes no new pods, so the model of before goes on answering."""
+    Deployment("tw", model, "kubernetes", namespace="team", image="tw:latest", service_key=KEY).deploy()
+    other = constant(tmp_path / "other.onnx", [1.0, 2.0])
+    assert version(other) != version(model)
+    with pytest.raises(DeploymentFailed) as refusal:
+        Deployment(
+            "tw", other, "kubernetes", namespace="team", image="tw:latest", service_key=KEY, timeout_seconds=1
+        ).deploy()
+    assert f"its version is {version(model)}, and the file's is {version(other)}. The image is tw:latest" in str(
+        refusal.value
+    )
+    assert "takes the change back" in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_the_image_that_is_built_is_named_by_its_model(
+    model: Path, engine: Path, cluster: Path, tmp_path: Path
+) -> None:
+    Deployment("tw", model, "kubernetes", namespace="team", service_key=KEY).deploy()
+    assert image_of(cluster) == f"salver-model-tw:{version(model)}"
+    other = constant(tmp_path / "other.onnx", [1.0, 2.0])
+    assert Deployment("tw", other, "kubernetes").build_docker_image() == f"salver-model-tw:{version(other)}"
+    assert Deployment("tw", other, "kubernetes", device="gpu").build_docker_image().endswith(f":{version(other)}-gpu")
+    assert Deployment("tw", other, "kubernetes", image="mine:1").build_docker_image() == "mine:1"
+
+
+@pytest.mark.slow
+def test_what_a_deploy_left_in_a_cluster_before_its_pods_is_listed_and_deleted(model: Path, cluster: Path) -> None:
+    """The Secret is applied first."""
+    deployment = Deployment("tw", model, "kubernetes", namespace="team", image="tw:1", service_key=KEY)
+    deployment.deploy()
+    for path in cluster.glob("*.json"):
+        if not path.name.startswith("secret--"):
+            path.unlink()
+    (left,) = Deployment.list_deployment("kubernetes", "team")
+    assert (left.name, left.ready, left.url) == ("tw", 0, "")
+    assert "has not come to its end" in left.fault
+    deployment.delete()
+    assert kept(cluster) == set()
+    assert Deployment.list_deployment("kubernetes", "team") == []
 
 
 @pytest.mark.server

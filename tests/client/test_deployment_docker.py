@@ -1,5 +1,6 @@
 """Deployments as containers, from beginning to end (`make images` first, then `pytest -m docker`)."""
 
+import hashlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_the_commands_build_an_image_with_the_model_in_it_and_deploy_it(model: P
         result = CliRunner().invoke(build(words[0]), words)
         return result.exit_code, result.stdout
 
-    image = f"salver-model-{NAME}:latest"
+    image = f"salver-model-{NAME}:{hashlib.sha256(model.read_bytes()).hexdigest()}"
     assert run("build-image", NAME, str(model)) == (0, image + "\n")
     try:
         where = ("--target", "docker")

@@ -103,6 +103,40 @@ def test_the_service_that_was_started_is_signalled(states: Path) -> None:
     assert not (states / "one").exists()
 
 
+def test_an_old_process_that_was_still_ending_is_listed_and_ended_with_the_one_that_serves(states: Path) -> None:
+    """What a `kill -9` leaves that comes once the new process serves."""
+    serving, ending = (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "-m", "service", "--port", port])
+        for port in ("4321", "4322")
+    )
+    with serving, ending:
+        write(states, "one", pid=ending.pid, started=started(ending.pid), port=4322)
+        (states / "one" / "state.json").rename(states / "one" / "before.json")
+        state = {"pid": serving.pid, "started": started(serving.pid), "port": 4321}
+        (states / "one" / "state.json").write_text(json.dumps(state))
+        status = Deployment("one").status()
+        assert status.url == "http://127.0.0.1:4321"
+        assert "has not come to its end" in status.fault
+        Deployment("one").delete()
+        assert [serving.wait(), ending.wait()] == [-signal.SIGTERM] * 2
+    assert not (states / "one").exists()
+
+
+@pytest.mark.server
+def test_the_process_that_serves_is_not_taken_for_the_one_that_was_to_end(states: Path, tmp_path: Path) -> None:
+    """What a `kill -9` leaves that comes just before the new process takes the old one's place."""
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "service", "--port", "4321"]
+    with subprocess.Popen(command) as ours:
+        write(states, "one", pid=ours.pid, started=started(ours.pid), port=4321)
+        shutil.copy(states / "one" / "state.json", states / "one" / "before.json")
+        with pytest.raises(DeploymentFailed, match=r"What was deployed before is as it was\."):
+            Deployment("one", tmp_path / "broken.onnx").deploy()
+        assert ours.poll() is None
+        assert Deployment("one").status().fault == ""
+        Deployment("one").delete()
+
+
 def damage(states: Path, kind: str) -> None:
     write(states, "bad")
     path = states / "bad" / "state.json"

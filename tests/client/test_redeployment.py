@@ -1,10 +1,5 @@
 """A deployment that is changed: what ran before serves until the new one has proved itself, and on when it does not."""
 
-import shlex
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,22 +14,7 @@ from tests.models import probe
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
-STAND_IN = Path(__file__).with_name("docker.py")
 TARGETS: list[TargetName] = ["local", "docker"]
-
-
-@pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a stand-in for Docker keeps its containers."""
-    folder, programs = tmp_path / "engine", tmp_path / "programs"
-    folder.mkdir()
-    programs.mkdir()
-    (programs / "docker").write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(STAND_IN)])} "$@"\n')
-    (programs / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setenv("STAND_IN_FOLDER", str(folder))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return folder
 
 
 @pytest.fixture(params=TARGETS)
@@ -102,28 +82,3 @@ def test_a_container_has_a_folder_of_its_own_with_the_model_as_it_was_deployed(e
         deployment.delete()
     assert not list((tmp_path / "state").rglob("mount-*"))
     assert engine.is_dir()
-
-
-def test_an_interrupted_deploy_leaves_the_old_one_and_the_next_one_clears_up(first: Deployment, tmp_path: Path) -> None:
-    before = first.status()
-    slow = probe(tmp_path / "second.onnx")
-    words = [sys.executable, "-m", "salver", "deploy", "one", str(slow), "--target", before.target]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        begun(tmp_path, before.target)
-        process.send_signal(signal.SIGKILL if before.target == "local" else signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode
-    assert first.status() == before
-    assert isinstance(first.score_image(tmp_path / "a.jpg"), Score)
-    like(first, slow).deploy()
-    assert first.status().ready == 1
-
-
-def begun(folder: Path, target: str) -> None:
-    """Return once the new process or container was started."""
-    pattern = "state/salver/local/one/next.json" if target == "local" else "engine/salver-one.next.json"
-    for _ in range(1000):
-        if any(folder.glob(pattern)):
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("Nothing was started.")

@@ -114,10 +114,26 @@ def test_a_service_that_does_not_answer_in_time_is_unreachable() -> None:
             client.score(b"1")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "", "ftp://a.example", "http://", "http://a b"])
-def test_what_is_no_url_is_named(url: str) -> None:
-    with pytest.raises(ClientError), ScoringClient(url) as client:
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "", "ftp://a.example", "http://", "localhost", "//a", "://a"])
+def test_what_is_no_url_is_named_with_one_that_is(url: str) -> None:
+    with pytest.raises(
+        ServiceUnreachable, match=r"is not the URL of a service; write one like http://127\.0\.0\.1:8000"
+    ):
+        ScoringClient(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a b", "http://127.0.0.1:99999", "http://[::1", "http://a:port", "http:///score"]
+)
+def test_what_looks_like_a_url_only_is_told_without_numbers_of_errors(url: str) -> None:
+    with pytest.raises(ClientError) as refusal, ScoringClient(url) as client:
         client.score(b"1")
+    assert "Errno" not in str(refusal.value)
+
+
+def test_the_scheme_may_be_in_capitals(service: Service) -> None:
+    with ScoringClient(f" HTTP{service.url.removeprefix('http')}/ ", KEY) as client:
+        assert len(client.score(b"1")) == 1
 
 
 def test_a_size_without_pixels_is_refused() -> None:

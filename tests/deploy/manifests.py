@@ -12,8 +12,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
-OVERLAYS = ("local", "cpu", "gpu")
-JOBS = ("claims.yaml", "train.yaml", "train-uri.yaml", "train-distributed.yaml", "load-test.yaml")
+OVERLAYS = ("local", "cpu", "gpu", "canary")
+JOBS = (
+    *("claims.yaml", "photos.yaml", "train.yaml", "train-cpu.yaml", "train-uri.yaml", "train-distributed.yaml"),
+    "load-test.yaml",
+)
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Object: TypeAlias = dict[str, Json]

@@ -3,7 +3,9 @@
 import hashlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def test_a_model_behind_http_is_copied_when_its_sha256_is_the_one_given(store: s
     [
         ("{store}/model.onnx", "0" * 64, "it is another file, or was changed"),
         ("{store}/none.onnx", SHA256, "cannot be copied: FileNotFoundError"),
-        ("http://127.0.0.1:9/model.onnx", SHA256, "cannot be copied: FileNotFoundError"),
+        ("http://127.0.0.1:9/model.onnx", SHA256, "cannot be copied: ClientConnectorError: Cannot connect to host"),
         ("nothing://x", SHA256, "cannot be copied: ValueError: Protocol not known: nothing"),
         ("{store}/model.onnx", "$(MODEL_SHA256)", "is no sha256"),
     ],
@@ -72,3 +74,44 @@ def test_a_source_that_is_not_there_is_said(tmp_path: Path) -> None:
     ended = fetch(f"file://{tmp_path}/none", tmp_path / "photos")
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert "There is nothing at file://" in ended.stderr
+
+
+class Plain(BaseHTTPRequestHandler):
+    """A server that knows no ranges and no HEAD; with `length` None it does not say how long a file is, either."""
+
+    content = bytes(range(256)) * 40_000
+    length: int | None = len(content)
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if self.length is not None:
+            self.send_header("Content-Length", str(self.length))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the test's output."""
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_a_model_is_copied_from_a_server_without_ranges(says_length: bool, tmp_path: Path) -> None:
+    handler = type("Handler", (Plain,), {"length": Plain.length if says_length else None})
+    digest = hashlib.sha256(Plain.content).hexdigest()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ended = fetch(f"http://127.0.0.1:{server.server_port}/model.onnx", tmp_path / "model.onnx", "--sha256", digest)
+        server.shutdown()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "model.onnx").read_bytes() == Plain.content
+
+
+def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    """The server promises more than it sends."""
+    handler = type("Handler", (Plain,), {"length": len(Plain.content) + 1})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/model.onnx"
+        ended = fetch(url, tmp_path / "model.onnx", "--sha256", "0" * 64)
+        server.shutdown()
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert list(tmp_path.iterdir()) == []

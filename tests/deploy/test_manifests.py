@@ -16,6 +16,7 @@ from tests.deploy.manifests import (
     JOBS,
     K8S,
     OVERLAYS,
+    ROOT,
     Object,
     at,
     build,
@@ -227,3 +228,11 @@ def test_a_setting_that_the_service_does_not_know_is_found(key: str) -> None:
     (deployment,) = of_kind(wrong, "Deployment")
     with pytest.raises(AssertionError):
         check_environment(wrong, deployment)
+
+
+def test_every_documented_apply_takes_back_what_another_manager_set() -> None:
+    """After `kubectl rollout undo` a server-side apply without it stops half-way with a conflict."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.ipynb"), *K8S.rglob("*.yaml")]
+    applies = [line for page in pages for line in page.read_text().splitlines() if "apply --server-side" in line]
+    assert len(applies) >= 4
+    assert [line for line in applies if "apply --server-side --force-conflicts" not in line] == []

@@ -200,4 +200,4 @@ def test_without_the_extra_a_warning_says_what_to_install() -> None:
     script = absent + "from service.tracing import *; print(start_tracing())"
     ran = run_python(script, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert ran.stdout == "None\n"
-    assert "install salver[tracing]" in ran.stderr
+    assert "pip install -e '.[tracing]'" in ran.stderr

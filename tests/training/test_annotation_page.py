@@ -140,6 +140,46 @@ def test_a_run_takes_the_labels_that_were_given_and_the_split_and_skips_what_is_
     assert placed - json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["images"] in (0, 1)
 
 
+def typed(page: Page, *keys: tuple[str, str] | tuple[str, str, bool]) -> None:
+    """Keys as another keyboard's layout reports them: what they type, their place on the board, and Shift."""
+    for key, code, *shift in keys:
+        page.evaluate(
+            "([key, code, shiftKey]) => document.activeElement.dispatchEvent("
+            "new KeyboardEvent('keydown', {key, code, shiftKey, bubbles: true, cancelable: true}))",
+            [key, code, bool(shift and shift[0])],
+        )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [("&", "Digit1"), ("é", "Digit2"), ('"', "Digit3"), ("f", "KeyF")],  # French
+        [("1", "Digit1", True), ("2", "Digit2", True), ("3", "Digit3", True), ("F", "KeyF", True)],  # French, Shift
+        [("1", "Digit1"), ("2", "Digit2"), ("3", "Digit3"), ("а", "KeyF")],  # Russian
+        [("+", "Digit1"), ("ě", "Digit2"), ("š", "Digit3"), ("f", "KeyF")],  # Czech
+        [("1", "Digit1"), ("2", "Digit2"), ("3", "Digit3"), ("φ", "KeyF")],  # Greek
+        [("١", "Digit1"), ("٢", "Digit2"), ("٣", "Digit3"), ("ب", "KeyF")],  # Arabic
+        [("1", "Numpad1"), ("2", "Numpad2"), ("3", "Numpad3"), ("Process", "KeyF")],  # Japanese, while it composes
+        [("1", "Digit1"), ("2", "Digit2"), ("3", "Digit3"), ("f", "KeyU")],  # Turkish F: letters by what they type
+        [("1", ""), ("2", ""), ("3", ""), ("f", "")],  # a keyboard on a screen
+    ],
+)
+def test_keys_do_on_every_keyboard_what_the_help_says(page: Page, photos: Path, keys: list[tuple[str, str]]) -> None:
+    typed(page, *keys)
+    given = {"bowl/001.jpg": Annotation("cup"), "bowl/002.jpg": Annotation("plate")}  # the first has its label already
+    saved(photos, given | {"bowl/003.jpg": Annotation(flag="bad")})
+
+
+def test_signs_of_the_row_of_digits_give_no_label(page: Page, photos: Path) -> None:
+    """Shift+7 types "/" on a German keyboard and "?" on a Russian one, Shift+2 a quotation mark."""
+    typed(page, ('"', "Digit2", True), ("=", "Digit0", True), ("/", "Digit7", True))
+    expect(page.locator("#text")).to_be_focused()
+    press(page, "Escape")
+    typed(page, ("?", "Digit7", True))
+    expect(page.locator("#keys")).to_be_visible()
+    assert read_annotations(photos) == {}
+
+
 def test_many_are_selected_labelled_by_typing_and_redone(page: Page, photos: Path) -> None:
     press(page, "/")
     page.keyboard.type("plate/")

@@ -31,7 +31,7 @@ def test_a_cosine_climbs_in_its_warm_up_and_then_falls_to_nothing() -> None:
 
 
 def test_no_epochs_are_refused() -> None:
-    with pytest.raises(SettingError, match="1 or more"):
+    with pytest.raises(SettingError, match="from 1 to 100000"):
         Cosine(peak=0.1, epochs=0)
     with pytest.raises(SettingError, match="one positive number"):
         Stepwise(())

@@ -78,7 +78,9 @@ def test_a_threshold_makes_a_new_version_that_says_how_it_came_about(file: Model
     assert len(without.manifest.provenance.threshold_changes) == 3
 
 
-@pytest.mark.parametrize(("label", "threshold", "message"), [("cup", 0.5, "no label 'cup'"), ("red", 1.5, "no probab")])
+@pytest.mark.parametrize(
+    ("label", "threshold", "message"), [("cup", 0.5, "no label 'cup'"), ("red", 1.5, "from 0 to 1")]
+)
 def test_what_cannot_be_a_threshold_leaves_the_file_alone(
     file: ModelFile, label: str, threshold: float, message: str
 ) -> None:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
+from tests.proxy import ROUNDABOUT
 from training.errors import WeightsError
 from training.nets import build_net
 
@@ -39,6 +40,26 @@ def assert_loaded(weights: str, state: dict[str, Tensor]) -> str:
     assert all(torch.equal(loaded[key], state[key]) for key in loaded if key in state)
     assert net.head.out_features == 3
     return net.weights
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HTTPS_PROXY", "socks5://127.0.0.1:9", "HTTPS_PROXY names a SOCKS proxy"),
+        ("HTTPS_PROXY", "http://proxy:port", "HTTPS_PROXY is not the address of a proxy"),
+        ("SSL_CERT_FILE", "/none.pem", "SSL_CERT_FILE names /none.pem, which cannot be read"),
+    ],
+)
+def test_a_variable_that_keeps_weights_from_being_downloaded_is_named(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    for name in ROUNDABOUT:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(WeightsError, match=rf"could not be downloaded from .*: {words}"):
+        build_net("resnet18", classes=2, weights="imagenet")
+    assert list(checkpoints.iterdir()) == []
 
 
 def test_imagenet_weights_come_from_torchs_cache_when_they_are_there(

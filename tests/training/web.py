@@ -1,6 +1,7 @@
 """A web site on loopback with the faults of real ones, and with search providers that answer as theirs document it."""
 
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ class Answer:
     busy: int = 0
     slow: bool = False
     kind: str = "image/jpeg"
+    place: str = ""
+    """Where a redirect leads."""
 
 
 @dataclass
@@ -78,7 +81,7 @@ def google_page(urls: list[str]) -> Answer:
 
 
 @contextmanager
-def web_site(pages: dict[str, Answer]) -> Iterator[Site]:
+def web_site(pages: dict[str, Answer], tls: ssl.SSLContext | None = None) -> Iterator[Site]:
     """Served until the block is left. A path may carry its query (`/search?page=2`) or not."""
     closing, lock = threading.Event(), threading.Lock()
     open_now = 0
@@ -107,6 +110,8 @@ def web_site(pages: dict[str, Answer]) -> Iterator[Site]:
             self.send_response(503 if busy else answer.status)
             self.send_header("Content-Type", answer.kind)
             self.send_header("Content-Length", str(len(body)))
+            if answer.place:
+                self.send_header("Location", answer.place)
             if busy:
                 self.send_header("Retry-After", "0")
             self.end_headers()
@@ -122,6 +127,8 @@ def web_site(pages: dict[str, Answer]) -> Iterator[Site]:
             """A client that gave up is what some tests are about."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         site = Site(f"http://127.0.0.1:{server.server_port}", pages)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -132,6 +132,17 @@ const keys = {
   "?": () => $("keys").showModal(),
 };
 
+// By what a key types or, where that means nothing here, by its place: the row of digits types other signs on a French
+// keyboard, and letters are those of another alphabet on a Cyrillic or Greek one. "/" is Shift+7 on a German one.
+function meaning({ key, code, shiftKey }) {
+  const typed = key.length === 1 ? key.toLowerCase() : key;
+  if (typed in moves || typed in keys || /^[0-9a-z]$/.test(typed)) return typed;
+  const [, digit] = /^(?:Digit|Numpad)([0-9])$/.exec(code) ?? [];
+  const [, letter] = /^Key([A-Z])$/.exec(code) ?? [];
+  if (digit && !shiftKey) return digit;
+  return letter && !/^[ -~]$/.test(typed) ? letter.toLowerCase() : typed;
+}
+
 function pressed(event) {
   const field = event.target.closest("input, select");
   if (field) {
@@ -140,7 +151,7 @@ function pressed(event) {
   }
   if (event.altKey || $("typing").open || $("keys").open) return;
   const control = event.ctrlKey || event.metaKey;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const key = meaning(event);
   let action;
   if (control) {
     action = { a: () => grid.selectAll(true), z: () => step(event.shiftKey ? "redo" : "undo"), y: keys.r }[key];

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cores import available_cores
+from artifact.cores import available_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
 
