@@ -28,6 +28,7 @@ from artifact.errors import CorruptImage, DecodingUnavailable, ImageError, Image
 from artifact.manifest import PixelSpec
 from artifact.pixels import DEFAULT_LIMITS, Header, Limits, decode, decode_with_header, to_pixels
 from artifact.structure import is_light
+from artifact.text import counted
 
 LOOK_SECONDS: Final = 0.25
 """How often a thread that waits looks whether its answer is still wanted."""
@@ -116,8 +117,8 @@ class _Ended(Exception):
 def _error_of(exit_code: int, limits: Limits) -> ImageError:
     if -exit_code == signal.SIGPROF:
         return ImageTooLarge(
-            f"The image takes more than {limits.max_cpu_seconds:g} seconds of a core to decode, which is the limit: "
-            "save it anew, or make it smaller."
+            f"The image takes more than {counted(limits.max_cpu_seconds, 'second')} of a core to decode, which is the "
+            "limit: save it anew, or make it smaller."
         )
     if -exit_code == signal.SIGKILL:
         return ImageTooLarge("Decoding the image was ended: it takes more time or memory than there is.")

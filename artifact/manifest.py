@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from artifact.errors import ModelFileError
-from artifact.text import printable
+from artifact.text import printable, validation_message
 
 SCHEMA_VERSION: Literal[1] = 1
 METADATA_KEY = "salver"
@@ -174,7 +174,9 @@ class Manifest(Frozen):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "manifest"
-            raise _not_valid(f"{printable(where)[:200]}: {printable(first['msg'])[:300]}") from error
+            raise _not_valid(
+                f"{printable(where)[:200]}: {printable(validation_message(first['msg']))[:300]}"
+            ) from error
 
 
 def _not_valid(reason: str) -> ModelFileError:

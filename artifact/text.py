@@ -1,4 +1,4 @@
-"""Texts of strangers (file names, labels, a service's words) on a person's terminal."""
+"""Texts of strangers (file names, labels, a service's or a library's words) as a person is to read them."""
 
 import re
 from pathlib import Path
@@ -27,6 +27,18 @@ def printable_json(text: str) -> str:
     return _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number of things in words: "1 label", "2 labels", "1,000 photos"; `many` where it is not `one` with an s."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def counted(number: float, noun: str, plural: str = "") -> str:
+    """`1 image`, `2 images`."""
+    amount = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{amount} {noun if number == 1 else plural or noun + 's'}"
+
+
+def reason(error: BaseException | None) -> str:
+    """What went wrong, on one line, without the number and the names that an OSError puts around it."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())
+
+
+def validation_message(message: str) -> str:
+    """What pydantic says of a value, without the kind of Python's error that it puts before a sentence of ours."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")

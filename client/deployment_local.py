@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from artifact.text import validation_message
 from client.deployment_ready import answers_ready, check_version, wait_until_ready
 from client.deployment_settings import without_ours
 from client.deployment_store import Store
@@ -190,7 +191,7 @@ class LocalTarget:
             place = "".join(f" {part}:" for part in first["loc"])
             folder = self._store.folder(name)
             raise DeploymentFailed(
-                f"{folder / file} is damaged ({place.strip()} {first['msg']}), so no process was ended. Look for the "
+                f"{folder / file} is damaged ({place.strip()} {validation_message(first['msg'])}), so no process was ended. Look for the "
                 f"service with  pgrep -af 'service --port'  , end it, and remove the folder {folder}."
             ) from None
 

@@ -14,8 +14,8 @@ PAGE = Path(__file__).with_name("settings.md")
 HEAD = """# Settings
 
 The service reads environment variables, once, when it starts. A misspelt one that begins with `SALVER_` is an error
-that names it. `make docs` writes this table out of `service/settings.py`; what the settings do together stands in
-[running the service](operations.md).
+that names it; those of other parts of Salver, such as `SALVER_KEY` and `SALVER_PORT`, are read over. `make docs` writes
+this table out of `service/settings.py`; what the settings do together stands in [running the service](operations.md).
 
 | variable | default | meaning |
 |---|---|---|

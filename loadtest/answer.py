@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from artifact.text import counted
 from loadtest.payload import Payload, Refusal
 
 TOLERANCE = 0.01
@@ -50,7 +51,7 @@ class Answers:
         except ValidationError:
             return NOT_AN_ANSWER
         if len(items) != len(payload.photos):
-            return f"{len(payload.photos)} images sent, {len(items)} answered"
+            return f"{counted(len(payload.photos), 'image')} sent, {len(items)} answered"
         pairs = zip(items, payload.photos, strict=True)
         faults = (self._fault_of_item(item, photo, payload.softmax) for item, photo in pairs)
         return next((fault for fault in faults if fault), None)

@@ -7,6 +7,7 @@ from statistics import median
 
 from pydantic import BaseModel
 
+from artifact.text import counted
 from loadtest.result import CPU_LIMIT, Result
 from loadtest.text import service_lines
 
@@ -162,7 +163,7 @@ def lines(capacity: Capacity) -> Iterator[str]:
     each, least = capacity.images_per_second_each, "at least " if capacity.generator_limited else ""
     yield (
         f"One replica holds {least}{capacity.images_per_second:.1f} images/s {objective} "
-        f"({len(each)} searches: {min(each):.1f} to {max(each):.1f})."
+        f"({counted(len(each), 'search', 'searches')}: {min(each):.1f} to {max(each):.1f})."
     )
     if capacity.generator_limited:
         yield "The load generator was the bottleneck: search again with more --processes, or from another machine."

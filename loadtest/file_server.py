@@ -1,9 +1,12 @@
 """The image files behind the URL items, served by the load generator itself."""
 
+import socket
 import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from artifact.text import reason
+from loadtest.errors import LoadTestError
 from loadtest.photos import Photo
 
 
@@ -31,6 +34,13 @@ class FileServer:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
-        server = ThreadingHTTPServer((host, 0), Handler)
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        try:
+            server = Server((host, 0), Handler)
+        except OSError as error:
+            raise LoadTestError(f"--file-host is '{host}', where nothing can listen: {reason(error)}.") from error
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.urls = [f"http://{host}:{server.server_port}/{place}" for place in range(len(photos))]
+        shown = f"[{host}]" if ":" in host else host
+        self.urls = [f"http://{shown}:{server.server_port}/{place}" for place in range(len(photos))]

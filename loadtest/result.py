@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel
 
+from artifact.text import counted
 from loadtest import scrape
+from loadtest.histogram import Histogram, percentile, total, value_of
 from loadtest.histogram import mean as mean_of
-from loadtest.histogram import percentile, total
 from loadtest.options import Options
 from loadtest.payload import TITLES, Kind
 from loadtest.record import AFTER_THE_END, Record, Tally
@@ -22,6 +23,8 @@ EDGE_REQUESTS = 2
 """So many may be due at the very end of the run without being begun."""
 CPU_LIMIT = 0.9
 """The share of a core from which a generator process is itself the bottleneck."""
+P99_ANSWERS = 100
+"""So many are needed before one of them is a hundredth, which the p99 leaves out."""
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
 
@@ -99,6 +102,11 @@ class Result(BaseModel):
     generator: GeneratorUse
     points: list[Point]
 
+    def without_a_place(self, reason: str) -> Self:
+        """A pass that nobody can read afterwards is none."""
+        verdict = "failed" if self.verdict == "passed" else self.verdict
+        return self.model_copy(update={"verdict": verdict, "reasons": [*self.reasons, reason]})
+
 
 class Measured:
     """The part of a record after the warm-up."""
@@ -160,15 +168,20 @@ def result_of(
         generator=_generator(record),
         points=_points(measured, options),
     )
-    judged = _judged(result, options, exceptions, lost_workers)
+    too_few, missed = _p99(measured, options)
+    judged = _judged(
+        result, _bottlenecks(result, lost_workers), [*_misses(result, options, exceptions), *missed], too_few
+    )
     if interrupted_after is None:
         return judged
     reason = f"the run was interrupted after {interrupted_after:.0f} s: what would have followed is not known"
     return judged.model_copy(update={"verdict": "invalid", "reasons": [reason, *judged.reasons]})
 
 
-def _judged(result: Result, options: Options, exceptions: Sequence[str], lost_workers: int) -> Result:
-    invalid, failed = _bottlenecks(result, lost_workers), _misses(result, options, exceptions)
+def _judged(result: Result, invalid: list[str], failed: list[str], too_few: list[str]) -> Result:
+    """`too_few` answers matter where nothing else is missed."""
+    if not failed:
+        invalid = invalid + too_few
     # Without a single request there is nothing that a faster generator could change.
     verdict: Verdict = "passed"
     if failed:
@@ -193,8 +206,26 @@ def _bottlenecks(result: Result, lost_workers: int) -> list[str]:
             "Take more --processes or workers"
         )
     if lost_workers:
-        reasons.append(f"{lost_workers} load generators were lost during the run")
+        reasons.append(f"lost during the run: {counted(lost_workers, 'load generator')}")
     return reasons
+
+
+def _p99(measured: Measured, options: Options) -> tuple[list[str], list[str]]:
+    """Why the gate on the p99 cannot be judged, and why it is missed.
+
+    The slowest of ten is a matter of chance. Two of fewer than a hundred that are too slow would miss it of a hundred.
+    """
+    histogram = _latencies(measured)
+    answers, p99 = histogram.total(), percentile(histogram, 99)
+    if options.p99_ms is None or not measured.all:
+        return [], []
+    if p99 is None:
+        return [], ["no request for scores was answered, so there is no p99"]
+    slow = sum(number for bucket, number in histogram.items() if value_of(bucket) > options.p99_ms)
+    if answers < P99_ANSWERS and slow < 2:
+        came = f"a p99 needs at least {P99_ANSWERS} answers to requests for scores, and {answers} came"
+        return [f"{came}: make the run longer, or its rate or its number of users higher"], []
+    return [], [f"p99 {p99:.1f} ms is over {options.p99_ms:g} ms"] if p99 > options.p99_ms else []
 
 
 def _misses(result: Result, options: Options, exceptions: Sequence[str]) -> list[str]:
@@ -205,23 +236,23 @@ def _misses(result: Result, options: Options, exceptions: Sequence[str]) -> list
     if result.error_rate > options.error_rate:
         worst = max(result.failure_reasons, key=result.failure_reasons.__getitem__, default="")
         reasons.append(f"{result.error_rate:.2%} of the requests failed, over {options.error_rate:.2%}: {worst}")
-    if options.p99_ms is not None and result.latency_ms is None:
-        reasons.append("no request for scores was answered, so there is no p99")
-    if options.p99_ms is not None and result.latency_ms is not None and result.latency_ms.p99 > options.p99_ms:
-        reasons.append(f"p99 {result.latency_ms.p99:.1f} ms is over {options.p99_ms:g} ms")
     if options.min_rate is not None and result.images_per_second < options.min_rate:
         reasons.append(f"{result.images_per_second:.1f} images/s are under {options.min_rate:g}")
     return reasons
 
 
 def _latency(measured: Measured) -> Latency | None:
-    """Refusals of broken images are fast and would flatter it: they are left out."""
-    histogram = total(tally.latencies for name, tally in measured.all if name != TITLES[Kind.BROKEN])
+    histogram = _latencies(measured)
     average = mean_of(histogram)
     if average is None:
         return None
     p50, p90, p95, p99, p999, top = (percentile(histogram, percent) or 0.0 for percent in (*PERCENTILES, 100.0))
     return Latency(mean=average, p50=p50, p90=p90, p95=p95, p99=p99, p999=p999, max=top)
+
+
+def _latencies(measured: Measured) -> Histogram:
+    """Refusals of broken images are fast and would flatter them: they are left out."""
+    return total(tally.latencies for name, tally in measured.all if name != TITLES[Kind.BROKEN])
 
 
 def _kinds(measured: Measured) -> list[Named]:

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import gevent
 import typer
@@ -10,11 +9,11 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
-from artifact.durable import durable
-from artifact.text import printable_lines
+from artifact.text import printable_lines, reason
 from loadtest import options as options_of
 from loadtest import report, scrape
 from loadtest.options import Options
+from loadtest.places import keep, try_place
 from loadtest.record import Record
 from loadtest.result import EXIT_CODES, Result, result_of
 from loadtest.session import Session, payloads, photos_of
@@ -46,7 +45,11 @@ class Run:
         self.main = gevent.getcurrent()
         self.makes_load = not isinstance(self.runner, MasterRunner)
         self.judges = not isinstance(self.runner, WorkerRunner)
+        # Locust ends with 0 when a listener raises; only a verdict makes it so.
+        environment.process_exit_code = EXIT_CODES["failed"]
         options = options_of.read(self.parsed)
+        if self.judges and (environment.host is not None or self.parsed.headless):
+            environment.host = options_of.service_url(environment.host or "")
         for url in (environment.host, options.metrics_url):
             way_to(url or "")
         # First: a worker may be told to begin while it still renders.
@@ -63,8 +66,8 @@ class Run:
         # Locust catches Ctrl-C without a trace of it, and SIGTERM not at all while a shape runs.
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, self._interrupt)
+        _try_places(options)
         if options.out is not None:
-            options.out.mkdir(parents=True, exist_ok=True)
             self.parsed.html_file = self.parsed.html_file or str(options.out / "locust.html")
             writer = StatsCSVFileWriter(self.environment, PERCENTILES_TO_REPORT, str(options.out / "locust"), True)
             gevent.spawn(writer.stats_writer)
@@ -150,15 +153,20 @@ class Run:
             self.record.merge(Record.model_validate_json(data[FIELD]))
 
     def _finish(self, **_: object) -> None:
-        """The verdict is the master's; its workers end with 0."""
-        self.environment.process_exit_code = 0
-        if self.judges:
-            self._note_interruption()
-            self.runner.quit()
-            result = self._result()
-            self.told = summary(result, self.options)
+        """The verdict is the master's; its workers end with 0. A pass that cannot be written down is none."""
+        if not self.judges:
+            self.environment.process_exit_code = 0
+            return
+        self._note_interruption()
+        self.runner.quit()
+        result = self._result()
+        self.told = summary(result, self.options)
+        try:
             self._write(result)
-            self.environment.process_exit_code = EXIT_CODES[result.verdict]
+        except OSError as error:
+            result = result.without_a_place(f"{error.filename} cannot be written: {reason(error)}")
+            self.told = summary(result, self.options)
+        self.environment.process_exit_code = EXIT_CODES[result.verdict]
 
     def _tell(self, **_: object) -> None:
         """After Locust's own tables, so that the verdict is what remains on the screen."""
@@ -175,16 +183,17 @@ class Run:
     def _write(self, result: Result) -> None:
         text, options = result.model_dump_json(indent=2), self.options
         if options.result is not None:
-            _keep(options.result, text)
+            keep(options.result, text)
         if options.out is not None:
-            _keep(options.out / "result.json", text)
-            _keep(options.out / "report.html", report.page(result))
+            keep(options.out / "result.json", text)
+            keep(options.out / "report.html", report.page(result))
 
 
-def _keep(path: Path, text: str) -> None:
-    """Whole, in place of whatever stands there."""
-    with durable(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+def _try_places(options: Options) -> None:
+    """Raises LoadTestError where a result cannot be written, before there is one."""
+    places = [] if options.out is None else [options.out / "result.json", options.out / "report.html"]
+    for place in [*places, *([] if options.result is None else [options.result])]:
+        try_place(place)
 
 
 def _render(options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from artifact.text import counted
 from loadtest.options import Options
 from loadtest.result import Result
 from loadtest.scrape import ServiceUse
@@ -25,8 +26,8 @@ def _lines(result: Result) -> Iterator[str]:
     generator = result.generator
     delay = "" if generator.delay_p99_ms is None else f", begins requests {generator.delay_p99_ms:.1f} ms late (p99)"
     yield (
-        f"generator     {generator.processes} process(es), busiest {generator.cpu_share:.0%} of its core, "
-        f"{generator.memory_bytes / 2**20:.0f} MiB{delay}"
+        f"generator     {counted(generator.processes, 'process', 'processes')}, busiest {generator.cpu_share:.0%} of "
+        f"its core, {generator.memory_bytes / 2**20:.0f} MiB{delay}"
     )
     if result.service is not None:
         yield from service_lines(result.service, result.latency_ms.mean if result.latency_ms else None)

@@ -9,7 +9,7 @@ import sys
 
 from artifact.allocator import bound_arenas
 from service.errors import SettingsError
-from service.hosts import is_loopback
+from service.hosts import is_loopback, plain_host, shown_address
 from service.keys import Keys, read_keys
 from service.logs import configure_logs
 from service.server import Server
@@ -35,6 +35,7 @@ def run(host: str, port: int) -> int:
         print(error, file=sys.stderr)  # noqa: T201  # in which form to log is a setting
         return WRONG_SETTING
     configure_logs(settings.log_format)
+    host = plain_host(host)
     try:
         keys = read_keys(settings)
         _check_exposure(settings, keys, host)
@@ -42,17 +43,17 @@ def run(host: str, port: int) -> int:
     except SettingsError as error:
         log.error("%s", error)
         return WRONG_SETTING
-    log.info("listening on http://%s:%d; loading %s", host, port, settings.model)
+    log.info("listening on %s; loading %s", shown_address(host, server.port), settings.model)
     server.run()
     return NO_MODEL if server.failed else 0
 
 
 def _check_exposure(settings: Settings, keys: Keys, host: str) -> None:
-    if keys:
+    if keys or not host:  # nothing listens on an empty one
         return
     if not is_loopback(host) and not settings.allow_anonymous:
         raise SettingsError(
-            f"Without a key the service listens on loopback only, not on {host}: set SALVER_API_KEYS_FILE or "
+            f"Without a key the service listens on loopback only, not on '{host}': set SALVER_API_KEYS_FILE or "
             "SALVER_API_KEYS, or SALVER_ALLOW_ANONYMOUS=true to let everyone score."
         )
     log.warning("no key is configured: everyone who reaches %s can score images", host)

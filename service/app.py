@@ -34,9 +34,10 @@ log = logging.getLogger("salver.service")
 
 DESCRIPTION = """Scores images with one fine-tuned network.
 
-A path that is not listed here is answered 404, and a method that is not listed at its path 405 with `Allow`: as a
-`Problem`, or under `/v2` as a `Failure`."""
+A path that is not listed here is answered 404, one with a slash at its end too, and a method that is not listed at its
+path 405 with `Allow`: as a `Problem`, or under `/v2` as a `Failure`. `HEAD` is answered as `GET`, without the body."""
 NOTHING_HERE = "Nothing answers this method at this path: GET /docs lists what there is."
+SLASH_AT_THE_END = "Nothing answers at this path: leave out the slash at its end. GET /docs lists what there is."
 
 
 class ModelCard(BaseModel):
@@ -98,6 +99,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own pages load Swagger UI and Redoc from a network
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy that ends TLS they would lead to http://
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.observe does it
     )
     app.state.service = service
@@ -175,9 +177,13 @@ async def _scoring_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
+    path = request.scope["path"]
     if error.detail == title:  # Starlette's own
-        error.detail = NOTHING_HERE
-    if in_protocol(request.scope["path"]):
+        error.detail = SLASH_AT_THE_END if len(path) > 1 and path.endswith("/") else NOTHING_HERE
+    if error.status_code == 405:
+        allowed = set((error.headers or {}).get("Allow", "").split(", "))
+        error.headers = {"Allow": ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))}
+    if in_protocol(path):
         return failure_response(error)
     problem = {"type": "about:blank", "title": title, "detail": error.detail, "status": error.status_code}
     return JSONResponse(problem, error.status_code, error.headers, PROBLEM_JSON)

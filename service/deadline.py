@@ -7,6 +7,7 @@ from typing import Self
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from artifact.text import counted
 from service.errors import ScoringError
 
 LATE_SECONDS = 0.02
@@ -68,8 +69,12 @@ class Deadline:
 
     def _refusal(self) -> ScoringError:
         if self._receive is not None:
-            return ScoringError("deadline-exceeded", f"No answer within {self._seconds:g} seconds: send fewer images.")
+            return ScoringError(
+                "deadline-exceeded", f"No answer within {counted(self._seconds, 'second')}: send fewer images."
+            )
         # The rest of the body may never come: without closing, one slow sender would keep the connection for good.
         return ScoringError(
-            "deadline-exceeded", f"The body did not arrive within {self._seconds:g} seconds.", {"Connection": "close"}
+            "deadline-exceeded",
+            f"The body did not arrive within {counted(self._seconds, 'second')}.",
+            {"Connection": "close"},
         )

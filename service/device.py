@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, Manifest
+from artifact.text import reason
 
 log = logging.getLogger("salver.service")
 
@@ -76,8 +77,8 @@ def _engine_folder(cache: Path, version: str) -> Path:
         (folder / ".writable").touch()
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         raise ModelFileError(
-            f"TensorRT's engine cache in {cache} cannot be written ({error}): set SALVER_ENGINE_CACHE_DIR to a folder "
-            "that can."
+            f"TensorRT's engine cache in {cache} cannot be written ({reason(error)}): set SALVER_ENGINE_CACHE_DIR to a "
+            "folder that can."
         ) from error
     return folder
 

@@ -13,8 +13,7 @@ Host header, SNI and the certificate check keep the name.
 import asyncio
 import re
 import ssl
-import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -23,6 +22,7 @@ from weakref import WeakValueDictionary
 import httpcore
 import httpx
 
+from artifact.packing import PackingError, unpacker
 from service.addresses import HOST_NAME, Allowlist
 from service.dial import AddressRefused, CheckedBackend, Resolve
 from service.resolve import CALLER, Resolver
@@ -30,7 +30,6 @@ from service.resolve import CALLER, Resolver
 MAX_CONNECTIONS = 256
 MAX_CONNECTIONS_PER_CALLER = 64  # servers that are silent hold up the fetches of whoever names them
 KEEPALIVE_SECONDS = 5.0
-INFLATE_STEP_BYTES = 256 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -75,7 +74,7 @@ class FetchPolicy:
 class Fetcher:
     """Fetches URLs under one policy over a pool of kept-alive connections; close it, or use it as a context manager.
 
-    Without `ssl_context` certificates are checked against certifi's roots, or those in the variable SSL_CERT_FILE.
+    `ssl_context` says whose certificates are trusted (`artifact.certificates`); without it, certifi's.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Fetcher:
     ) -> None:
         self._policy = policy
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context() if ssl_context is None else ssl_context,
+            ssl_context=ssl_context,
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=CheckedBackend(
@@ -163,7 +162,7 @@ class Fetcher:
         if int(headers.get("content-length", "0")) > limit:
             raise too_large
         body = bytearray()
-        async for piece in decoded(response.aiter_stream(), headers.get("content-encoding", "identity").lower()):
+        async for piece in unpacked(response.aiter_stream(), headers.get_list("content-encoding")):
             body += piece
             if len(body) > limit:
                 raise too_large
@@ -185,6 +184,8 @@ def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     Raises:
         UrlRefused: not an http or https URL with a plain host; the text never repeats the URL and its password.
     """
+    if base is None and text.lstrip()[:5].lower() == "data:":
+        raise UrlRefused("Address not allowed: a data: URI holds the image itself; send it as image_in_base64.")
     if UNSAFE_CHARACTERS.search(text):
         raise UrlRefused("Address not allowed: the URL holds a backslash or a control character.")
     try:
@@ -203,28 +204,21 @@ def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     return url
 
 
-async def decoded(stream: AsyncIterable[bytes], encoding: str) -> AsyncIterator[bytes]:
+async def unpacked(stream: AsyncIterable[bytes], content_encodings: Iterable[str]) -> AsyncIterator[bytes]:
     """The pieces of a body without its Content-Encoding, which a server may apply though it was asked not to.
 
-    Inflates in short steps and lets other tasks run in between, so that a bomb costs neither memory nor the event loop.
-
-    Raises:
-        UrlFailed: an encoding other than gzip or deflate, or one that is broken or cut short.
+    Other tasks run between short steps, so that a bomb costs neither memory nor the event loop. Raises UrlFailed.
     """
-    if encoding == "identity":
-        async for piece in stream:
-            yield piece
-        return
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise UrlFailed("The URL answered with a Content-Encoding other than gzip or deflate.")
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
+        opener = unpacker(content_encodings)
         async for piece in stream:
-            while piece and not inflater.eof:
-                yield inflater.decompress(piece, INFLATE_STEP_BYTES)
-                piece = inflater.unconsumed_tail
+            if opener is None:
+                yield piece
+                continue
+            for step in opener.unpacked(piece):
+                yield step
                 await asyncio.sleep(0)
-    except zlib.error:
-        raise UrlFailed("The URL answered with a body whose Content-Encoding is broken.") from None
-    if not inflater.eof:
-        raise UrlFailed("The URL answered with a body whose Content-Encoding is cut short.")
+        if opener is not None:
+            opener.finish()
+    except PackingError as error:
+        raise UrlFailed(f"The URL's answer {error}: look at its Content-Encoding.") from None

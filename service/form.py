@@ -3,6 +3,7 @@
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from artifact.text import counted
 from service.errors import ScoringError
 
 
@@ -48,9 +49,8 @@ class Form:
 
     def _begin_part(self) -> None:
         if len(self._files) == self._max_files:
-            raise ScoringError(
-                "invalid-request", f"The limit is {self._max_files} images in a request: send the files in parts."
-            )
+            limit = counted(self._max_files, "image")
+            raise ScoringError("invalid-request", f"The limit is {limit} in a request: send the files in parts.")
         self._disposition = b""
         self._pieces = []
 

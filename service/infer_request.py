@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artifact.manifest import PixelSpec
+from artifact.text import counted
 from service.base64_text import LongText
 from service.errors import ScoringError
 from service.json_body import JsonBody, too_many_values
@@ -82,7 +83,7 @@ class ImageTensor(_Tensor):
         if self.data is None:
             return _elements(raw, self.shape[0])
         if len(self.data) != self.shape[0]:
-            raise _invalid(f"image: the shape says {self.shape[0]} images and data holds {len(self.data)}.")
+            raise _invalid(f"image: the shape says {counted(self.shape[0], 'image')} and data holds {len(self.data)}.")
         return [_text(body, text if isinstance(text, str) else text[0]) for text in self.data]
 
 
@@ -154,15 +155,14 @@ class InferRequest(_Strict):
         (tensor,) = self.inputs
         size = tensor.parameters.binary_data_size if tensor.parameters else None
         if not 1 <= tensor.shape[0] <= max_items:
-            raise _invalid(
-                f"{tensor.name}: the shape asks for {tensor.shape[0]} images; a request holds 1 to {max_items}."
-            )
+            asked = counted(tensor.shape[0], "image")
+            raise _invalid(f"{tensor.name}: the shape asks for {asked}; a request holds 1 to {max_items}.")
         if (tensor.data is None) == (size is None):
             raise _invalid(f"{tensor.name}: give either data or the parameter binary_data_size.")
         if len(raw) != (size or 0):
             raise _invalid(
-                f"{tensor.name}: binary_data_size is {size or 0} and {len(raw)} bytes follow the JSON: set the header "
-                f"{LENGTH_HEADER} to the length of the JSON."
+                f"{tensor.name}: binary_data_size is {size or 0}, and after the JSON come {counted(len(raw), 'byte')}: "
+                f"set the header {LENGTH_HEADER} to the length of the JSON."
             )
         images = tensor.images(body, raw, spec)
         used = sum(isinstance(image, LongText) and image.blocks is not None for image in images)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
+from artifact.text import counted
 from service.base64_text import BLOCK_BYTES, LongText
 from service.errors import ScoringError
 
@@ -164,7 +165,7 @@ class JsonBody:
             raise ScoringError(
                 "payload-too-large",
                 f"The JSON holds more than {self._max_rest_bytes} bytes besides its images: the limit is "
-                f"{self._max_items} images in a request, send the list in parts.",
+                f"{counted(self._max_items, 'image')} in a request, send the list in parts.",
             )
 
     def _count_text(self) -> None:
@@ -172,8 +173,8 @@ class JsonBody:
         if self._texts > self._max_texts:
             raise ScoringError(
                 "invalid-request",
-                f"The JSON holds more than {self._max_texts} texts: the limit is {self._max_items} images in a "
-                "request, send the list in parts.",
+                f"The JSON holds more than {self._max_texts} texts: the limit is "
+                f"{counted(self._max_items, 'image')} in a request, send the list in parts.",
             )
 
     def _take_text(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Never
 
 from artifact.steady_file import read_steady
+from artifact.text import counted
 from service.daemon import in_daemon_thread
 from service.errors import ScoringError, SettingsError
 from service.freshness import Freshness
@@ -118,7 +119,7 @@ class KeyFile:
             self._fail(self._refusal)
         else:
             self.freshness.take()
-            log.info("%s was read again: %d keys", self.freshness.setting, len(self._digests))
+            log.info("%s was read again: %s", self.freshness.setting, counted(len(self._digests), "key"))
 
     def _wait(self) -> float:
         if self.freshness.confirmed_seconds > PATIENCE_SECONDS:
@@ -132,8 +133,8 @@ class KeyFile:
     def _parse(self, content: bytes) -> tuple[bytes, ...]:
         try:
             text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise SettingsError(f"{self.freshness.setting} cannot be read: {error}.") from error
+        except UnicodeDecodeError:
+            raise SettingsError(f"{self.freshness.setting} cannot be read: it is not text in UTF-8.") from None
         # Not splitlines(), which also divides at characters that a key may hold.
         lines = text.replace("\r", "\n").split("\n")
         keys = [line for line in lines if not line.lstrip().startswith(COMMENT)]
@@ -191,7 +192,7 @@ def _entries(source: str, entries: Iterable[str]) -> list[str]:
     if not keys:
         raise SettingsError(f"{source} holds no key: put one in, or unset it to serve without keys.")
     if short := sum(len(key) < SHORT_KEY for key in keys):
-        log.warning("%s has %d keys of fewer than %d characters: they can be guessed", source, short, SHORT_KEY)
+        log.warning("%s has %s of fewer than %d characters: easily guessed", source, counted(short, "key"), SHORT_KEY)
     return keys
 
 

@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Literal, Never
 
+import httpx
+
 from artifact.allocator import return_memory
-from artifact.errors import ArtifactError
-from service.errors import ScoringError
+from artifact.certificates import own_certificates
+from artifact.errors import ArtifactError, VariableError
+from service.errors import ScoringError, SettingsError
 from service.fetch import Fetcher, FetchPolicy
 from service.freshness import Freshness
 from service.keys import Keys, read_admin_keys
@@ -30,7 +34,9 @@ class Lifecycle:
     """The parts of a running service; the model arrives in the background, so that /healthz answers from the start."""
 
     def __init__(self, settings: Settings, keys: Keys, on_failure: Callable[[], None]) -> None:
-        """`on_failure` is called when the model cannot be loaded. Raises SettingsError for the admin keys."""
+        """`on_failure` is called when the model cannot be loaded. Raises SettingsError for the admin keys and for
+        the certificates that the environment names.
+        """
         self.settings = settings
         self.keys = keys
         self.admin_keys = read_admin_keys(settings)
@@ -45,7 +51,8 @@ class Lifecycle:
                 allowlist=settings.allowed_hosts,
                 max_bytes=settings.url_max_bytes,
                 timeout_seconds=settings.url_timeout_seconds,
-            )
+            ),
+            ssl_context=None if settings.url_fetch == "off" else _authorities(),
         )
         self._on_failure = on_failure
         self.draining = False
@@ -125,3 +132,11 @@ async def _return_memory_now_and_then() -> None:
     while True:
         await asyncio.sleep(TRIM_SECONDS)
         await asyncio.to_thread(return_memory)
+
+
+def _authorities() -> ssl.SSLContext:
+    """Who vouches for the https servers of image URLs. Nobody else is trusted in place of those that cannot be read."""
+    try:
+        return own_certificates() or httpx.create_ssl_context(trust_env=False)
+    except VariableError as error:
+        raise SettingsError(f"{error} It is not read with SALVER_URL_FETCH=off.") from None

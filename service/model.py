@@ -16,7 +16,7 @@ from artifact.graph import MAX_MODEL_BYTES, Graph, read_graph
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from artifact.pixels import decode, to_pixels
 from artifact.steady_file import read_steady
-from artifact.text import printable
+from artifact.text import printable, reason
 from service.device import CPU, CUDA, TENSORRT, Provider, gpu_providers, preload_gpu_libraries
 from service.errors import ScoringError
 from service.runs import SILENT
@@ -157,7 +157,7 @@ def _graph(file: ModelFile) -> Graph:
 
 def _reason(error: BaseException | None) -> str:
     """In one line that a terminal shows as it is: a library quotes what stands in the file."""
-    return printable(" ".join(str(error).split())[:400])
+    return printable(reason(error)[:400])
 
 
 def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.InferenceSession | None:

@@ -129,9 +129,7 @@ class ImageQueue:
     def _enqueue(self, job: Job) -> None:
         with self._lock:
             if self._closed or self._images + len(job.images) > self._max_images:
-                raise overloaded(
-                    f"{self._images} images are waiting and the limit is {self._max_images}: try again later."
-                )
+                raise overloaded(f"Images that wait: {self._images}; the limit is {self._max_images}: try again later.")
             self._images += len(job.images)
             self._jobs.append(job)
         for _ in job.images:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from artifact.text import counted
 from service.errors import overloaded
 
 
@@ -38,6 +39,8 @@ class RateLimit:
         if bucket.images < images:
             seconds = math.ceil((images - bucket.images) / self._rate)
             raise overloaded(
-                f"This key may have {self._rate:g} images a second scored: try again in {seconds} seconds.", seconds
+                f"This key may have {counted(self._rate, 'image')} a second scored: try again in "
+                f"{counted(seconds, 'second')}.",
+                seconds,
             )
         bucket.images -= images

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from artifact.text import counted, validation_message
 from service.base64_text import LongText
 from service.errors import ScoringError
 from service.json_body import LONG_BYTES, JsonBody
@@ -18,6 +19,7 @@ JSON_WHITE_SPACE = b" \t\r\n"
 COMMAS_PER_ITEM = 64
 MAX_NESTING = 200  # pydantic's parser has it built in
 LONG_ELSEWHERE = f"A text of more than {LONG_BYTES} characters stands where no image's base64 belongs: shorten it."
+IN_BASE64 = "An image itself, as a data: URI has it, is sent as image_in_base64."
 
 
 class _Strict(BaseModel):
@@ -97,7 +99,7 @@ class BodyParser:
         except ValidationError as error:
             raise self._refusal(error) from None
         if body.cuts and sum(isinstance(item.image, LongText) for item in items) < body.cuts:
-            raise ScoringError("invalid-request", LONG_ELSEWHERE)
+            raise ScoringError("invalid-request", f"{LONG_ELSEWHERE} {IN_BASE64}")
         return items
 
     def _refusal(self, error: ValidationError) -> ScoringError:
@@ -112,15 +114,18 @@ class BodyParser:
                 return ScoringError("invalid-request", f"Unknown field: {where}. Remove it or correct its name.")
             case "list_type" if not where:
                 return ScoringError("invalid-request", "The body is neither a list of images nor one image's object.")
+            case "string_too_long":
+                detail = f"{where}: it has more than {LONG_BYTES} characters. {IN_BASE64}"
+                return ScoringError("invalid-request", detail)
             case "too_short":
                 return ScoringError("invalid-request", "The list is empty: send at least one image.")
             case "too_long" if not where:
                 return ScoringError("invalid-request", self._too_many())
-        message = first["msg"].removeprefix("Value error, ")[:200]
+        message = validation_message(first["msg"])[:200]
         return ScoringError("invalid-request", f"{where}: {message}." if where else f"{message}.")
 
     def _too_many(self) -> str:
-        return f"The limit is {self._max_items} images in a request: send the list in parts."
+        return f"The limit is {counted(self._max_items, 'image')} in a request: send the list in parts."
 
 
 def _holds_more_commas(body: bytes, limit: int) -> bool:

@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME
+from artifact.text import counted
 from service.device import CPU, LARGEST_BATCH
 from service.errors import ScoringError
 from service.model import RUN_ERRORS, Logits, Model, Pixels, card_pixels, check_card
@@ -91,7 +92,7 @@ class Runner:
         try:
             return bucket.run(images, options)
         except RUN_ERRORS as error:
-            log.warning("a batch of %d images failed: %s", len(images), " ".join(str(error).split())[:400])
+            log.warning("a batch of %s failed: %s", counted(len(images), "image"), " ".join(str(error).split())[:400])
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error
 
     def _grow(self, limit: int) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import math
+import os
 import signal
 import socket
 import time
@@ -22,6 +23,7 @@ from service.settings import Settings
 log = logging.getLogger("salver.service")
 
 PARTING_SECONDS = 1.0
+EVERY_ADDRESS = "::"
 WAITING_CONNECTIONS = 2048
 SEND_BUFFER_BYTES = 128 * 1024
 """What the system keeps of a connection's unread answer, which it would let grow to megabytes of the pod's memory."""
@@ -31,13 +33,14 @@ class Server(uvicorn.Server):
     """Listens from the moment it is made; `run` serves until it is told to stop."""
 
     def __init__(self, settings: Settings, keys: Keys, host: str, port: int) -> None:
-        """Raises SettingsError when it cannot listen there, or for the admin keys."""
+        """Raises SettingsError when it cannot listen there, or for what `Lifecycle` reads."""
         self.failed = False
         """It ended because the model could not be loaded."""
         self._drained_at = math.inf
         self._drain_seconds = settings.drain_seconds
         self._app = create_app(settings, keys, self._fail, local_only=not keys and not settings.allow_anonymous)
         self._sockets = listen(host, port)
+        self.port: int = self._sockets[0].getsockname()[1]
         super().__init__(
             uvicorn.Config(
                 self._app,
@@ -64,7 +67,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
             return
         service.drain()
-        log.info("SIGTERM: serving %g seconds more while load balancers take this replica off", self._drain_seconds)
+        log.info("SIGTERM: serving %g s more while load balancers take this replica off", self._drain_seconds)
         self._drained_at = time.monotonic() + self._drain_seconds
 
     @override
@@ -88,23 +91,47 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets on every address of the host name that this machine has. Raises SettingsError."""
+    """Sockets on every address of the host name that this machine has; with port 0 all have the first one's.
+
+    `::` stands for all addresses of both families, and for IPv4's where there is no IPv6. Raises SettingsError.
+    """
     if not 0 <= port <= 65_535:  # getaddrinfo would take the remainder
         raise _refusal(host, port, "a port lies between 0 and 65535")
+    if not host:
+        raise _refusal(host, port, "no address is named; 127.0.0.1 is this machine alone, and :: all of its addresses")
+    listeners: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listeners = [_listener(family, address) for family, _, _, _, address in found]
-    except OSError as error:
-        raise _refusal(host, port, str(error.strerror)) from error
-    if not any(listeners):
+        for family, _, _, _, address in socket.getaddrinfo(_existing(host), port, type=socket.SOCK_STREAM):
+            listener = _listener(family, (address[0], port, *address[2:]))
+            if listener is not None:
+                listeners.append(listener)
+                port = listener.getsockname()[1]
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name with a part that is empty or too long
+        for listener in listeners:
+            listener.close()
+        raise _refusal(host, port, _reason(error)) from error
+    if not listeners:
         raise _refusal(host, port, "this machine has no such address")
-    return [listener for listener in listeners if listener is not None]
+    return listeners
+
+
+def _existing(host: str) -> str:
+    return "0.0.0.0" if host == EVERY_ADDRESS and not socket.has_dualstack_ipv6() else host  # noqa: S104
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "it is no host name"
+    if error.errno is not None and error.errno > 0:  # a name server's numbers lie below
+        return os.strerror(error.errno)
+    return str(error.strerror)
 
 
 def _listener(family: int, address: tuple[object, ...]) -> socket.socket | None:
     """None for an address that is not there: "localhost" names IPv6's in containers without IPv6, too."""
     try:
-        listener = socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS)
+        both = address[0] == EVERY_ADDRESS
+        listener = socket.create_server(address, family=family, backlog=WAITING_CONNECTIONS, dualstack_ipv6=both)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # each connection inherits it
         return listener
     except OSError as error:
@@ -114,4 +141,6 @@ def _listener(family: int, address: tuple[object, ...]) -> socket.socket | None:
 
 
 def _refusal(host: str, port: int, reason: str) -> SettingsError:
-    return SettingsError(f"Cannot listen on {host}, port {port}: {reason}. Choose others with --host and --port.")
+    return SettingsError(
+        f"Cannot listen on {host or 'an empty host'}, port {port}: {reason}. Choose others with --host and --port."
+    )

@@ -8,12 +8,31 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from artifact.text import validation_message
 from service.addresses import Allowlist
 from service.errors import SettingsError
 
 PREFIX = "SALVER_"
-# The client's variable, which may stand in the same environment.
-ELSEWHERE = frozenset({"SALVER_KEY"})
+ELSEWHERE = frozenset(
+    PREFIX + name
+    for name in (
+        "KEY",  # client/, loadtest/
+        *("GOOGLE_ENGINE", "GOOGLE_KEY"),  # training/
+        *(
+            "BASE",
+            "BASE_IMAGE",
+            "BIND",
+            "DATA",
+            "GPU_PORT",
+            "GRAFANA_IMAGE",
+            "KEYS",
+            "LOAD_P99_MS",
+        ),  # docker-compose.yml
+        *("LOAD_RUN_TIME", "LOAD_USERS", "PORT", "PROMETHEUS_IMAGE", "TRAIN_CPUS", "WEIGHTS"),
+        "TEST_ARTEFACTS",  # tests/
+    )
+)
+"""Other rooms' variables, which may stand in the same environment: read over."""
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -115,13 +134,13 @@ def read_settings() -> Settings:
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known | ELSEWHERE:
-            raise SettingsError(f"{name} is not a setting: {_suggestion(name, known)}")
+            raise SettingsError(f"{name} is not a setting: {_suggestion(name, known | ELSEWHERE)}")
     try:
         return Settings()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "The settings contradict each other"
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
+        raise SettingsError(f"{name}: {validation_message(first['msg'])}.") from None
 
 
 def _suggestion(name: str, known: set[str]) -> str:

@@ -10,8 +10,10 @@ import os
 import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -23,7 +25,10 @@ log = logging.getLogger("salver.service")
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 PROTOCOL = "http/protobuf"
+# As the exporter reads it: a token, '=', and what may stand in a header. It says aloud what it cannot read.
+HEADER = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~]*")
 FLUSH_SECONDS = 3.0
 # https://www.w3.org/TR/trace-context/#traceparent-header; a later version may add fields behind these.
 TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -54,15 +59,40 @@ def start_tracing() -> Tracing | None:
     )
     if off or not any(environment.get(name) for name in ENDPOINTS):
         return None
-    protocol = next((environment[name] for name in PROTOCOLS if environment.get(name)), PROTOCOL)
-    if protocol != PROTOCOL:
-        log.warning("no traces are sent: OTEL_EXPORTER_OTLP_PROTOCOL is %.40s, and only %s is here", protocol, PROTOCOL)
+    if fault := _fault(environment):
+        log.warning("no traces are sent: %s", fault)
         return None
     try:
         return Tracing(_provider())
     except ImportError:
         log.warning("no traces are sent, though OTEL_* names a collector: run  pip install -e '.[tracing]'  in a clone")
         return None
+
+
+def _fault(environment: Mapping[str, str]) -> str:
+    """What is wrong with the variables, without a value in which a secret may stand; empty when nothing is."""
+
+    def used(names: tuple[str, ...]) -> tuple[str, str]:
+        return next(((name, environment[name]) for name in names if environment.get(name)), (names[-1], ""))
+
+    name, protocol = used(PROTOCOLS)
+    if protocol not in ("", PROTOCOL):
+        return f"{name} is {protocol[:40]}, and only {PROTOCOL} is here"
+    name, endpoint = used(ENDPOINTS)
+    if not endpoint.lower().startswith(("http://", "https://")):
+        return f"{name} does not begin with http:// or https://"
+    name, headers = used(HEADERS)
+    parts = [part.strip() for part in headers.split(",")]
+    if not all(HEADER.fullmatch(part) and _can_be_sent(part.partition("=")[2]) for part in parts if part):
+        return (
+            f"{name} is not name=value, or several with commas between them (its value is not shown: it may be a key)"
+        )
+    return ""
+
+
+def _can_be_sent(value: str) -> bool:
+    """Whether it is a header's value once its %XX are resolved."""
+    return all(character.isprintable() and ord(character) < 256 for character in unquote(value))
 
 
 def _provider() -> TracerProvider:

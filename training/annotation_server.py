@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from artifact.errors import DecodingUnavailable, ImageError
 from artifact.regular_file import read_regular
-from artifact.text import printable
+from artifact.text import printable, validation_message
 from training.annotation_door import Door
 from training.annotation_messages import Changes, Duplicates, Page, page_of
 from training.annotation_store import AnnotationStore, Change, ChangedElsewhere
@@ -62,7 +62,7 @@ def create_app(store: AnnotationStore, token: str, port: int, framed: bool = Fal
         # Without what was sent, which may be no text that JSON can hold.
         first = error.errors()[0]
         place = printable(".".join(map(str, first["loc"])))
-        return JSONResponse({"detail": f"{place}: {first['msg']}. Reload the page."}, 422)
+        return JSONResponse({"detail": f"{place}: {validation_message(first['msg'])}. Reload the page."}, 422)
 
     @app.exception_handler(OSError)
     async def not_written(_: Request, error: OSError) -> Response:

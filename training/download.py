@@ -2,9 +2,8 @@
 
 import asyncio
 import ssl
-import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from httpx_retries import Retry, RetryTransport
 
 from artifact.certificates import no_certificates, own_certificates
 from artifact.errors import VariableError
+from artifact.packing import PackingError, unpacker
 from artifact.pixels import Limits
 from artifact.proxy import Proxy, proxy_for
 from training.errors import SourceError
@@ -97,33 +97,20 @@ async def content(answer: httpx.Response, max_bytes: int) -> bytes:
     length = answer.headers.get("Content-Length", "")
     if length.isdecimal() and len(length) < 20 and int(length) > max_bytes:
         raise SourceError(f"has more than {max_bytes:,} bytes")
-    unpacker = _unpacker(answer.headers.get_list("Content-Encoding", split_commas=True))
     body, came = bytearray(), 0
-    async for piece in answer.aiter_raw():
-        came += len(piece)
-        body += piece if unpacker is None else _unpacked(unpacker, piece, max_bytes + 1 - len(body))
-        if max(came, len(body)) > max_bytes:
-            raise SourceError(f"has more than {max_bytes:,} bytes")
-    if unpacker is not None and not unpacker.eof:
-        raise SourceError("is cut off: its packing has no end")
-    return bytes(body)
-
-
-def _unpacker(encodings: Sequence[str]) -> "zlib._Decompress | None":
-    names = [name.strip().lower() for name in encodings if name.strip().lower() not in ("", "identity")]
-    if not names:
-        return None
-    if len(names) > 1 or names[0] not in ("gzip", "x-gzip", "deflate"):
-        packed = ", ".join(names)[:60]
-        raise SourceError(f"came packed as '{packed}'; one gzip or deflate is read")
-    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # of gzip or zlib, as its head says
-
-
-def _unpacked(unpacker: "zlib._Decompress", piece: bytes, room: int) -> bytes:
     try:
-        return b"" if unpacker.eof else unpacker.decompress(piece, room)
-    except zlib.error as error:
-        raise SourceError("is damaged: it cannot be unpacked") from error
+        opener = unpacker(answer.headers.get_list("Content-Encoding"))
+        async for piece in answer.aiter_raw():
+            came += len(piece)
+            for step in (piece,) if opener is None else opener.unpacked(piece):
+                body += step
+                if max(came, len(body)) > max_bytes:
+                    raise SourceError(f"has more than {max_bytes:,} bytes")
+        if opener is not None:
+            opener.finish()
+    except PackingError as error:
+        raise SourceError(str(error)) from error
+    return bytes(body)
 
 
 class _Ways(httpx.AsyncBaseTransport):

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from artifact.durable import durable
 from artifact.manifest import Manifest
 from artifact.regular_file import read_regular
-from artifact.text import counted, printable
+from artifact.text import counted, printable, validation_message
 from training.dataset import Dataset
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.evaluation import Evaluation
@@ -154,7 +154,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the record"
-        return printable(f"run.json: {where}: {first['msg']}"[:400])
+        return printable(f"run.json: {where}: {validation_message(first['msg'])}"[:400])
     return printable(str(error).removesuffix("."))
 
 

@@ -1,10 +1,14 @@
 """The certificates that SSL_CERT_FILE and SSL_CERT_DIR name."""
 
+import asyncio
 import os
+import shutil
 import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
 
@@ -74,3 +78,43 @@ def test_what_needs_no_certificates_believes_none() -> None:
     context = no_certificates()
     assert context.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+async def answer(authority: trustme.CA, context: ssl.SSLContext | None) -> int:
+    """The status that a server of that authority gives one who trusts by the context."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    assert context is not None
+    async with server, httpx.AsyncClient(verify=context, trust_env=False) as client:
+        return (await client.get(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")).status_code
+
+
+def test_servers_of_theirs_are_trusted_by_file_and_by_folder(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    authority.cert_pem.write_to_path(folder / "company.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "company.pem"))
+    assert asyncio.run(answer(authority, own_certificates())) == 204
+    monkeypatch.delenv("SSL_CERT_FILE")
+    hashed = ["openssl", "x509", "-subject_hash", "-noout", "-in", str(folder / "company.pem")]
+    name = subprocess.run(hashed, capture_output=True, text=True, check=True).stdout.strip()
+    shutil.copy(folder / "company.pem", folder / f"{name}.0")
+    for value in (str(folder), f"/absent:{folder}:"):
+        monkeypatch.setenv("SSL_CERT_DIR", value)
+        assert asyncio.run(answer(authority, own_certificates())) == 204
+
+
+def test_nobody_else_is_trusted(authority: trustme.CA, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "others.pem")
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(answer(authority, own_certificates({"SSL_CERT_FILE": str(tmp_path / "others.pem")})))

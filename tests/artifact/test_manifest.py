@@ -94,8 +94,9 @@ def test_a_model_of_another_tool_is_refused_with_what_to_do() -> None:
 def test_a_manifest_that_is_not_valid_is_refused_and_the_place_is_named(
     changes: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(ModelFileError, match=rf"manifest is not valid: .*{reason}.*schema version 1"):
+    with pytest.raises(ModelFileError, match=rf"manifest is not valid: .*{reason}.*schema version 1") as refused:
         read(**changes)
+    assert "Value error" not in str(refused.value)
 
 
 def test_a_temperature_that_makes_infinities_of_logits_is_refused() -> None:

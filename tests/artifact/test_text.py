@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from artifact.text import counted, printable, printable_json, printable_lines
+from artifact.text import counted, printable, printable_json, printable_lines, reason, validation_message
 
 TITLE = "\x1b]0;owned\x07"
 
@@ -26,15 +26,20 @@ def test_json_means_the_same_and_holds_nothing_that_a_terminal_obeys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "text"),
-    [
-        (0, ("label",), "0 labels"),
-        (1, ("label",), "1 label"),
-        (2, ("label",), "2 labels"),
-        (1000, ("image",), "1,000 images"),
-        (1, ("copy", "copies"), "1 copy"),
-        (3, ("copy", "copies"), "3 copies"),
-    ],
+    ("number", "text"),
+    [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1.0, "1 image"), (0.5, "0.5 images"), (1200, "1,200 images")],
 )
-def test_one_thing_is_said_of_one_thing(number: int, words: tuple[str, ...], text: str) -> None:
-    assert counted(number, *words) == text
+def test_one_of_a_thing_is_not_several(number: float, text: str) -> None:
+    assert counted(number, "image") == text
+    assert counted(2, "search", "searches") == "2 searches"
+
+
+def test_a_reason_is_the_words_alone() -> None:
+    assert reason(FileNotFoundError(2, "No such file or directory", "/a")) == "No such file or directory"
+    assert reason(OSError("the store\nsays no")) == "the store says no"
+    assert reason(ValueError("two\n  lines")) == "two lines"
+
+
+def test_a_sentence_of_ours_comes_without_the_name_of_pythons_error() -> None:
+    assert validation_message("Value error, too many") == "too many"
+    assert validation_message("Input should be a valid number") == "Input should be a valid number"

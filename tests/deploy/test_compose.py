@@ -22,7 +22,7 @@ PROFILES = ("gpu", "load", "monitoring")
 def compose(*words: str, port: int = 0) -> str:
     """What it prints; of a project of its own, so that a running one is left alone."""
     command = ["docker", "compose", "--project-name", "salver-test", "--project-directory", str(ROOT), *words]
-    environment = os.environ | {"SALVER_PORT": str(port), "SALVER_LOAD_RUN_TIME": "10s", "SALVER_LOAD_P99_MS": "10000"}
+    environment = os.environ | {"SALVER_PORT": str(port), "SALVER_LOAD_RUN_TIME": "30s", "SALVER_LOAD_P99_MS": "10000"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout

@@ -36,10 +36,13 @@ def environment() -> dict[str, str]:
 
 
 def load(stub: Stub, folder: Path, options: Sequence[str], locustfile: Path = LOCUSTFILE) -> Ran:
-    """Load the stub with small photos and one kind of request, unless the options say otherwise."""
+    """Load the stub with small photos and one kind of request, unless the options say otherwise.
+
+    Its address is given as people copy it, with a slash behind it.
+    """
     path = folder / "result.json"
     with running(stub):
-        line = command(stub.url, *SMALL, "--result", str(path), *options, locustfile=locustfile)
+        line = command(f"{stub.url}/", *SMALL, "--result", str(path), *options, locustfile=locustfile)
         ended = subprocess.run(line, capture_output=True, text=True, env=environment(), stdin=subprocess.DEVNULL)
     assert path.exists(), ended.stdout + ended.stderr
     return Ran(ended.returncode, ended.stdout + ended.stderr, Result.model_validate_json(path.read_text()), stub)

@@ -115,14 +115,14 @@ def test_the_capacity_of_a_stub_with_a_known_limit_is_found_within_a_tenth(tmp_p
 @pytest.mark.slow
 def test_an_interrupted_search_says_what_held_and_ends_its_locust() -> None:
     with running(Stub(seconds=0.01)) as stub:
-        line = command(stub.url, "--start", "5", "--seconds", "1", "--slo-p99-ms", "2000")
+        line = command(stub.url, "--start", "130", "--seconds", "1", "--slo-p99-ms", "2000")
         with subprocess.Popen(line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as search:
             assert search.stderr is not None
             assert "holds" in search.stderr.readline()
             search.send_signal(signal.SIGINT)
             _, words = search.communicate(timeout=60)
     assert search.returncode == 130
-    assert "the highest rate that held so far: 5.0 requests/s" in words
+    assert "the highest rate that held so far: 130.0 requests/s" in words
     lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert not [words for words in lines if stub.url in words]
 

@@ -12,6 +12,7 @@ from loadtest.file_server import FileServer
 from loadtest.payload import LARGEST_IN_LIST, Kind, Payloads
 from loadtest.photos import SIZES, Photo, from_folder, rendered
 from tests.images import photo
+from tests.live import needs_ipv6
 
 SMALL = rendered({"thumbnail": 1})
 
@@ -73,8 +74,9 @@ def test_lists_of_large_photos_are_refused() -> None:
         Payloads([large], [Kind.LIST], [])
 
 
-def test_the_file_server_gives_the_photos_and_nothing_else() -> None:
-    server = FileServer(SMALL[:2], "127.0.0.1")
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+def test_the_file_server_gives_the_photos_and_nothing_else(host: str) -> None:
+    server = FileServer(SMALL[:2], host)
     assert [requests.get(url, timeout=5).content for url in server.urls] == [one.data for one in SMALL[:2]]
     for path in ("2", "-1", "../etc/passwd", "x"):
         assert requests.get(f"{server.urls[0].rsplit('/', 1)[0]}/{path}", timeout=5).status_code == 404

@@ -4,7 +4,7 @@ import pytest
 
 from loadtest import report
 from loadtest.errors import LoadTestError
-from loadtest.options import DEFAULT_MIX, DEFAULT_SIZES, Options, read, share
+from loadtest.options import DEFAULT_MIX, DEFAULT_SIZES, Options, read, service_url, share
 from loadtest.payload import TITLES, Kind
 from loadtest.record import AFTER_THE_END, Generator, Record
 from loadtest.result import Result, result_of
@@ -14,6 +14,10 @@ from loadtest.text import summary
 GOOD, BROKEN = TITLES[Kind.BASE64], TITLES[Kind.BROKEN]
 
 
+FLOATS = ("rate", "error_rate", "min_rate", "think_seconds", "timeout", "p99_ms", "warm_up", "spawn_rate")
+LOCUSTS: dict[str, object] = {"num_users": 4, "run_time": 12, "spawn_rate": None}
+
+
 def parsed(**changes: object) -> Namespace:
     mine: dict[str, object] = {
         "rate": None, "arrivals": "poisson", "shape": "constant", "warm_up": 2.0, "think_seconds": 0.0,
@@ -21,7 +25,7 @@ def parsed(**changes: object) -> Namespace:
         "key": "", "p99_ms": None, "error_rate": 0.01, "min_rate": None, "metrics_url": "", "out": None, "result": None,
     }  # fmt: skip
     mine |= changes
-    locusts = {name: mine.pop(name, default) for name, default in (("num_users", 4), ("run_time", 12))}
+    locusts = {name: mine.pop(name, default) for name, default in LOCUSTS.items()}
     return Namespace(**locusts, **{f"loadtest_{name}": value for name, value in mine.items()})
 
 
@@ -179,7 +183,36 @@ def test_the_report_is_one_page_with_everything_escaped() -> None:
         ({"mix": "base65=1"}, "--mix has 'base65=1': write NAME=WEIGHT, with a NAME of base64, list"),
         ({"mix": "base64=0"}, "--mix is empty"),
         ({"sizes": "vga=many"}, "--sizes has 'vga=many'"),
-        ({"rate": -1.0}, "--rate is -1: give a number above 0"),
+        ({"mix": "base64=1,base64=2"}, "give each name once"),
+        ({"mix": "base64=99999"}, "weights of at most 1000"),
+        ({"rate": -1.0}, "--rate is -1.0: give a number above 0"),
+        ({"rate": 0.0}, "--rate is 0.0: give a number above 0"),
+        ({"rate": 1e7}, "--rate is 10000000.0: give a number of at most 1,000,000"),
+        ({"error_rate": 5.0}, "--error-rate is 5.0: give a number of at most 1: 5 % is 0.05"),
+        ({"error_rate": -0.1}, "--error-rate is -0.1: give a number from 0 on"),
+        ({"min_rate": 0.0}, "--min-rate is 0.0: give a number above 0"),
+        ({"think_seconds": -1.0}, "--think-seconds is -1.0: give a number from 0 on"),
+        ({"timeout": 0.0}, "--timeout is 0.0: give a number above 0"),
+        ({"p99_ms": -5.0}, "--p99-ms is -5.0: give a number above 0"),
+        ({"warm_up": -1.0}, "--warm-up is -1.0: give a number from 0 on"),
+        ({"num_users": 0}, "--users is 0: give a number from 1 on"),
+        ({"num_users": -3}, "--users is -3: give a number from 1 on"),
+        ({"num_users": 10**9}, "--users is 1000000000: give a number of at most 100,000"),
+        ({"run_time": 0}, "--run-time is 0: give a number above 0"),
+        *(
+            ({name: value}, f"--{name.replace('_', '-')} is {value}: give a finite number")
+            for name in (
+                "rate",
+                "error_rate",
+                "min_rate",
+                "think_seconds",
+                "timeout",
+                "p99_ms",
+                "warm_up",
+                "spawn_rate",
+            )
+            for value in (float("nan"), float("inf"), -float("inf"))
+        ),
         ({"warm_up": 30.0}, "A run of 12 s is over before --warm-up (30 s): make it longer"),
         ({"shape": "ramp", "run_time": None}, "--shape ramp needs a length: add --run-time"),
     ],
@@ -195,3 +228,90 @@ def test_a_worker_reads_users_and_length_from_its_masters_options() -> None:
     share(namespace)
     namespace.num_users, namespace.run_time = 1, None
     assert (read(namespace).users, read(namespace).seconds) == (4, 12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"error_rate": 0.0},
+        {"error_rate": 1.0},
+        {"rate": 0.05, "p99_ms": 0.1},
+        {"warm_up": 0.0, "think_seconds": 0.0},
+        {"num_users": 100_000, "spawn_rate": 0.5},
+        {"num_users": None, "run_time": None},
+        {"mix": "base64=1,broken=0", "min_rate": 0.1},
+    ],
+)
+def test_the_ends_of_the_ranges_are_inside(changes: dict[str, object]) -> None:
+    assert options(**changes).users in (1, 4, 100_000)
+
+
+def of_answers(number: int, slow: int = 0, milliseconds: float = 20) -> Record:
+    """A run with that many answers to requests for scores after its warm-up, besides refusals, and few of them slow."""
+    record = Record(generators={"a": Generator(seconds=12, cpu_share=0.1, memory_bytes=1)})
+    for place in range(number):
+        record.add_request(3, GOOD, 5000 if place < slow else milliseconds, 1, None)
+    for _ in range(200):
+        record.add_request(3, BROKEN, 1, 0, None)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("record", "changes", "verdict"),
+    [
+        (of_answers(10), {"p99_ms": 100.0}, "invalid"),
+        (of_answers(99), {"p99_ms": 100.0}, "invalid"),
+        (of_answers(100), {"p99_ms": 100.0}, "passed"),
+        (of_answers(10), {}, "passed"),
+        (of_answers(99, slow=1), {"p99_ms": 100.0}, "invalid"),
+        (of_answers(100, slow=1), {"p99_ms": 100.0}, "passed"),
+        (of_answers(99, slow=2), {"p99_ms": 100.0}, "failed"),
+        (of_answers(100, slow=2), {"p99_ms": 100.0}, "failed"),
+        (of_answers(10), {"p99_ms": 100.0, "min_rate": 1000.0}, "failed"),
+        (of_answers(0), {"p99_ms": 100.0}, "failed"),
+    ],
+)
+def test_a_p99_of_fewer_than_a_hundred_answers_is_judged_only_where_more_could_not_change_it(
+    record: Record, changes: dict[str, object], verdict: str
+) -> None:
+    result = judged(record, **changes)
+    assert result.verdict == verdict
+    if verdict == "invalid":
+        (reason,) = result.reasons
+        assert "a p99 needs at least 100 answers" in reason
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000//", "http://[::1]:8000"),
+        ("https://photos.example/salver/", "https://photos.example/salver"),
+        ("HTTP://salver", "HTTP://salver"),
+    ],
+)
+def test_a_slash_behind_the_host_is_taken_off(host: str, url: str) -> None:
+    assert service_url(host) == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "",
+            "127.0.0.1:8000",
+            "localhost",
+            "//localhost",
+            "ftp://localhost",
+            "http://",
+            "http://:8000",
+            "http:///score",
+        ),
+        *("http://localhost/?a=b", "http://localhost#x", "http://local host", "http://[::1", "http://localhost:many"),
+        *("http://localhost:99999", "http://localhost\n"),
+    ],
+)
+def test_what_is_no_url_of_a_service_is_said_in_one_line(host: str) -> None:
+    with pytest.raises(LoadTestError, match=r"--host is .*: write http:// or https:// and the service's address"):
+        service_url(host)

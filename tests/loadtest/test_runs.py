@@ -40,6 +40,7 @@ CASES = {
     "LO04 5 %": Case(Stub(seconds=0.01, failed_share=0.05), ERRORS),
     "LO04 raises": Case(Stub(seconds=0.01), f"{ERRORS} --users 8", RAISING),
     "LO04 none": Case(Stub(), "--rate 0.0001 --users 2 --run-time 3"),
+    "few": Case(Stub(seconds=0.01), "--rate 5 --users 4 --run-time 3 --p99-ms 5000"),
     "mix": Case(
         Stub(seconds=0.01),
         "--users 4 --run-time 4 --mix base64=2,list=1,raw=2,url=1 --out {folder} --p99-ms 2000 --min-rate 1",
@@ -129,6 +130,7 @@ def test_lo02_an_expected_413_is_a_success_under_its_own_name(ran: Ran) -> None:
         ("LO04 5 %", 1, "of the requests failed, over 1.00%"),
         ("LO04 raises", 1, "a task raised an exception: nothing under this key"),
         ("LO04 none", 1, "no request was answered after the warm-up"),
+        ("few", 3, "a p99 needs at least 100 answers"),
     ],
     indirect=["ran"],
 )

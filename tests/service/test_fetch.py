@@ -281,6 +281,21 @@ async def test_a_url_that_is_not_plain_http_is_refused_and_never_repeated(
     assert not any(part in str(error) + caplog.text for part in ("secret", "sec/ret", "passwd"))
 
 
+@pytest.mark.parametrize("url", ["data:image/jpeg;base64,/9j/", "DATA:,x", "  data:image/png;base64,AA\nAA"])
+async def test_a_data_uri_is_refused_with_the_place_where_an_image_itself_belongs(url: str) -> None:
+    async with fetcher() as fetch:
+        error = await error_of(fetch, url)
+    assert isinstance(error, UrlRefused)
+    assert "image_in_base64" in str(error)
+
+
+async def test_a_redirect_to_a_data_uri_is_refused_as_any_other_scheme() -> None:
+    async with serving({"/": redirect("data:image/png;base64,AAAA")}) as site, fetcher(OUTSIDE) as fetch:
+        error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
+    assert isinstance(error, UrlRefused)
+    assert "http://" in str(error)
+
+
 async def test_an_endless_body_stops_at_the_byte_limit() -> None:
     """UR08."""
 
@@ -346,9 +361,48 @@ async def test_a_body_that_is_encoded_unasked_is_decoded(encoding: str, encode: 
         assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
 
 
+NO_COMPRESSION = (
+    "",
+    " ",
+    "identity",
+    "none",
+    "binary",
+    "UTF-8",
+    "utf-8",
+    "8bit",
+    "AWS-Chunked",
+    "aws-chunked,identity",
+)
+
+
+@pytest.mark.parametrize("encoding", [*NO_COMPRESSION, "aws-chunked\r\nContent-Encoding: none", ",,"])
+async def test_a_coding_that_names_no_compression_is_read_over(encoding: str) -> None:
+    """Object stores keep what an upload said."""
+    async with serving({"/": http(Content_Encoding=encoding)}) as site, fetcher(OUTSIDE) as fetch:
+        assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["aws-chunked,gzip", "gzip, aws-chunked", "GZip", "x-gzip", "none\r\nContent-Encoding: gzip", "UTF-8, gzip"],
+)
+async def test_beside_one_that_names_none_the_compression_is_undone(encoding: str) -> None:
+    body = http(gzip.compress(b"pixels"), Content_Encoding=encoding)
+    async with serving({"/": body}) as site, fetcher(OUTSIDE) as fetch:
+        assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
+
+
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [("br", b"x"), ("gzip, gzip", b"x"), ("gzip", b"plain"), ("gzip", gzip.compress(b"pixels")[:-9])],
+    [
+        ("br", b"x"),
+        ("zstd", b"x"),
+        ("aws-chunked,br", b"x"),
+        ("gzip\r\nContent-Encoding: gzip", b"x"),
+        ("gzip, gzip", b"x"),
+        ("gzip", b"plain"),
+        ("gzip", gzip.compress(b"pixels")[:-9]),
+    ],
 )
 async def test_an_unknown_broken_or_truncated_encoding_fails(encoding: str, body: bytes) -> None:
     async with serving({"/": http(body, Content_Encoding=encoding)}) as site, fetcher(OUTSIDE) as fetch:

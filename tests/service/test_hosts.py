@@ -16,12 +16,20 @@ RED = solid((200, 30, 40))
 @pytest.mark.parametrize(
     ("host", "own"),
     [
-        *((name, True) for name in ("127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]", "[::1]:8000")),
+        *(
+            (name, True)
+            for name in ("127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]", "[::1]:8000", "::1")
+        ),
+        *(
+            (name, True)
+            for name in ("[::ffff:127.0.0.1]", "[::ffff:7f00:1]:8000", "[0:0:0:0:0:0:0:1]", "::ffff:127.0.0.1")
+        ),
         *(
             (name, False)
             for name in ("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io")
         ),
-        *((name, False) for name in ("10.0.0.1", "", "[fe80::1]", "localhost@evil.example")),
+        *((name, False) for name in ("10.0.0.1", "", "[fe80::1]", "localhost@evil.example", "[::ffff:10.0.0.1]")),
+        *((name, False) for name in ("[::1]evil.example", "[::1].evil.example:80", "::1:8000")),
     ],
 )
 def test_the_names_of_loopback_are_own_and_no_others(host: str, own: bool) -> None:

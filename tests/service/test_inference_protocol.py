@@ -222,7 +222,7 @@ def test_a_label_under_its_threshold_is_empty(tmp_path: Path) -> None:
         ({"data": [7]}, "not a list of image files in base64"),
         ({"data": [["a", "b"]]}, "not a list of image files in base64"),
         ({"data": None}, "either data or the parameter binary_data_size"),
-        ({"data": None, "parameters": {"binary_data_size": 9}}, "0 bytes follow the JSON"),
+        ({"data": None, "parameters": {"binary_data_size": 9}}, "after the JSON come 0 bytes"),
         ({"parameters": {"binary_data_size": 9}}, "either data or the parameter binary_data_size"),
         ({"data": None, "parameters": {"shared_memory_region": "x"}}, "either data or the parameter"),
         ({"raw": 1}, "Unknown field: inputs, item 0, raw"),
@@ -296,7 +296,7 @@ def test_wrong_binary_images_are_refused_in_the_protocols_form(service: httpx.Cl
 def test_bytes_that_no_tensor_asks_for_are_refused(service: httpx.Client) -> None:
     text = json.dumps(request()).encode()
     headers = {"Inference-Header-Content-Length": str(len(text))}
-    assert "2 bytes follow the JSON" in refused(service, 422, content=text + b"xy", headers=headers)
+    assert "after the JSON come 2 bytes" in refused(service, 422, content=text + b"xy", headers=headers)
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "", "x", "99999999", "9" * 5000, "²"])

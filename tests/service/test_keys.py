@@ -147,7 +147,7 @@ def test_a_key_file_that_changes_is_in_force_within_about_a_second(
         assert watched.accepts("old", "new") == keys
     assert [record.message for record in caplog.records if record.levelname == "INFO"] == [
         "SALVER_API_KEYS_FILE was read again: 2 keys",
-        "SALVER_API_KEYS_FILE was read again: 1 keys",
+        "SALVER_API_KEYS_FILE was read again: 1 key",
     ]
 
 
@@ -245,7 +245,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "holds no key"),
     "blank": (lambda path: path.write_bytes(b"\n \n\t\n"), "holds no key"),
     "comments only": (lambda path: path.write_bytes(b"# one\n  # two\n"), "holds no key"),
-    "not text": (lambda path: path.write_bytes(b"\xff\xfe"), "can't decode"),
+    "not text": (lambda path: path.write_bytes(b"\xff\xfe"), "not text in UTF-8"),
     "away": (Path.unlink, "No such file"),
     "a folder": (folder, "a folder, not a file"),
     "a pipe": (pipe, "a pipe, not a file"),
@@ -327,7 +327,7 @@ def test_a_short_key_is_warned_of_and_accepted(path: Path, caplog: pytest.LogCap
     path.write_text("short\n0123456789abcdef\n")
     assert accepts(read_keys(settings(api_keys_file=path)), "short")
     (line,) = [record.message for record in caplog.records]
-    assert line == f"SALVER_API_KEYS_FILE ({path}) has 1 keys of fewer than 16 characters: they can be guessed"
+    assert line == f"SALVER_API_KEYS_FILE ({path}) has 1 key of fewer than 16 characters: easily guessed"
 
 
 def test_a_file_on_a_disk_that_does_not_answer_holds_up_nothing_and_is_told(

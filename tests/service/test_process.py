@@ -236,7 +236,29 @@ def starts() -> Iterator[subprocess.Popen[str]]:
         ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS_FILE": "absent"}, [], 2, "SALVER_API_KEYS_FILE cannot be read"),
         ({"SALVER_MODEL": "MODEL", "SALVER_ADMIN_KEYS": ","}, [], 2, "SALVER_ADMIN_KEYS holds no key"),
         ({"SALVER_MODEL": "MODEL", "SALVER_MAX_QUEUE_IMAGES": "5"}, [], 2, "is less than MAX_ITEMS"),
-        ({"SALVER_MODEL": "MODEL"}, ["--host", "0.0.0.0"], 2, "SALVER_ALLOW_ANONYMOUS"),
+        *(
+            ({"SALVER_MODEL": "MODEL"}, ["--host", host], 2, "SALVER_ALLOW_ANONYMOUS")
+            for host in ("0.0.0.0", "::", "[::]", "2001:db8::1", "::ffff:10.0.0.1", "[localhost]", "0")
+        ),
+        ({"SALVER_MODEL": "MODEL"}, ["--host", ""], 2, "no address is named"),
+        ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": "one"}, ["--host", "a" * 70], 2, "no host name"),
+        *(
+            ({"SALVER_MODEL": "MODEL", variable: place}, [], 2, f"{variable} names ")
+            for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR")
+            for place in ("absent", "EMPTY", "PIPE", "FOLDER")
+        ),
+        (
+            {"SALVER_MODEL": "absent", "SSL_CERT_FILE": "absent", "SALVER_URL_FETCH": "off"},
+            [],
+            1,
+            "absent cannot be read",
+        ),
+        (
+            {"SALVER_MODEL": "absent", "SSL_CERT_DIR": "absent", "SALVER_URL_FETCH": "off"},
+            [],
+            1,
+            "absent cannot be read",
+        ),
         ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": "one"}, ["--host", "nosuch.invalid"], 2, "nosuch.invalid"),
         ({"SALVER_MODEL": "MODEL", "SALVER_API_KEYS": "one"}, ["--host", "192.0.2.1"], 2, "no such address"),
         ({"SALVER_MODEL": "MODEL"}, ["--port", "99999"], 2, "99999"),
@@ -254,7 +276,7 @@ def test_what_cannot_be_served_ends_the_process_with_one_line(
     """ON03, ON07, K812."""
     (tmp_path / "empty.onnx").touch()
     os.mkfifo(tmp_path / "pipe")
-    files = {name: str(tmp_path / file) for name, file in (("EMPTY", "empty.onnx"), ("PIPE", "pipe"))}
+    files = {name: str(tmp_path / file) for name, file in (("EMPTY", "empty.onnx"), ("PIPE", "pipe"), ("FOLDER", ""))}
     files["MODEL"] = str(probe(tmp_path / "model.onnx"))
     start = {
         "environment": {"SALVER_LOG_FORMAT": "text"}
@@ -270,6 +292,7 @@ def test_what_cannot_be_served_ends_the_process_with_one_line(
     assert time.monotonic() - began < 10
     log = (tmp_path / "log").read_text()
     assert "Traceback" not in log
+    assert "[Errno" not in log
     assert len([line for line in log.splitlines() if words in line]) == 1
 
 

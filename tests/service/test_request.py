@@ -1,5 +1,6 @@
 import base64
 import textwrap
+import urllib.parse
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.errors import ImageTooLarge
-from service.base64_text import image_bytes
+from service.base64_text import LongText, image_bytes
 from service.errors import ScoringError
 from service.json_body import WHOLE_BYTES, JsonBody
 from service.query import check_no_query, parse_query
@@ -43,11 +44,84 @@ def parsed(body: bytes, piece_bytes: int = 100_000, whole_bytes: int = WHOLE_BYT
         "\r\n".join(textwrap.wrap(CLEAN, 76)),
         base64.urlsafe_b64encode(PNG).decode(),
         f"  b'{CLEAN}'\n",
+        f"  {CLEAN} ",
+        f"data:image/png;base64, {CLEAN}",
+        "\n\t".join(textwrap.wrap(CLEAN, 60)),
+        f"\r\n{CLEAN}\r\n",
+        CLEAN.replace("+", "-"),
+        f"{CLEAN}==",
     ],
 )
 def test_every_form_of_base64_that_clients_send_gives_the_same_bytes(text: str) -> None:
     """RQ01, RQ02."""
     assert image_bytes(text, MAX_BYTES) == PNG
+
+
+JPEGS = [photo(width, height, form="JPEG") for width, height in ((64, 48), (37, 29), (120, 90))]
+FORMS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "without padding": lambda text: text.rstrip("="),
+    "in lines": lambda text: "\r\n".join(textwrap.wrap(text, 76)),
+    "in lines of 4": lambda text: "\n".join(textwrap.wrap(text, 4)),
+    "as a data URI": lambda text: f"data:image/jpeg;base64,{text}",
+    "in quotes": lambda text: f'"{text}"',
+    "of Python": lambda text: f"b'{text}'",
+}
+
+
+def opened(text: str) -> list[bytes | None]:
+    """As it is opened whole, and as a long text in blocks; None where it is refused."""
+
+    def one(form: str | LongText) -> bytes | None:
+        try:
+            return image_bytes(form, 1_000_000)
+        except ScoringError:
+            return None
+
+    data = text.encode()
+    return [one(text), *(one(LongText(blocks_of(data, size))) for size in (4, 400))]
+
+
+def blocks_of(data: bytes, size: int) -> tuple[bytes, ...]:
+    return tuple(data[start : start + size] for start in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_plus_that_became_a_blank_on_the_way_is_never_read_over(form: str) -> None:
+    """A form's decoder does that, for all of them or where a proxy decodes once more."""
+    for data in (*JPEGS, PNG):
+        text = FORMS[form](base64.b64encode(data).decode())
+        assert opened(text) == [data] * 3
+        places = [place for place, character in enumerate(text) if character == "+"]
+        assert places
+        for place in places:
+            assert opened(text[:place] + " " + text[place + 1 :]) == [None] * 3
+        assert opened(text.replace("+", " ")) == [None] * 3
+        assert opened(urllib.parse.unquote_plus(text)) == [None] * 3
+
+
+@given(st.binary(max_size=400), st.sampled_from(sorted(FORMS)), st.integers(0, 4))
+def test_bytes_whose_base64_lost_its_plus_signs_are_refused_or_the_same(data: bytes, form: str, ends: int) -> None:
+    """Also where they were at the end."""
+    data = b"\xff\xd8\xff" + data + b"\xfb\xef\xbe\xfb"[:ends]
+    text = FORMS[form](base64.b64encode(data).decode())
+    assert opened(text) == [data] * 3
+    lost = text.replace("+", " ")
+    if form != "without padding" or not lost.endswith(" "):
+        assert set(opened(lost)) <= {data, None}
+
+
+def test_blanks_behind_the_text_are_white_space_only_where_it_is_whole_without_them() -> None:
+    """'AAA+' at the end of a file gives 'AAA ', which is one byte less without its blank."""
+    for text, size in (("AAAA ", 3), ("    AAAA\n", 3), ("AAA=    ", 2), (" AAA= ", 2), ("'AAAA' ", 3), ("  AAA", 2)):
+        assert opened(text) == [bytes(size)] * 3
+    for text in ("AAA ", "'AAA '", "AA =", "AA= =", "AA  ", "AAAA    ", "AA AA", "AAAA AAAA", "data:,AAA "):
+        assert opened(text) == [None] * 3
+
+
+def test_a_refused_blank_says_where_the_plus_may_have_gone() -> None:
+    with pytest.raises(ScoringError, match="%2B"):
+        image_bytes(CLEAN[:40] + " " + CLEAN[41:], MAX_BYTES)
 
 
 @pytest.mark.parametrize("length", range(1, 8))
@@ -63,7 +137,26 @@ def test_empty_base64_is_an_undecodable_image(text: str) -> None:
     assert caught.value.kind == "undecodable-image"
 
 
-@pytest.mark.parametrize("text", ["not base64!", CLEAN[:-3] + "é==", "b'" + CLEAN, "AAAAA", "A" * 40 + "=" + "A" * 40])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not base64!",
+        CLEAN[:-3] + "é==",
+        "b'" + CLEAN,
+        "AAAAA",
+        "A" * 40 + "=" + "A" * 40,
+        CLEAN + CLEAN,
+        "AAA=\nAAA=",
+        "AA%2BA",
+        "AA%20A",
+        "AA\u00a0A",
+        "AA\0A",
+        "data:image/png" + CLEAN,
+        "data:" + "A" * 2000,
+        " ".join(textwrap.wrap(CLEAN, 76)),
+        " \n".join(textwrap.wrap(CLEAN, 76)),
+    ],
+)
 def test_text_that_is_not_base64_is_refused_rather_than_guessed(text: str) -> None:
     with pytest.raises(ScoringError, match="not base64") as caught:
         image_bytes(text, MAX_BYTES)
@@ -107,6 +200,8 @@ def test_of_repeated_keys_the_last_wins() -> None:
         (b'[{"image_url": "a", "parameters": null}]', "invalid-request", "parameters"),
         (b"[" + b'{"image_url": "a"},' * 4 + b'{"image_url": "a"}]', "invalid-request", "limit is 4 images"),
         (b"[" + b"1," * 5000 + b"1]", "invalid-request", "limit is 4 images"),
+        (b'{"image_url": "data:image/png;base64,' + b"A" * 9000 + b'"}', "invalid-request", "image_in_base64"),
+        (b'{"image_url": "data:image/png;base64,' + b"A" * 300_000 + b'"}', "invalid-request", "image_in_base64"),
     ],
 )
 def test_a_wrong_body_is_refused_with_its_kind_and_place(body: bytes, kind: str, words: str) -> None:

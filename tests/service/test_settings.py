@@ -1,7 +1,12 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from service.errors import SettingsError
-from service.settings import read_settings
+from service.settings import ELSEWHERE, Settings, read_settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +50,43 @@ def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read_settings()
 
 
-def test_the_clients_key_may_stand_in_the_same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SALVER_KEY", "one")
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_the_variables_of_other_rooms_may_stand_in_the_same_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "8001")
     assert read_settings().model == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SALVER_KEYZ", "SALVER_KEY"),
+        ("SALVER_GOGLE_KEY", "SALVER_GOOGLE_KEY"),
+        ("SALVER_API_KEY", "SALVER_API_KEYS"),
+        ("SALVER_POTR", "SALVER_PORT"),
+    ],
+)
+def test_one_that_nobody_reads_is_refused_with_the_nearest_name_of_any_room(
+    monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(SettingsError, match=f"{name} is not a setting: did you mean {words}"):
+        read_settings()
+
+
+def test_every_variable_that_the_repository_names_is_a_setting_or_known_as_another_rooms() -> None:
+    """So that a new one is forgotten in no room; tests may make some up."""
+    rooms = ("artifact", "training", "service", "client", "loadtest", "k8s", "docs")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.is_file() and path.name != "CHANGELOG.md"]
+    named = {
+        name
+        for path in files
+        if path.suffix not in (".pyc", ".png", ".onnx")
+        for name in re.findall(r"SALVER_[A-Z0-9_]*[A-Z0-9]\b(?!_)", path.read_text(encoding="utf-8", errors="ignore"))
+    }
+    settings = {f"SALVER_{field.upper()}" for field in Settings.model_fields}
+    assert named - settings - ELSEWHERE == set()
+    assert ELSEWHERE - named == {"SALVER_TEST_ARTEFACTS"}
+    assert ELSEWHERE & settings == set()

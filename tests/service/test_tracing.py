@@ -29,6 +29,7 @@ class Collector:
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
         self.paths: set[str] = set()
+        self.headers: list[dict[str, str]] = []
 
     @property
     def spans(self) -> list[Span]:
@@ -59,6 +60,7 @@ def collector_on_loopback() -> Iterator[tuple[str, Collector]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             collector.paths.add(self.path)
+            collector.headers.append({name.lower(): value for name, value in self.headers.items()})
             collector.requests.append(ExportTraceServiceRequest.FromString(body))
             self.send_response(200)
             self.end_headers()
@@ -170,6 +172,54 @@ def test_what_is_switched_off_or_not_there_is_not_started(
     monkeypatch.setenv(name, value)
     assert start_tracing() is None
     assert ("grpc" in caplog.text) == warns
+
+
+SECRET = "tok3n-of-the-collector"
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(SECRET, f"Bearer {SECRET}", f"={SECRET}", f"authorization: {SECRET}", f"a=b,{SECRET}", f"{SECRET}=a;b"),
+        *(f"x y={SECRET}", f"authorization={SECRET}\nx", f"a=%0A{SECRET}", f"a={SECRET}\u20ac", f"a={SECRET}%E2%82%AC"),
+        f'{{"authorization": "{SECRET}"}}',
+    ],
+)
+def test_headers_that_are_none_are_named_and_never_shown(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What should have been a header is a key of the collector."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    assert start_tracing() is None
+    assert f"no traces are sent: {name}" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "value", [f"Authorization=Bearer {SECRET}\n", f" a=1 , authorization=Bearer%20{SECRET}==,", f"a={SECRET}", "", "a="]
+)
+def test_headers_in_any_form_that_the_exporter_reads_are_sent(
+    value: str, collector: Collector, model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", value)
+    with running_service(model) as client:
+        client.get("/model")
+    assert collector.spans
+    assert caplog.text.count("traces are sent") == 0
+    if "uthorization" in value:
+        assert any(SECRET in headers.get("authorization", "") for headers in collector.headers)
+
+
+def test_an_endpoint_without_a_scheme_is_named_and_its_password_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"user:{SECRET}@collector:4318")
+    assert start_tracing() is None
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT does not begin with http://" in caplog.text
+    assert SECRET not in caplog.text
 
 
 @pytest.mark.slow

@@ -119,6 +119,10 @@ def test_what_a_host_sends_costs_no_more_memory_than_an_image_may(tmp_path: Path
         "/gzip": (200, gz, gzip.compress(photo(96, 80, 1))),
         "/zlib": (200, {"Content-Encoding": "deflate"}, zlib.compress(photo(96, 80, 2))),
         "/plain": (200, {"Content-Encoding": "identity"}, photo(96, 80, 3)),
+        "/stored": (200, {"Content-Encoding": "aws-chunked"}, photo(96, 80, 4)),
+        "/text": (200, {"Content-Encoding": "UTF-8"}, photo(96, 80, 5)),
+        "/none": (200, {"Content-Encoding": ""}, photo(96, 80, 6)),
+        "/packed-too": (200, {"Content-Encoding": "aws-chunked,gzip"}, gzip.compress(photo(96, 80, 7))),
     }
     paths = [path for path in answers if path not in ("/first", "/led-on")]
     with host(answers) as address:
@@ -145,7 +149,7 @@ def test_what_a_host_sends_costs_no_more_memory_than_an_image_may(tmp_path: Path
     }
     assert {path: reason for path, reason in said["reasons"].items() if not reason.startswith(expected[path])} == {}
     assert said["reasons"].keys() == expected.keys()
-    assert said["taken"] == 4
+    assert said["taken"] == 8
 
 
 def test_a_host_that_sends_a_byte_now_and_then_has_the_time_of_one_image(tmp_path: Path) -> None:

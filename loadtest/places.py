@@ -1,0 +1,27 @@
+"""Where a run's results are written: tried before it begins, and whole at its end."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+from artifact.durable import durable
+from artifact.text import reason
+from loadtest.errors import LoadTestError
+
+
+def try_place(path: Path) -> None:
+    """Raises LoadTestError where no file can be put; what stands there stays as it is."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "It is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise LoadTestError(f"{path} cannot be written: {reason(error)}. Name another place.") from error
+
+
+def keep(path: Path, text: str) -> None:
+    """Whole, in place of whatever stands there. Raises OSError, which names the path."""
+    with durable(path) as partial:
+        partial.write_text(text, encoding="utf-8")
