@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -114,14 +114,25 @@ class _Search:
             if self._found is None:
                 self._found = Future()
                 threading.Thread(target=self._run, args=(self._found,), daemon=True).start()
-        done = self._found.done()
-        return Duplicates(done=done, groups=self._found.result() if done else [])
+            found = self._found
+            if found.done() and found.exception():
+                self._found = None  # who asks again has it tried again
+        done = found.done()
+        return Duplicates(done=done, groups=found.result() if done else [])
 
     def _run(self, found: Future[list[list[str]]]) -> None:
         try:
             found.set_result(find_duplicates(self._store))
-        except (OSError, sqlite3.Error) as error:
-            found.set_exception(DatasetError(f"The search for duplicates failed: {error}. Reload the page."))
+        finally:
+            # Whatever ended it, the page must not wait for ever; Python shows it on the terminal, with its traceback.
+            if error := sys.exception():
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                found.set_exception(
+                    DatasetError(
+                        f"The search for duplicates failed ({printable(reason)[:300]}); the terminal has more. Choose "
+                        "another filter and this one again to search once more."
+                    )
+                )
 
 
 def find_duplicates(store: AnnotationStore) -> list[list[str]]:

@@ -2,11 +2,12 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.alike import alike, described, difference
 from training.annotations import FILE_NAME, Annotation, read_annotations, write_annotations
 from training.errors import DatasetError
 from training.folder import Folder, nfc, scan
@@ -74,9 +75,21 @@ class AnnotationStore:
             if version != self.version():
                 raise ChangedElsewhere("annotations.csv was changed elsewhere. The page shows it as it is now.")
             annotations = read_annotations(self.root)
+            self._refuse_alike(changes, annotations)
             annotations |= {nfc(change.name): change.annotation for change in changes}
             write_annotations(self.root, annotations)
             return self.version()
+
+    def _refuse_alike(self, changes: Sequence[Change], annotations: Mapping[str, Annotation]) -> None:
+        """A new label that a person takes for one which is there. Those that are there are given, to put them right."""
+        known = {*self._folder.labels, *(found.label for found in annotations.values())} - {""}
+        for label in sorted({change.annotation.label for change in changes} - known - {""}):
+            for twin in sorted(known):
+                if alike([label, twin]):
+                    raise DatasetError(
+                        f"The new label {described([label])} is as good as {described([twin])}: "
+                        f"{difference([label, twin])}. Give the label that is there, or another name."
+                    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from training.augmentation import seeded
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.labelled_image import LabelledImage
+from training.outputs import refuse_inside
 from training.progress import Progress, Silent
 from training.ranges import SEED
 from training.table import write_table
@@ -36,14 +37,18 @@ def augment(
     They are written to OUT/LABEL/NAME-DIGEST-pPIPELINE-cCOPY.jpg, and OUT/augmented.csv says which image each is made
     from; so does `source`, by which a split keeps them together. The same seed gives the same pictures. The images
     themselves are left as they are. Raises DatasetError for a validation or test part, an image that cannot be decoded,
-    and a pipeline that gives no picture; SettingError for a seed out of range.
+    and a pipeline that gives no picture; SettingError for a seed out of range and an `out` that lies in the data set.
     """
     SEED.check(seed)
     if dataset.part in ("validation", "test"):
         raise DatasetError(
             f"This is the {dataset.part} part: figures of augmented images say nothing. Augment the training part."
         )
+    if dataset.part is None and any(image.part not in (None, "train") for image in dataset.images):
+        raise DatasetError("The folders of this set are parts of a split. Augment its training part: parts()['train'].")
     out, progress = Path(out), progress or Silent()
+    if dataset.root is not None:
+        refuse_inside(dataset.root, out, "The folder for augmented images")
     progress.begin("augmenting", len(dataset) * len(pipelines) * copies)
     made: list[LabelledImage] = []
     for image in dataset.images:

@@ -12,12 +12,14 @@ from artifact.durable import durable
 from artifact.errors import ImageError
 from artifact.formats import identify
 from artifact.regular_file import read_regular
+from training.alike import refuse_alike
 from training.alone import alone
 from training.decoding import decoders
 from training.download import Downloader, DownloadLimits, downloader
 from training.errors import DatasetError, SourceError
-from training.folder import scan
+from training.folder import images_below
 from training.inspection import SMALL
+from training.outputs import refuse_among_photos, refuse_inside
 from training.progress import Progress
 from training.providers import Hit, Provider
 from training.sources import Origin, Sources
@@ -70,8 +72,13 @@ def build(
 
     What an earlier run got is not fetched again. A source that fails is a Failure, in OUT/failures.csv too, and the
     others go on. `per_query` is the number of hits to try for a query. Raises OSError when `out` cannot be written,
-    and SettingError while another command writes to it.
+    SettingError while another command writes to it, and for an `out` among the photos that it is filled from, and
+    DatasetError for a label that a person takes for one which `out` has already.
     """
+    for source in sources:
+        if isinstance(source, FolderSource):
+            refuse_inside(source.folder, out / source.label, "The folder to fill")
+    refuse_among_photos(out, "The folder to fill")
     with alone(out):
         return _build(sources, out, provider, per_query, limits, progress)
 
@@ -85,6 +92,7 @@ def _build(
     progress: Progress,
 ) -> BuildReport:
     with Sources(out) as known:
+        refuse_alike({*(row.label for row in known.known), *(source.label for source in sources)}, str(out))
         work = _Build(out, known, provider, per_query, limits.max_bytes, progress)
         asyncio.run(work.run(sources, limits))
     report = BuildReport(work.added, work.kept, work.copies, tuple(work.failures))
@@ -135,7 +143,7 @@ class _Build:
     async def _candidates(self, source: Source, web: Downloader) -> AsyncIterator[Candidate]:
         try:
             if isinstance(source, FolderSource):
-                for image in scan(source.folder).images:
+                for image in images_below(source.folder):
                     yield Candidate(
                         source.label, Hit(str(image.path.absolute())), path=image.path.absolute(), provider="folder"
                     )

@@ -3,16 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from artifact.durable import durable
-from artifact.text import printable
+from artifact.text import counted, printable
 from training.collection import Collection, collect
 from training.dataset import Dataset
 from training.errors import DatasetError
-from training.findings import Finding, Inspected, find_all
+from training.findings import Finding, Inspected, find_all, smaller
 from training.folder import natural_order, nfc
 from training.inspection import Inspection, inspect_files
 from training.inspection_cache import InspectionCache
@@ -25,7 +25,9 @@ OnBad = Literal["error", "skip"]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `salver check` says: `counts` by label in class order, sizes (width, height) of the upright images."""
+    """What `salver check` says: `counts` by label in class order, sizes (width, height) of the upright images, `notes`
+    on how the folders were understood.
+    """
 
     data: str
     images: int
@@ -35,6 +37,7 @@ class CheckReport:
     largest: tuple[int, int]
     size_bytes: int
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def problems(self) -> int:
@@ -74,10 +77,11 @@ def check(
     return _report(root, collection, inspected.readable().inspections, findings)
 
 
-def without_unreadable(dataset: Dataset, on_bad: OnBad, progress: Progress) -> Dataset:
+def checked(dataset: Dataset, on_bad: OnBad, image_size: tuple[int, int], progress: Progress) -> Dataset:
     """What `salver train` does first. `on_bad` says what happens to unreadable files: "error" or "skip".
 
-    Raises DatasetError for unreadable files unless they are skipped, and for a label of which nothing is left.
+    Images that are smaller than `image_size`, the net's height and width, get a note. Raises DatasetError for
+    unreadable files unless they are skipped, and for a label of which nothing is left.
     """
     with InspectionCache.of_user() as cache:
         inspections = inspect_files([image.path for image in dataset.images], cache, progress)
@@ -85,10 +89,13 @@ def without_unreadable(dataset: Dataset, on_bad: OnBad, progress: Progress) -> D
     if bad and on_bad == "error":
         lines = "\n  ".join(f"{printable(name)}: {problem}" for name, problem in bad.items())
         raise DatasetError(
-            f"{len(bad)} of {len(dataset)} images cannot be read. Mend or remove them, list them with salver check "
-            f"--quarantine, or train with --on-bad skip:\n  {lines}"
+            f"{len(bad)} of {counted(len(dataset), 'image')} cannot be read. Mend or remove them, list them with "
+            f"salver check --quarantine, or train with --on-bad skip:\n  {lines}"
         )
-    return dataset.without(bad, "unreadable") if bad else dataset
+    rest = dataset.without(bad, "unreadable") if bad else dataset
+    pairs = Inspected(dataset.images, inspections).readable()
+    note = smaller(pairs, image_size)
+    return replace(rest, notes=(*rest.notes, note)) if note else rest
 
 
 def _inspect(collection: Collection, cache: InspectionCache, progress: Progress) -> Inspected:
@@ -118,6 +125,7 @@ def _report(
         largest=by_area[-1],
         size_bytes=sum(found.size_bytes for found in readable),
         findings=findings,
+        notes=collection.notes,
     )
 
 

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from artifact.text import counted
 from training.check import CheckReport
 from training.findings import Finding, Item
 
@@ -18,13 +19,14 @@ def print_report(report: CheckReport, console: Console) -> None:
         " x ".join(map(str, size)) for size in (report.smallest, report.median, report.largest)
     )
     for line in (
-        f"{report.images} images, {len(report.counts)} labels: {counts}",
+        f"{counted(report.images, 'image')}, {counted(len(report.counts), 'label')}: {counts}",
         f"{report.size_bytes / 1e6:.1f} MB; pixels: smallest {smallest}, median {median}, largest {largest}",
+        *report.notes,
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if report.findings:
         console.print(_table(report))
-    verdict = f"{report.problems} problems" if report.problems else "no problems"
+    verdict = counted(report.problems, "problem") if report.problems else "no problems"
     console.print(verdict, style="red" if report.problems else "green", highlight=False)
 
 

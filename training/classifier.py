@@ -14,7 +14,7 @@ from training.allocator import keep_large_blocks
 from training.board import Board
 from training.calibration import fit_temperature
 from training.checkpoint import Checkpoint
-from training.dataset import Dataset
+from training.dataset import Dataset, check_trainable
 from training.device import Device, MixedPrecision, check_shared_memory, make_accelerator
 from training.errors import DatasetError, Interrupted, SettingError
 from training.evaluation import Evaluation
@@ -99,8 +99,8 @@ class Classifier:
         kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there. `tensorboard`
         is a folder for `training.board.Board`.
 
-        Raises DatasetError before the first epoch when an image cannot be read, SettingError for settings that cannot
-        work, Interrupted when it was asked to stop.
+        Raises DatasetError before the first epoch when an image cannot be read, a label has no training images or a
+        data set none at all, SettingError for settings that cannot work, Interrupted when it was asked to stop.
         """
         recipe = with_changes(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
         progress = progress or Silent()
@@ -114,7 +114,8 @@ class Classifier:
         factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
         fit = Fit(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
         fit.asked_to_stop = asked_to_stop
-        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), self._identity(recipe, seed, weights))
+        identity = self._identity(recipe, seed, weights)
+        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests())
         if kept is not None and kept.load(fit):
             progress.report(f"going on after epoch {fit.position.epoch}, step {fit.position.step} of the next one")
         board.check(fit.position.epochs)
@@ -239,6 +240,7 @@ class Classifier:
 
     def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
         SEED.check(seed)
+        check_trainable(train, self.labels, eval_dataset)
         check_shared_memory(self._accelerator)
         if self._accelerator.device.type == "cpu":
             keep_large_blocks()

@@ -1,19 +1,22 @@
 """Everything in a folder of photos, with the annotations and the quarantine list applied, and nothing refused yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifact.text import counted, printable
+from training.alike import refuse_alike
 from training.annotations import Annotation, read_annotations
 from training.errors import DatasetError
 from training.folder import FoundImage, natural_order, nfc, scan
 from training.labelled_image import LabelledImage
+from training.layout import Part, inner_labels, labels_in_names
 from training.quarantine import Quarantined, read_quarantine
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An image that is not used, and why: "flagged as bad", "quarantined", "unreadable"."""
+    """An image that is not used, and why: "flagged as bad", "quarantined", "unreadable", "in no part"."""
 
     image: LabelledImage
     reason: str
@@ -23,7 +26,9 @@ class LeftOut:
 class Collection:
     """`unlabelled` have an empty label: they lie beside the label folders and no annotation gives them one.
 
-    `folder_labels` are those of all first-level folders; `stale` are the names in annotations.csv that no file has.
+    `folder_labels` are those of all label folders, `filled` those of them that hold image files, `parts` the folders
+    that are parts of a split, `notes` how the folders were understood; `stale` are the names in annotations.csv that no
+    file has.
     """
 
     root: Path
@@ -32,25 +37,61 @@ class Collection:
     left_out: tuple[LeftOut, ...]
     ignored: tuple[Path, ...]
     folder_labels: tuple[str, ...]
+    filled: frozenset[str]
+    parts: Mapping[str, Part]
+    notes: tuple[str, ...]
     stale: tuple[str, ...]
 
     def labels(self) -> tuple[str, ...]:
-        """In class order. Raises DatasetError for a label without images to train on, and fewer than two labels."""
+        """In class order. Raises DatasetError for a label without images to train on, fewer than two labels, and labels
+        that a person takes for one.
+        """
         full = {image.label for image in self.images}
         known = {*(out.image.label for out in self.left_out), *full} - {""}
-        emptied = {nfc(image.name.partition("/")[0]) for image in self.images} - full  # all were given another label
+        if len(full) < 2 and (advice := self.advice()):
+            raise DatasetError(advice)
         for label in sorted({*self.folder_labels, *known} - full, key=natural_order):
             if label in known:
-                raise DatasetError(f"The label '{label}' has no images left: all are flagged or quarantined. Add some.")
-            if label not in emptied:
-                raise DatasetError(
-                    f"The label '{label}' has no images: {self.root / label} holds none. Add images or remove it."
-                )
+                raise DatasetError(f"The label '{label}' has no images left: all are left out. Add some.")
+            if label not in self.filled:  # else all were given another label
+                where = f"no folder '{label}' in {self.root}" if self.parts else f"{self.root / label}"
+                raise DatasetError(f"The label '{label}' has no images: {where} holds none. Add images or remove it.")
         if len(full) < 2:
             others = len(self.ignored) + len(self.unlabelled)
-            what = f"only the label '{next(iter(full))}'" if full else f"no folders, {others} other entries"
+            nothing = f"no folders, {counted(others, 'other entry', 'other entries')}"
+            what = f"only the label '{next(iter(full))}'" if full else nothing
             raise DatasetError(f"{self.root} has {what}. It needs at least 2 labels: one folder of images for each.")
+        refuse_alike(full, str(self.root))
         return tuple(sorted(full, key=natural_order))
+
+    def advice(self) -> str:
+        """What a person may have meant by folders that give fewer than two labels; empty when there is no guess."""
+        inner = inner_labels(nfc(image.name) for image in (*self.images, *(out.image for out in self.left_out)))
+        if inner and not self.unlabelled and not self.parts:
+            folder, labels = inner
+            return (
+                f"{self.root} holds one folder with images, '{folder}', in which the folders {some(labels)} look like "
+                f"the labels. Name that one: {self.root / folder}"
+            )
+        if self.unlabelled and not self.images and not self.folder_labels:
+            count = counted(len(self.unlabelled), "image")
+            seen = labels_in_names(image.name for image in self.unlabelled)
+            guess = (
+                f" Their names begin with {some(seen)}: if these are the labels, make a folder of each." if seen else ""
+            )
+            return (
+                f"{self.root} has {count} and no folders, so no labels. It needs at least 2 labels: one folder of "
+                f"images for each, or a label for each image in annotations.csv (salver annotate {self.root}).{guess}"
+            )
+        return ""
+
+    def all_notes(self) -> tuple[str, ...]:
+        """How the folders were understood, and what names no image."""
+        if not self.stale:
+            return self.notes
+        rows = counted(len(self.stale), "row")
+        names = "names" if len(self.stale) == 1 else "name"
+        return (*self.notes, f"{rows} of annotations.csv {names} no image: {some(self.stale)}")
 
 
 def collect(root: Path) -> Collection:
@@ -59,10 +100,12 @@ def collect(root: Path) -> Collection:
     images, unlabelled, left_out = [], [], []
     for found in folder.images:
         annotation = annotations.get(nfc(found.name), Annotation())
-        image = LabelledImage(found.path, annotation.label or found.label or "", found.name)
+        image = LabelledImage(found.path, annotation.label or found.label or "", found.name, part=found.part)
         reason = "flagged as bad" if annotation.flag else _quarantined(image, quarantine)
         if reason:
             left_out.append(LeftOut(image, reason))
+        elif image.label and folder.parts and image.part is None:
+            left_out.append(LeftOut(image, "in no part"))
         elif image.label:
             images.append(image)
         else:
@@ -74,8 +117,17 @@ def collect(root: Path) -> Collection:
         tuple(left_out),
         folder.ignored,
         folder.labels,
+        frozenset(found.label for found in folder.images if found.label),
+        folder.parts,
+        folder.notes,
         _stale(annotations, folder.images),
     )
+
+
+def some(names: Iterable[Path | str]) -> str:
+    """The first five names."""
+    shown = [printable(name) for name in names]
+    return ", ".join(shown[:5]) + (", …" if len(shown) > 5 else "")
 
 
 def _quarantined(image: LabelledImage, quarantine: Mapping[str, Quarantined]) -> str:

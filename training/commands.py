@@ -18,10 +18,12 @@ def sample(
 ) -> None:
     """Render the tableware sample: bowl, cup, cutlery, plate."""
     with errors_as_messages():
+        from training.outputs import refuse_among_photos
         from training.progress import Shown
         from training.sample import LABELS, write_sample
         from training.screen import Screen
 
+        refuse_among_photos(out, "The folder")
         console = Screen()
         with Shown(console) as progress:
             progress.begin("rendering", count * len(LABELS))

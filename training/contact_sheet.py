@@ -11,6 +11,7 @@ from artifact.manifest import PixelSpec
 from training.augmentation import seeded
 from training.dataset import Dataset
 from training.labelled_image import LabelledImage
+from training.outputs import refuse_inside
 from training.ranges import SEED
 
 SIDE, GAP, CAPTION = 128, 4, 16
@@ -21,7 +22,9 @@ ROWS = 12
 
 
 def write_sheet(path: Path, dataset: Dataset, pipeline: v2.Transform, seed: int = 0) -> None:
-    """`contact_sheet` as a PNG. Raises DatasetError and OSError."""
+    """`contact_sheet` as a PNG. Raises DatasetError, SettingError for a path in the data set, and OSError."""
+    if dataset.root is not None:
+        refuse_inside(dataset.root, path, "The contact sheet")
     sheet = contact_sheet(dataset, pipeline, seed)
     with durable(path) as partial:
         sheet.save(partial, "PNG")

@@ -28,13 +28,16 @@ def check(
     with errors_as_messages(code=2):
         from training import check as module
         from training.check_table import print_report
+        from training.outputs import refuse_inside
         from training.progress import Shown
         from training.screen import Screen
 
+        path = out or data / "check.json"
+        for folder in (data, *([against] if against else [])):
+            refuse_inside(folder, path, "The report", own="check.json")
         console = Screen()
         with Shown(console) as progress:
             report = module.check(data, against, quarantine, progress)
-        path = out or data / "check.json"
         report.write(path)
         print_report(report, console)
         console.print(f"everything is in {path}", highlight=False, markup=False, soft_wrap=True)
@@ -55,19 +58,22 @@ def split(
 ) -> None:
     """Split into training, validation and test parts, and keep that in a file for salver train --split."""
     with errors_as_messages():
+        from artifact.text import counted
         from training.dataset import Dataset
+        from training.outputs import refuse_inside
         from training.split_file import write_split
 
         check_shares(val_size=val_size, test_size=test_size)
+        path = out or data / "split.csv"
+        refuse_inside(data, path, "The split file", own="split.csv")
         dataset = Dataset.from_dir(data)
         groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
-        parts = dataset.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
-        path = out or data / "split.csv"
+        parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
         write_split(path, parts)
         show(dataset.summary())
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
-            show(f"{part.part}: {len(part)} images ({counts})")
+            show(f"{part.part}: {counted(len(part), 'image')} ({counts})")
         show(f"written to {path}; next: salver train {data} --split {path} --out RUN")
 
 
@@ -123,6 +129,7 @@ def build(
 ) -> None:
     """Build a data set from folders, URLs and text queries. Exit code 0: whole, 3: parts are missing, 1: none."""
     with errors_as_messages():
+        from artifact.text import counted
         from training import build as module
         from training.download import DownloadLimits
         from training.progress import Shown
@@ -138,8 +145,8 @@ def build(
         with Shown(console) as progress:
             report = module.build(sources, out, asked, per_query, limits, progress)
         lines = [
-            f"{report.added} images added, {report.kept} kept from an earlier run, {report.copies} copies left out, "
-            f"{len(report.failures)} failed",
+            f"{counted(report.added, 'image')} added, {report.kept} kept from an earlier run, "
+            f"{counted(report.copies, 'copy', 'copies')} left out, {len(report.failures)} failed",
             *(f"  {failure.label}: {failure.source}: {failure.reason}" for failure in report.failures[:20]),
             *(["  …"] if len(report.failures) > 20 else []),
             f"origins are in {out / 'sources.csv'}, failures in {out / 'failures.csv'}; next: salver check {out}",

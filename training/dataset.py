@@ -2,28 +2,28 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Self, overload
+from typing import Self, overload
 
 from artifact.manifest import label_fault
-from artifact.text import printable
-from training.collection import LeftOut, collect
+from artifact.text import counted
+from training.alike import refuse_alike
+from training.collection import LeftOut, collect, some
 from training.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
 from training.folder import natural_order, nfc
 from training.inspection import inspect_files
 from training.inspection_cache import InspectionCache
 from training.labelled_image import LabelledImage
+from training.layout import PARTS, Part
 from training.ranges import SEED, check_shares
 from training.split import Group, choose, ranked
 from training.table import read_table
 
 __all__ = ["Dataset", "LabelledImage", "Part"]
-
-Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Dataset:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     part: Part | None = None
+    root: Path | None = None
+    """The folder that it was read from, in which nothing is to be written; None for a table's."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,20 +49,22 @@ class Dataset:
     def from_dir(cls, root: Path | str) -> Self:
         """Read a folder: each first-level folder is a label, and the images below it, at any depth, are its images.
 
-        Labels are in Unicode form NFC, images in the order of their names. An image is told by its content, or by its
-        ending when that is an image's. Links are followed; a folder counts once for a label, so loops end. Where there
-        is an `annotations.csv`, its labels go before those of the folders, and images that it flags are in `left_out`;
-        so are those in `quarantine.csv`. Whatever else lies there is in `ignored`.
+        Where the first-level folders are parts of a split (train, val, test, each with the label folders), the labels
+        are those below, and `parts` and `split_as_given` have the parts. Labels are in Unicode form NFC, images in the
+        order of their names. An image is told by its content, or by its ending when that is an image's. Links are
+        followed; a folder counts once for a label, so loops end. Where there is an `annotations.csv`, its labels go
+        before those of the folders, and images that it flags are in `left_out`; so are those in `quarantine.csv`.
+        Whatever else lies there is in `ignored`.
 
         Raises DatasetError for a folder that cannot be read, fewer than two labels, a label without images, two
-        folders of the same name in NFC, and a folder name that is not UTF-8.
+        folders of the same name in NFC, labels that a person takes for one, folders that can be neither labels nor
+        parts, and a folder name that is not UTF-8.
         """
         root = Path(root)
         found = collect(root)
         labels = found.labels()
-        stale = f"{len(found.stale)} rows of annotations.csv name no image: {_some(found.stale)}"
         ignored = sorted([*found.ignored, *(image.path for image in found.unlabelled)])
-        return cls(found.images, labels, tuple(ignored), found.left_out, (stale,) if found.stale else ())
+        return cls(found.images, labels, tuple(ignored), found.left_out, found.all_notes(), root=root)
 
     @classmethod
     def from_csv(cls, table: Path | str) -> Self:
@@ -80,7 +84,8 @@ class Dataset:
             images[name] = LabelledImage(table.parent / name, label, name)
         labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))
         if len(labels) < 2:
-            raise DatasetError(f"{table} has {len(labels)} labels. It needs at least 2.")
+            raise DatasetError(f"{table} has {counted(len(labels), 'label')}. It needs at least 2.")
+        refuse_alike(labels, str(table))
         return cls(tuple(images.values()), labels)
 
     def counts(self) -> dict[str, int]:
@@ -93,10 +98,14 @@ class Dataset:
         pairs = sorted((image.label, image.sha256) for image in self.images)
         return hashlib.sha256("".join(f"{label}\0{digest}\n" for label, digest in pairs).encode()).hexdigest()
 
+    def digests(self) -> dict[str, tuple[str, str]]:
+        """Label and content digest (16 of its 64 digits) of each image by its name."""
+        return {image.name: (image.label, image.sha256[:16]) for image in self.images}
+
     def summary(self) -> str:
         """A few lines to print: images, labels, file sizes, the count of each label, and what is not used."""
         sizes = sorted(image.size_bytes for image in self.images)
-        lines = [f"{len(self)} images, {len(self.labels)} labels"]
+        lines = [f"{counted(len(self), 'image')}, {counted(len(self.labels), 'label')}"]
         lines += [f"  {label}: {count}" for label, count in self.counts().items()]
         if sizes:
             lines.append(f"{sum(sizes) / 1e6:.1f} MB in files of {sizes[0] / 1e3:.1f} to {sizes[-1] / 1e3:.1f} kB")
@@ -105,7 +114,7 @@ class Dataset:
             causes = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
             lines.append(f"used {len(self)} of {len(self) + len(self.left_out)}, {causes}")
         if self.ignored:
-            lines.append(f"{len(self.ignored)} ignored: {_some(self.ignored)}")
+            lines.append(f"{len(self.ignored)} ignored: {some(self.ignored)}")
         return "\n".join([*lines, *self.notes])
 
     def without(self, names: Iterable[str], reason: str) -> Self:
@@ -126,6 +135,40 @@ class Dataset:
                 f"The label '{empty[0]}' has no images left: all of them are {reason}. Add images to it."
             )
         return rest
+
+    def parts(self) -> "dict[Part, Self]":
+        """Those that the folders are, without empty ones; none where the first-level folders are the labels."""
+        of = {part: tuple(image for image in self.images if image.part == part) for part in PARTS}
+        return {part: self._part(images, part) for part, images in of.items() if images}
+
+    def split_as_given(
+        self,
+        val_size: float,
+        test_size: float,
+        stratify: bool = True,
+        seed: int = 0,
+        groups: "Grouping | None" = None,
+    ) -> tuple[Self, Self, Self]:
+        """Training, validation and test: the folders' own, where these are parts; else as `split` makes them.
+
+        A part that has no folder is taken out of the training part, `val_size` or `test_size` of it. Raises
+        DatasetError as `split` does, and for folders without a training part or with a label that is not in it.
+        """
+        check_shares(val_size=val_size, test_size=test_size)
+        given = self.parts()
+        if not given:
+            return self.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
+        if "train" not in given:
+            raise DatasetError(
+                f"{self.root} has folders for {' and '.join(given)}, and none to train on. Add the folder train."
+            )
+        check_trainable(given["train"], self.labels, *given.values())
+        shares: dict[Part, float] = {"test": test_size, "validation": val_size}
+        for part, share in shares.items():
+            if part not in given:
+                given["train"], cut = given["train"].split(1 - share, stratify, seed, groups)
+                given[part] = replace(cut, part=part)
+        return given["train"], given["validation"], given["test"]
 
     @overload
     def split(
@@ -202,6 +245,23 @@ class Dataset:
         return [[self.images[index] for index in group] for group in joined(len(self), links)]
 
 
+def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | None) -> None:
+    """Every label has images to train on, and no part is empty. Raises DatasetError."""
+    for dataset in (train, *others):
+        if dataset is not None and not len(dataset):
+            name = f"The {dataset.part} part" if dataset.part else "A part of the data set"
+            raise DatasetError(f"{name} has no images. Split the data set again, or add images to it.")
+    present = {image.label for image in train.images}
+    missing = [label for label in labels if label not in present]
+    if missing:
+        elsewhere = sum(image.label == missing[0] for other in others if other is not None for image in other.images)
+        where = f"; {counted(elsewhere, 'image')} of it in other parts" if elsewhere else ""
+        raise DatasetError(
+            f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
+            "training part (salver split does so for every label), or remove the label."
+        )
+
+
 Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
 """The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
 
@@ -209,8 +269,3 @@ Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
 def _same_name(names: list[str]) -> list[tuple[int, int]]:
     first: dict[str, int] = {}
     return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]
-
-
-def _some(names: Iterable[Path | str]) -> str:
-    shown = [printable(name) for name in names]
-    return ", ".join(shown[:5]) + (", …" if len(shown) > 5 else "")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from artifact.text import counted
 from training.messages import errors_as_messages, show
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def evaluate(
         from training.alone import alone
         from training.errors import SettingError
         from training.evaluation import evaluate as score
+        from training.outputs import refuse_inside
         from training.plots import plots
         from training.progress import Shown
         from training.report import metrics_of, write_report
@@ -79,9 +81,12 @@ def evaluate(
 
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
+        refuse_inside(data, out, "The report")
         console = Screen()
         with alone(out), Shown(console) as progress:
             dataset = read_test_set(data, split, part)
+            for note in dataset.notes:
+                progress.report(note)
             evaluation = score(model, dataset, progress)
             old = None if against is None else score(against, dataset, progress)
             progress.report("writing the report …")
@@ -131,6 +136,7 @@ def threshold(
         from training.errors import SettingError
         from training.evaluation import evaluate as score
         from training.model_file import ModelFile
+        from training.outputs import refuse_inside
         from training.test_set import read_test_set
         from training.thresholds import choose_threshold, effect, set_threshold
 
@@ -138,8 +144,12 @@ def threshold(
             raise SettingError("Give either --threshold or --min-precision.")
         if min_precision is not None and data is None:
             raise SettingError("--min-precision needs photos to measure it on: name their folder with --data.")
+        if data is not None and out is not None:
+            refuse_inside(data, out, "The model file")
         file = ModelFile.read(model)
         dataset = None if data is None else read_test_set(data, split, part)
+        for note in dataset.notes if dataset else ():
+            show(note)
         evaluation = None if dataset is None else score(file, dataset)
         if evaluation is not None and min_precision is not None:
             value = choose_threshold(evaluation, label, min_precision)
@@ -155,13 +165,14 @@ def threshold(
 def _summary(metrics: "MetricsFile") -> list[str]:
     test, compared = metrics.test, metrics.comparison
     lines = [
-        f"{test.images} images: accuracy {_shown(test.accuracy)} overall, "
+        f"{counted(test.images, 'image')}: accuracy {_shown(test.accuracy)} overall, "
         f"{_shown(test.class_averaged_accuracy)} class-averaged",
     ]
     if test.absent_labels:
         lines.append(f"labels without images here, left out of the average: {', '.join(test.absent_labels)}")
     if test.non_finite:
-        lines.append(f"{test.non_finite} images have logits that are not finite: counted as wrong")
+        have = "has" if test.non_finite == 1 else "have"
+        lines.append(f"{counted(test.non_finite, 'image')} {have} logits that are not finite: counted as wrong")
     if test.abstention.thresholds:
         found = test.abstention
         lines.append(
@@ -182,7 +193,9 @@ def _failures(metrics: "MetricsFile", fail_under: float | None, no_worse_than_ol
         failures.append(f"failed: the overall accuracy {accuracy:.4f} is under {fail_under:g}")
     if no_worse_than_old and compared and compared.only_new_right < compared.only_old_right:
         lost = compared.only_old_right - compared.only_new_right
-        failures.append(f"failed: the new model has {lost} fewer images right than the old one")
+        failures.append(
+            f"failed: the new model has {lost} fewer {'image' if lost == 1 else 'images'} right than the old one"
+        )
     return failures
 
 
@@ -197,5 +210,6 @@ def _shown(estimate: "Estimate", form: str = ".4f") -> str:
 def _effect_line(found: "Effect") -> str:
     return (
         f"on these photos: precision {_shown(found.precision)}, recall {_shown(found.recall)}, "
-        f"{found.accepted} of {found.predicted} images that get the label are accepted"
+        f"{found.accepted} of {counted(found.predicted, 'image')} that would get the label "
+        f"{'is' if found.accepted == 1 else 'are'} accepted"
     )

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from artifact.text import printable
+from artifact.text import counted, printable
+from training.alike import alike, described, difference
 from training.collection import Collection
 from training.duplicates import identical, joined, near_pairs
 from training.inspection import Inspection
@@ -14,6 +15,8 @@ TINY_SIDE = 32
 """Pixels: a net sees nothing in a shorter side that it would not have to make up."""
 EXTREME_RATIO = 4
 IMBALANCE_RATIO = 10
+DEFAULT_SIDE = 224
+"""Of the net's input, unless `salver train --image-size` says otherwise."""
 FEWEST_IMAGES = 3
 """For training, validation and test one each."""
 
@@ -57,10 +60,13 @@ def find_all(collection: Collection, inspected: Inspected, other: Inspected | No
     found = [
         Finding("unreadable", True, tuple(_unreadable(inspected))),
         Finding("labels", True, tuple(_labels(collection))),
+        Finding("labels alike", True, tuple(_alike(collection))),
         *_copies(readable),
+        Finding("in two parts", True, tuple(_in_two_parts(readable))),
         Finding("in both sets", True, tuple(_leaks(readable, other.readable()) if other else ())),
         Finding("imbalance", False, tuple(_imbalance(collection))),
         Finding("tiny", False, tuple(_tiny(readable))),
+        Finding("smaller than the net's input", False, tuple(_small(readable))),
         Finding("extreme shape", False, tuple(_extreme(readable))),
         Finding("colour mode", False, tuple(_modes(readable))),
         Finding("turned by EXIF", False, tuple(_turned(readable))),
@@ -85,11 +91,22 @@ def _unreadable(inspected: Inspected) -> Iterator[Item]:
 def _labels(collection: Collection) -> Iterator[Item]:
     counts = Counter(image.label for image in collection.images)
     labels = {*collection.folder_labels, *counts}
+    placed = {(image.label, image.part) for image in collection.images}
     if len(labels) < 2:
-        yield Item((), f"there are {len(labels)} labels; training needs at least 2")
+        there = f"there is {counted(len(labels), 'label')}" if labels else "there are no labels"
+        yield Item((), collection.advice() or f"{there}; training needs at least 2")
     for label in sorted(labels):
         if counts[label] < FEWEST_IMAGES:
-            yield Item((), f"'{label}' has {counts[label]} images; training, validation and test need one each")
+            yield Item(
+                (), f"'{label}' has {counted(counts[label], 'image')}; training, validation and test need one each"
+            )
+        elif collection.parts and (label, "train") not in placed:
+            yield Item((), f"'{label}' has no image in the training part, so no net can learn it")
+
+
+def _alike(collection: Collection) -> Iterator[Item]:
+    for group in alike({*collection.folder_labels, *(image.label for image in collection.images)}):
+        yield Item((), f"{described(group)}: {difference(group)}")
 
 
 def _copies(inspected: Inspected) -> Iterator[Finding]:
@@ -111,6 +128,16 @@ def _group(images: Iterable[LabelledImage]) -> Item:
     return Item(tuple(image.name for image in images), " / ".join(labels) if len(labels) > 1 else "")
 
 
+def _in_two_parts(inspected: Inspected) -> Iterator[Item]:
+    """Groups of equal or nearly equal images that folders put into more than one part: figures are too good."""
+    pairs = [(group[0], member) for group in identical(inspected.inspections) for member in group[1:]]
+    for group in joined(len(inspected.images), [*pairs, *near_pairs(inspected.inspections)]):
+        images = [inspected.images[index] for index in group]
+        parts = sorted({image.part for image in images if image.part})
+        if len(parts) > 1:
+            yield Item(tuple(image.name for image in images), " / ".join(parts))
+
+
 def _leaks(inspected: Inspected, other: Inspected) -> Iterator[Item]:
     """Pairs across the two sets; an image of the one that has ten copies in the other is one case."""
     both = [*inspected.inspections, *other.inspections]
@@ -130,13 +157,47 @@ def _imbalance(collection: Collection) -> Iterator[Item]:
     counts = Counter(image.label for image in collection.images).most_common()
     if counts and counts[0][1] > IMBALANCE_RATIO * counts[-1][1]:
         (most, largest), (least, smallest) = counts[0], counts[-1]
-        yield Item((), f"'{most}' has {largest} images, '{least}' has {smallest}")
+        yield Item((), f"'{most}' has {counted(largest, 'image')}, '{least}' has {smallest}")
 
 
 def _tiny(inspected: Inspected) -> Iterator[Item]:
     for image, found in inspected:
         if min(found.upright_size) < TINY_SIDE:
             yield Item((image.name,), _size(found))
+
+
+def _small(inspected: Inspected) -> Iterator[Item]:
+    """One case with all of them, since there may be many."""
+    names = _smaller(inspected, (DEFAULT_SIDE, DEFAULT_SIDE))
+    if names:
+        yield Item(
+            tuple(names),
+            f"{counted(len(names), 'image')} under {DEFAULT_SIDE} x {DEFAULT_SIDE} pixels, the usual input",
+        )
+
+
+def smaller(inspected: Inspected, image_size: tuple[int, int]) -> str:
+    """What to say of the images that are smaller than a net's height and width; empty when none are."""
+    names = _smaller(inspected, image_size)
+    if not names:
+        return ""
+    shown = ", ".join(f"{printable(name)} ({size})" for name, size in list(names.items())[:3])
+    verb, more = ("is", "") if len(names) == 1 else ("are", ", …" if len(names) > 3 else "")
+    height, width = image_size
+    return (
+        f"{len(names)} of {counted(len(inspected.images), 'image')} {verb} smaller than the net's input of {width} x "
+        f"{height} pixels and will be enlarged: {shown}{more}"
+    )
+
+
+def _smaller(inspected: Inspected, image_size: tuple[int, int]) -> dict[str, str]:
+    """The size in words by name."""
+    height, width = image_size
+    return {
+        image.name: _size(found)
+        for image, found in inspected
+        if found.upright_size[0] < width or found.upright_size[1] < height
+    }
 
 
 def _extreme(inspected: Inspected) -> Iterator[Item]:

@@ -15,6 +15,7 @@ from artifact.cores import available_cores
 from artifact.errors import ModelFileError
 from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, Parity, PixelSpec
 from artifact.pixels import decode, to_pixels
+from artifact.text import counted
 from training.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation import Evaluation, by_label
@@ -134,7 +135,7 @@ def _difference(served: NDArray[np.float32], trained: NDArray[np.float32], where
         )
     changed = int((served.argmax(axis=1) != trained.argmax(axis=1)).sum())
     if changed:
-        raise ExportRefused(f"The file gives {changed} of {len(trained)} images another best label {where}.")
+        raise ExportRefused(f"The file gives {changed} of {counted(len(trained), 'image')} another best label {where}.")
     return largest
 
 

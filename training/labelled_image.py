@@ -13,10 +13,11 @@ from PIL import Image
 from artifact.errors import DecodingUnavailable, ImageError
 from artifact.manifest import PixelSpec
 from artifact.regular_file import read_regular
-from artifact.text import printable
+from artifact.text import counted, printable
 from training.decoding import decoders
 from training.errors import DatasetError
 from training.inspection import inspect_bytes
+from training.layout import Part
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class LabelledImage:
     """The path inside the data set, with `/`; the file's own name where none is given."""
     source: str = ""
     """Of an augmented image: the name of the image that it was made from."""
+    part: Part | None = None
+    """Where the data set's first-level folders are parts of a split."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -78,5 +81,5 @@ class LabelledImage:
 def unreadable(reasons: Sequence[str], images: int) -> DatasetError:
     """The error for some of so many images, which `reasons` name."""
     return DatasetError(
-        f"{len(reasons)} of {images} images cannot be read. Mend or remove them:\n  " + "\n  ".join(reasons)
+        f"{len(reasons)} of {counted(images, 'image')} cannot be read. Mend or remove them:\n  " + "\n  ".join(reasons)
     )

@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
+from artifact.text import counted
 from training.errors import SettingError
 from training.ranges import SVM_C
 
@@ -91,7 +92,7 @@ def fit_linear(estimator: Estimator, features: Tensor, targets: Tensor, classes:
         weight, bias = torch.cat([-weight, weight]), torch.cat([-bias, bias])
     if weight.shape != (classes, features.shape[1]):
         raise SettingError(
-            f"The estimator's coefficients have the shape {tuple(weight.shape)}; {classes} labels need "
+            f"The estimator's coefficients have the shape {tuple(weight.shape)}; {counted(classes, 'label')} need "
             f"({classes}, {features.shape[1]}), one row a label."
         )
     return scaling.folded(weight, bias)

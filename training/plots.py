@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifact.durable import durable
+from artifact.text import counted
 from training.evaluation import Evaluation
 from training.metrics import Calibration, Curves, Estimate, Metrics, ReliabilityBin
 
@@ -69,7 +70,7 @@ def plots(evaluation: Evaluation, metrics: Metrics) -> dict[str, Plot]:
     return {
         "roc": roc_plot(metrics),
         "precision-recall": precision_recall_plot(metrics),
-        "confusion-matrix": Plot(confusion_figure(evaluation, f"{metrics.images} images")),
+        "confusion-matrix": Plot(confusion_figure(evaluation, counted(metrics.images, "image"))),
         "reliability": reliability_plot(metrics.calibration),
         "coverage": coverage_plot(metrics),
     }

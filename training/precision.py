@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from artifact.durable import durable
 from artifact.manifest import Manifest
 from artifact.regular_file import read_regular
-from artifact.text import printable, validation_message
+from artifact.text import counted, printable, validation_message
 from training.dataset import Dataset
 from training.errors import DatasetError, ExportRefused, SettingError
 from training.evaluation import Evaluation
@@ -23,10 +23,12 @@ from training.golden import signed_again
 from training.half import halve, rounded
 from training.images import PixelImages
 from training.model_file import read_model
+from training.outputs import refuse_inside
+from training.parts import Parts
 from training.progress import Progress
 from training.quantisation import CALIBRATION_IMAGES, calibration_part, quantise
 from training.ranges import ACCURACY_LOSS
-from training.run import Parts, RunSettings, split
+from training.run import RunSettings, split
 from training.speed import speed_ratio
 
 Precision = Literal["fp16", "int8"]
@@ -88,6 +90,8 @@ def export_precision(
     manifest, parts, model = read_run(run_folder)
     if out.exists() and out.samefile(run_folder / "model.onnx"):
         raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")
+    if parts.train.root is not None:
+        refuse_inside(parts.train.root, out, "The model file")
     with tempfile.TemporaryDirectory() as folder:
         # onnxruntime reads paths: this is the file that was read, whatever gets its name in the folder of the run.
         source = Path(folder, "float.onnx")
@@ -106,7 +110,7 @@ def _export(
 ) -> Comparison:
     validation = PixelImages(parts.validation, manifest.labels, manifest.pixels)
     before = _evaluate(open_session(source.read_bytes()), validation, manifest.labels)
-    progress.report(f"calibrating on {min(len(parts.train), CALIBRATION_IMAGES)} training images …")
+    progress.report(f"calibrating on {counted(min(len(parts.train), CALIBRATION_IMAGES), 'training image')} …")
     calibration = PixelImages(calibration_part(parts.train), manifest.labels, manifest.pixels)
     attempts = _attempts(source, precision, calibration, validation, manifest.labels)
     attempt = _choose(attempts, precision, before, max_accuracy_loss)
@@ -180,8 +184,8 @@ def _choose(
     changed = int((before.predictions != after.predictions).sum())
     raise ExportRefused(
         f"As {precision} the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}: more than "
-        f"{max_accuracy_loss:g} is lost, and {changed} of {len(after.truths)} images have another best label. Raise "
-        "--max-accuracy-loss, or stay with the float file."
+        f"{max_accuracy_loss:g} is lost, and {changed} of {counted(len(after.truths), 'image')} have another best "
+        "label. Raise --max-accuracy-loss, or stay with the float file."
     )
 
 

@@ -23,18 +23,23 @@ from typing import Literal
 from artifact.durable import PARTIALS
 from artifact.lock import FOLDER_LOCK
 from artifact.manifest import Manifest
+from artifact.text import printable
 from training.alone import alone
 from training.board import EVENT_FILES
-from training.check import OnBad, without_unreadable
+from training.check import OnBad, checked
 from training.classifier import Classifier, Head
 from training.dataset import Dataset
 from training.device import Device, MixedPrecision
 from training.errors import Interrupted, SettingError
 from training.evaluation import Evaluation, evaluate
 from training.interrupt import Interruption
+from training.layout import PARTS
 from training.linear import DEFAULT_C
 from training.messages import speaks
 from training.nets import check_base
+from training.outputs import refuse_inside
+from training.own import BOARD, MODEL, PICTURES, RECORD, STATE, WEIGHTS
+from training.parts import Parts
 from training.pixel_spec import Resize, pixel_spec
 from training.plots import Plot
 from training.progress import Progress
@@ -46,9 +51,7 @@ from training.report import metrics_of, write_report
 from training.split_file import read_split
 from training.thresholds import check_thresholds
 
-MODEL, RECORD, BOARD = "model.onnx", "run.json", "tensorboard"
-PICTURES = ("history.png", "history.svg")
-CHECKPOINT = Path("checkpoint", "state.safetensors")
+CHECKPOINT = Path("checkpoint", STATE)
 FIGURES = ("history.json", "metrics.json", "report.html", "scores.csv")
 OWN = frozenset([MODEL, RECORD, BOARD, *PICTURES, *FIGURES, CHECKPOINT.parent.name])
 
@@ -94,19 +97,6 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The three parts of the data set. Choices are made on validation; test is looked at once, at the end."""
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """For each part the number of images of each label."""
-        return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
-
-
-@dataclass(frozen=True)
 class RunResult:
     """What there is to say at the end."""
 
@@ -133,7 +123,7 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
         if _is_finished(settings):
             progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
             return None
-        _check_content(settings)
+        _check_content(settings, progress)
         return _train(settings, progress)
 
 
@@ -142,10 +132,12 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     data = Dataset.from_dir(settings.data)
     check_weights(settings.class_weights, data.labels)
     check_thresholds(settings.thresholds, data.labels)
-    data = without_unreadable(data, settings.on_bad, progress)
+    data = checked(data, settings.on_bad, settings.image_size, progress)
     parts = split(data, settings)
     for line in describe(data, parts):
         progress.report(line)
+    if settings.split_file is not None and data.parts():
+        progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
     classifier = _fit(settings, parts, progress)
     validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
     classifier.part()
@@ -160,23 +152,26 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
 
 
 def split(data: Dataset, settings: RunSettings) -> Parts:
-    """As the split file says, or by shares. Raises SettingError and DatasetError."""
+    """As the split file says, as the folders are, or by shares.
+
+    Raises SettingError, and DatasetError when a label has nothing to train on or a part no images.
+    """
     if settings.split_file is not None:
         return _parts_of_file(settings.split_file, data)
-    return Parts(*data.split(val_size=settings.val_size, test_size=settings.test_size, seed=settings.seed))
+    return Parts(*data.split_as_given(settings.val_size, settings.test_size, seed=settings.seed))
 
 
 def _parts_of_file(path: Path, data: Dataset) -> Parts:
     parts = read_split(path, data)
-    if len(parts) < 3:
-        raise SettingError(f"{path} has no images for one of the parts train, validation and test. Split again.")
+    if empty := [part for part in PARTS if part not in parts]:
+        raise SettingError(f"{path} has no images for the part {' and '.join(empty)}. Split again.")
     return Parts(parts["train"], parts["validation"], parts["test"])
 
 
 def describe(data: Dataset, parts: Parts) -> list[str]:
     """What was found and how it was split, as lines to print."""
     sizes = ", ".join(f"{sum(counts.values())} {name}" for name, counts in parts.counts().items())
-    return [*data.summary().splitlines(), f"split into {sizes}"]
+    return [*data.summary().splitlines(), f"split into {sizes}", *parts.remarks()]
 
 
 def _is_finished(settings: RunSettings) -> bool:
@@ -190,11 +185,17 @@ def _check_place(settings: RunSettings) -> None:
         raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
     if settings.tensorboard is not None:
         _check_board(settings.tensorboard, out)
+        refuse_inside(settings.data, settings.tensorboard, "The TensorBoard folder")
+    refuse_inside(settings.data, out, "The run folder")
 
 
-def _check_content(settings: RunSettings) -> None:
+def _check_content(settings: RunSettings, progress: Progress) -> None:
     out = settings.out
     if settings.resume:
+        if not (out / CHECKPOINT).exists():
+            progress.report(
+                f"there is no checkpoint in {printable(out)}, so there is nothing to go on from: the run begins anew"
+            )
         for partial in out.rglob(PARTIALS):  # of a process that was killed while it wrote
             partial.unlink()
     known = {FOLDER_LOCK} | (OWN if settings.resume else set())
@@ -259,7 +260,7 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
 
 def _write(result: RunResult, settings: RunSettings, data: Dataset, parts: Parts) -> None:
     out, manifest, net = result.out, result.manifest, result.classifier.net
-    write_checkpoint(out / "checkpoint" / "weights.safetensors", net)
+    write_checkpoint(out / "checkpoint" / WEIGHTS, net)
     write_json(out / "history.json", {"epochs": [asdict(epoch) for epoch in result.classifier.history.epochs]})
     if result.classifier.history.epochs:
         Plot(result.classifier.history.plot()).save(out / "history")

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from artifact.text import printable
-from training.dataset import Dataset, Part
+from training.dataset import Dataset
 from training.errors import DatasetError
 from training.folder import nfc
+from training.layout import PARTS, Part
 from training.table import read_table, write_table
 
 FILE_NAME = "split.csv"
 COLUMNS = ("path", "label", "part", "sha256")
-PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def write_split(path: Path | str, parts: Sequence[Dataset]) -> None:

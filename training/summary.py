@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from artifact.text import counted
 from training.evaluation import Evaluation
 from training.precision import Comparison
 from training.run import RunResult
@@ -15,8 +16,8 @@ def print_summary(result: RunResult, console: Console) -> None:
     parity = result.manifest.provenance.parity
     sizes = ", ".join(map(str, parity.batch_sizes))
     lines = [
-        f"largest logit difference torch vs file: {parity.max_logit_difference:.1e} over {parity.images} images at "
-        f"batch {sizes}; tolerance {parity.tolerance:.1e}",
+        f"largest logit difference torch vs file: {parity.max_logit_difference:.1e} over "
+        f"{counted(parity.images, 'image')} at batch {sizes}; tolerance {parity.tolerance:.1e}",
         *_remarks(result.test),
         f"{result.seconds:.0f} s; the model file, its figures and its scores are in {result.out}",
         f"next: salver serve {result.out / 'model.onnx'}",
@@ -29,10 +30,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """What the new file loses and wins."""
     before, after, precision = comparison.before, comparison.after, comparison.precision
     lines = [
-        f"validation accuracy, {len(after.truths)} images: float {before.accuracy:.4f}, {precision} "
+        f"validation accuracy, {counted(len(after.truths), 'image')}: float {before.accuracy:.4f}, {precision} "
         f"{after.accuracy:.4f} overall; {before.class_averaged_accuracy:.4f}, "
         f"{after.class_averaged_accuracy:.4f} class-averaged",
-        f"{comparison.changed} images have another best label",
+        f"{counted(comparison.changed, 'image')} {'has' if comparison.changed == 1 else 'have'} another best label",
         f"one image on one thread of this machine's CPU: {comparison.speed_ratio:.2f} times as fast as float",
         f"next: salver serve {comparison.path}",
     ]
@@ -60,5 +61,8 @@ def _remarks(evaluation: Evaluation) -> list[str]:
     if evaluation.absent_labels:
         remarks.append(f"not in the test set, so not in its average: {', '.join(evaluation.absent_labels)}")
     if evaluation.non_finite:
-        remarks.append(f"{evaluation.non_finite} test images have logits that are not finite: counted as wrong")
+        have = "has" if evaluation.non_finite == 1 else "have"
+        remarks.append(
+            f"{counted(evaluation.non_finite, 'test image')} {have} logits that are not finite: counted as wrong"
+        )
     return remarks

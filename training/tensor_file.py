@@ -21,5 +21,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str,
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the texts. Raises OSError and SafetensorError."""
     with open_regular(path), safe_open(path, "pt") as file:  # safe_open alone would wait for a pipe
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        # Copies: what safe_open gives are pages of the file, which keep it on the disk when another takes its place.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping
         return tensors, file.metadata() or {}

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from artifact.manifest import ThresholdChange
+from artifact.text import counted
 from training.errors import SettingError
 from training.evaluation import Evaluation
 from training.intervals import share
@@ -57,14 +58,15 @@ def choose_threshold(evaluation: Evaluation, label: str, min_precision: float) -
     right, scores = evaluation.right[predicted], evaluation.scores[predicted]
     if not right.any():
         raise SettingError(
-            f"None of the {len(evaluation.truths)} images is rightly taken for '{label}', so none can be chosen."
+            f"Of {counted(len(evaluation.truths), 'image')} none is rightly taken for '{label}', so no threshold can "
+            "be chosen."
         )
     precision, _, limits = precision_recall_curve(right, scores)
     enough = np.flatnonzero(precision[:-1] >= min_precision)  # the last one is that of no image at all
     if not len(enough):
         raise SettingError(
             f"No threshold gives '{label}' a precision of {min_precision:g}: the most is {precision[:-1].max():.4f} on "
-            f"these {len(right)} images that get the label. Ask for less, or train a better model."
+            f"the {counted(len(right), 'image')} that it would be given to. Ask for less, or train a better model."
         )
     lowest = int(enough[0])
     return float(limits[lowest - 1] + limits[lowest]) / 2 if lowest else 0.0

@@ -41,7 +41,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "the service's model": lambda path: load_model(str(path), "cpu", 1),
     "training's model": ModelFile.read,
     "keys": keys,
-    "checkpoint": lambda path: Checkpoint(path, {"a": "b"}).load(fit()),
+    "checkpoint": lambda path: Checkpoint(path, {"a": "b"}, {}).load(fit()),
     "classifier": lambda path: Classifier.load(path, device="cpu"),
     "run.json": lambda path: read_run(path.parent),
 }
@@ -52,7 +52,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What each of them holds when it is in order."""
     folder = tmp_path_factory.mktemp("good")
     model = probe(folder / "model.onnx").read_bytes()
-    Checkpoint(folder / "state", {"a": "b"}).save(fit())
+    Checkpoint(folder / "state", {"a": "b"}, {}).save(fit())
     classifier = Classifier("mobilenet_v2", ("cup", "bowl"), image_size=64, weights="none", device="cpu")
     classifier.save(folder / "classifier")
     return {

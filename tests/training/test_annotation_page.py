@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from tests.training.annotating import ARTEFACTS, annotation_page
 from tests.training.photos import photo_folder
-from training.annotation_server import open_page
+from training.annotation_server import create_app, open_page
+from training.annotation_store import AnnotationStore
 from training.annotations import Annotation, read_annotations
 from training.dataset import Dataset
 from training.split_file import write_split
@@ -30,10 +31,24 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+class Failing(AnnotationStore):
+    """A store whose list of images fails in a way that nothing foresees, so many times."""
+
+    failures = 0
+
+    def images(self) -> Sequence[str]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("no more threads\x1b[2J")
+        return super().images()
+
+
 @contextmanager
-def served(data: Path) -> Iterator[str]:
+def served(data: Path, store: AnnotationStore | None = None) -> Iterator[str]:
     """The page's address. From a thread of this process, which is there at once."""
     page = open_page(data, 0)
+    if store is not None:
+        page.server.config.app = create_app(store, page.token, page.port)
     thread = threading.Thread(target=page.run)
     thread.start()
     try:
@@ -192,6 +207,62 @@ def test_filters_show_what_they_name(page: Page, photos: Path) -> None:
     for value, count in (("flagged", 1), ("unlabelled", 1), ("label:cup", 12), ("duplicates", 2), ("all", 37)):
         page.locator("#filter").select_option(value)
         expect(page.locator("#shown")).to_have_text(f"{count} of 37 shown")
+
+
+def test_a_search_for_duplicates_that_dies_is_told_and_tried_again_when_it_is_asked_for_again(
+    browser: Browser, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it dies of: the page waited for ever."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    told: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)  # Python's own writes on the terminal
+    (photos / "cup" / "copy.jpg").write_bytes((photos / "cup" / "000.jpg").read_bytes())
+    store = Failing(photos)
+    store.failures = 1
+    with served(photos, store) as address:
+        page = browser.new_page()
+        page.goto(address)
+        expect(page.locator("#shown")).to_have_text("37 of 37 shown")
+        page.locator("#filter").select_option("duplicates")
+        expect(page.locator("#status")).to_contain_text("duplicates failed (RuntimeError: no more threads")
+        expect(page.locator("#status")).not_to_contain_text("\x1b")
+        page.locator("#filter").select_option("all")
+        page.locator("#filter").select_option("duplicates")
+        expect(page.locator("#status")).to_have_text("2 images have duplicates")
+        page.close()
+    assert [hook.exc_type for hook in told] == [RuntimeError]
+
+
+def test_annotations_that_cannot_be_read_when_the_page_opens_are_told(browser: Browser, photos: Path) -> None:
+    """The page stayed empty without a word; it shows the photos once the file is mended."""
+    with served(photos) as address:
+        (photos / "annotations.csv").write_text("path;label\n")
+        page = browser.new_page()
+        page.goto(address)
+        expect(page.locator("#status")).to_contain_text("annotations.csv has no column 'path'")
+        (photos / "annotations.csv").unlink()
+        expect(page.locator("#shown")).to_have_text("36 of 36 shown")
+        page.close()
+
+
+def test_a_new_label_that_looks_like_another_is_refused_with_the_reason(browser: Browser, photos: Path) -> None:
+    """Typed into the page's box."""
+    with served(photos) as address:
+        page = browser.new_page()
+        page.goto(address)
+        expect(page.locator("#shown")).to_have_text("36 of 36 shown")
+        press(page, "l")
+        page.locator("#typed").fill("Cup")
+        press(page, "Enter")
+        expect(page.locator("#status")).to_contain_text("The new label 'Cup' is as good as 'cup'")
+        expect(page.locator("#labels li")).to_have_count(3)
+        assert not (photos / "annotations.csv").exists()
+        press(page, "l")
+        page.locator("#typed").fill("mug")
+        press(page, "Enter")
+        expect(page.locator("#status")).to_have_text("saved: 1 image")
+        expect(page.locator("#labels li")).to_have_count(4)
+        page.close()
 
 
 def test_a_change_made_elsewhere_is_shown_and_kept(page: Page, photos: Path) -> None:

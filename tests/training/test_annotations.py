@@ -52,7 +52,7 @@ def test_a_file_saved_by_a_spreadsheet_is_read_and_stale_rows_are_said(tmp_path:
     photo_folder(tmp_path, {"cup": 1, "bowl": 1})
     table = "\ufeffpath,label,flag,note\r\ncup/000.jpg,cup,,fine\r\ngone.jpg,cup,,\r\n"
     (tmp_path / "annotations.csv").write_text(table, encoding="utf-8", newline="")
-    assert "1 rows of annotations.csv name no image: gone.jpg" in Dataset.from_dir(tmp_path).summary()
+    assert "1 row of annotations.csv names no image: gone.jpg" in Dataset.from_dir(tmp_path).summary()
 
 
 @pytest.mark.parametrize(

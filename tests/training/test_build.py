@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -46,16 +47,49 @@ def photos(count: int, start: int = 0) -> dict[str, Answer]:
 
 def test_a_text_is_an_existing_folder_a_url_or_a_query(tmp_path: Path) -> None:
     (tmp_path / "my cups").mkdir()
-    spec = {"cup": ["my cups", "HTTPS://example.org/cup.jpg", "coffee cup"], "곽": ["../elsewhere"]}
+    spec = {"cup": ["my cups", "HTTPS://example.org/cup.jpg", "coffee cup"], "곽": ["AC/DC poster", "x" * 300]}
     (tmp_path / "spec.json").write_text(json.dumps(spec), encoding="utf-8-sig")
     sources = read_spec(tmp_path / "spec.json")
-    assert describe(sources) == "1 folders, 1 URLs, 2 queries: 'coffee cup', '../elsewhere'"
+    assert describe(sources[:4]) == "1 folder, 1 URL, 2 queries: 'coffee cup', 'AC/DC poster'"
     assert sources == (
         FolderSource("cup", tmp_path / "my cups"),
         UrlSource("cup", "HTTPS://example.org/cup.jpg"),
         QuerySource("cup", "coffee cup"),
-        QuerySource("곽", "../elsewhere"),
+        QuerySource("곽", "AC/DC poster"),
+        QuerySource("곽", "x" * 300),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((name, "is an archive. Unpack it and name the folder") for name in ("x.zip", "x.tar", "x.tar.gz", "x.7z")),
+        *((name, "is there, and no folder. Name a folder") for name in ("cup.jpg", "notes", "pipe", "nowhere-link")),
+        *((text, "looks like a path, and nothing is there") for text in ("photos.zip", "mug.jpg", "list.csv")),
+        *((text, "looks like a path, and nothing is there") for text in ("photos/cup", "./cups", "../cups", "~/cups")),
+        *((text, "looks like a path, and nothing is there") for text in ("/data/cups", "cups/", "a\\b", "my cups/red")),
+        *((text, "is an address of another kind") for text in ("ftp://a.org/b.jpg", "s3://bucket", "file:///data")),
+        *((text, "is an address of another kind") for text in ("data:image/png;base64,AA", "C:\\\\cups", "c:/cups")),
+    ],
+)
+def test_a_file_or_a_path_is_never_sent_to_a_search_provider_as_a_text(tmp_path: Path, text: str, message: str) -> None:
+    """Neither the name of a file that is there, nor a path or an address where nothing is."""
+    (tmp_path / "my cups").mkdir()
+    for name in ("x.zip", "x.tar", "x.tar.gz", "x.7z", "cup.jpg", "notes"):
+        (tmp_path / name).write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nowhere-link").symlink_to("nowhere")
+    (tmp_path / "spec.json").write_text(json.dumps({"cup": [text]}))
+    with pytest.raises(DatasetError, match=message):
+        read_spec(tmp_path / "spec.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["cup.", "St. Louis cup", "café au lait", "mug no. 5", "C: major", "1/2 cup of tea", "AC/DC mug"]
+)
+def test_words_with_dots_and_slashes_are_queries(tmp_path: Path, text: str) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"cup": [text]}))
+    assert read_spec(tmp_path / "spec.json") == (QuerySource("cup", text),)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +104,7 @@ def test_a_text_is_an_existing_folder_a_url_or_a_query(tmp_path: Path) -> None:
         ('{"a/b": ["mug"]}', "'a/b' cannot be a label"),
         ('{"..": ["mug"]}', "cannot be a label"),
         ('{"cup": [" "]}', "'cup' has an empty source"),
+        ('{"cup": ["mug"], "cup": ["tea cup"]}', "'cup' has 2 entries. Put its sources into one list"),
     ],
 )
 def test_a_spec_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:

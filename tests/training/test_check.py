@@ -9,13 +9,14 @@ from PIL import Image
 
 from tests.images import encode, photo, picture
 from tests.training.photos import photo_folder
-from training.check import CheckReport, check, without_unreadable
+from training.check import CheckReport, check, checked
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.inspection_cache import InspectionCache
 from training.progress import Silent
 
 ROOT = Path(__file__).parents[2]
+SMALL = "smaller than the net's input"
 
 
 @pytest.fixture
@@ -34,7 +35,10 @@ def opened(path: Path) -> Image.Image:
 
 
 def cases(report: CheckReport) -> dict[str, list[tuple[str, ...]]]:
-    return {finding.kind: [item.images for item in finding.items] for finding in report.findings}
+    """Without the photos that are smaller than a net's input, which all of them here are."""
+    return {
+        finding.kind: [item.images for item in finding.items] for finding in report.findings if finding.kind != SMALL
+    }
 
 
 def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -42,11 +46,28 @@ def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_a_sound_folder_has_no_findings_and_its_counts_and_sizes(folder: Path) -> None:
-    report = run(folder)
+def test_a_sound_folder_has_no_findings_and_its_counts_and_sizes(tmp_path: Path) -> None:
+    photo_folder(tmp_path, {"a": 10, "b": 10}, 224, 224)
+    report = run(tmp_path)
     assert report.findings == ()
     assert (report.images, report.counts, report.problems) == (20, {"a": 10, "b": 10}, 0)
-    assert report.smallest == report.median == report.largest == (96, 80)
+    assert report.smallest == report.median == report.largest == (224, 224)
+
+
+def test_photos_that_are_smaller_than_the_net_sees_are_found_and_named_by_training(tmp_path: Path) -> None:
+    """One side is enough; what is as large as the input is not small."""
+    photo_folder(tmp_path, {"a": 3, "b": 3}, 224, 224)
+    (tmp_path / "a" / "low.jpg").write_bytes(photo(400, 223, 900))
+    (small,) = run(tmp_path).findings
+    assert (small.kind, small.problem) == (SMALL, False)
+    assert [(item.images, item.detail) for item in small.items] == [
+        (("a/low.jpg",), "1 image under 224 x 224 pixels, the usual input")
+    ]
+    dataset = Dataset.from_dir(tmp_path)
+    assert checked(dataset, "error", (223, 224), Silent()).notes == ()
+    assert checked(dataset, "error", (224, 224), Silent()).notes == (
+        "1 of 7 images is smaller than the net's input of 224 x 224 pixels and will be enlarged: a/low.jpg (400 x 223)",
+    )
 
 
 def test_a_truncated_and_a_false_jpeg_are_listed_and_the_rest_is_used(folder: Path) -> None:
@@ -56,8 +77,8 @@ def test_a_truncated_and_a_false_jpeg_are_listed_and_the_rest_is_used(folder: Pa
     found = cases(run(folder))
     assert found == {"unreadable": [("a/003.jpg",), ("b/004.jpg",)]}
     with pytest.raises(DatasetError, match=r"2 of 20 images cannot be read.*\n  a/003\.jpg: .*\n  b/004\.jpg: "):
-        without_unreadable(Dataset.from_dir(folder), "error", Silent())
-    used = without_unreadable(Dataset.from_dir(folder), "skip", Silent())
+        checked(Dataset.from_dir(folder), "error", (64, 64), Silent())
+    used = checked(Dataset.from_dir(folder), "skip", (64, 64), Silent())
     assert "used 18 of 20, 2 unreadable" in used.summary()
     assert len(used) == 18
 
@@ -114,7 +135,7 @@ def test_images_that_another_folder_has_too_are_leaks(folder: Path, tmp_path: Pa
     (tmp_path / "other" / "a" / "same.jpg").write_bytes((folder / "a" / "000.jpg").read_bytes())
     small = opened(folder / "b" / "000.jpg").resize((60, 50))
     (tmp_path / "other" / "b" / "near.png").write_bytes(encode(small))
-    (leaks,) = run(folder, tmp_path / "other").findings
+    leaks, _ = run(folder, tmp_path / "other").findings
     assert (leaks.kind, leaks.problem) == ("in both sets", True)
     assert [(item.images[0], Path(item.images[1]).name, item.detail) for item in leaks.items] == [
         ("a/000.jpg", "same.jpg", "identical"),
@@ -147,7 +168,9 @@ def test_labels_that_training_cannot_use_are_problems_and_imbalance_is_not(tmp_p
     photo_folder(tmp_path, {"a": 31, "b": 3})
     (tmp_path / "c").mkdir()
     report = run(tmp_path)
-    details = {finding.kind: [item.detail for item in finding.items] for finding in report.findings}
+    details = {
+        finding.kind: [item.detail for item in finding.items] for finding in report.findings if finding.kind != SMALL
+    }
     assert details == {
         "labels": ["'c' has 0 images; training, validation and test need one each"],
         "imbalance": ["'a' has 31 images, 'b' has 3"],

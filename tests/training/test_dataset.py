@@ -76,7 +76,7 @@ def test_a_single_label_is_named(tmp_path: Path) -> None:
 def test_images_without_folders_are_refused(tmp_path: Path) -> None:
     """DS03."""
     (tmp_path / "cup.png").write_bytes(image_bytes(0))
-    with pytest.raises(DatasetError, match=r"no folders, 1 other entries.* at least 2 labels"):
+    with pytest.raises(DatasetError, match=r"has 1 image and no folders, so no labels.* 2 labels.* annotations\.csv"):
         Dataset.from_dir(tmp_path)
 
 

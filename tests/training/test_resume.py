@@ -1,6 +1,7 @@
 """Nothing is lost: a run that was stopped, or killed at any moment, goes on and ends as if it had not been."""
 
 import multiprocessing
+import os
 import random
 import re
 import resource
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from salver import build
+from tests.images import photo
 from tests.training.photos import photo_folder
 from tests.training.test_run import ROOT, settings
 from training.checkpoint import Checkpoint
@@ -118,7 +120,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_advice(tmp_path: Path, con
     (tmp_path / "state").write_bytes(content)
     fit = Fit(PixelNet(build_net("resnet18", 2, "none")), Recipe(Stepwise((0.1,))), 0)
     with pytest.raises(SettingError, match="Remove it to start anew"):
-        Checkpoint(tmp_path / "state", {}).load(fit)
+        Checkpoint(tmp_path / "state", {}, {}).load(fit)
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"running_mean", b"running_mXan"), (b"optimizer.0.", b"optimizer.x."),
@@ -151,6 +153,100 @@ def test_ds13_a_full_disk_ends_the_run_and_the_checkpoint_before_still_loads(
     assert checkpoint.read_bytes() == kept
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
     assert len(fitted(photos, backbone, checkpoint).history.epochs) == 4
+
+
+def test_a_checkpoint_that_was_read_is_not_held_on_the_disk(photos: Dataset, backbone: Path, tmp_path: Path) -> None:
+    """Pages of the file would keep its place when the next is written beside it: 1.5 times the disk of the run."""
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, tmp_path / "state", steps=2)
+    held = []
+
+    def asked_to_stop() -> bool:
+        held.append("/state" in Path("/proc/self/maps").read_text())
+        return False
+
+    fitted(photos, backbone, tmp_path / "state", asked_to_stop=asked_to_stop)
+    assert held
+    assert not any(held)
+
+
+SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+from tests.training.test_resume import fitted
+from training.dataset import Dataset
+from training.errors import Interrupted
+
+photos, backbone, disk = Dataset.from_dir(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+fitted(photos, backbone, disk / "straight" / "state")
+(disk / "straight" / "state").unlink()
+try:
+    fitted(photos, backbone, disk / "resumed" / "state", steps=4)
+except Interrupted:
+    print(len(fitted(photos, backbone, disk / "resumed" / "state").history.epochs))
+"""
+
+
+def test_a_resume_needs_no_more_disk_than_the_run(photos: Dataset, backbone: Path, tmp_path: Path) -> None:
+    """A disk of 85 MB, on which a run with checkpoints of 36 MB comes to its end, is enough for going on with it."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "script.py").write_text(SMALL_DISK)
+    assert photos.root is not None
+    words = [sys.executable, str(tmp_path / "script.py"), str(photos.root), str(backbone), str(tmp_path / "disk")]
+    mounted = 'mount -t tmpfs -o size=85m tmpfs "$1" && shift && exec "$@"'
+    apart = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        mounted,
+        "sh",
+        str(tmp_path / "disk"),
+        *words,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(apart, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "4\n"), ended.stderr
+
+
+def test_a_checkpoint_of_other_photos_names_those_that_changed(backbone: Path, tmp_path: Path) -> None:
+    photos = photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
+    bytes_name = tmp_path / "photos" / "cup" / b"caf\xe9.jpg".decode(errors="surrogateescape")
+    (tmp_path / "photos" / "cup" / "007.jpg").rename(bytes_name)
+    photos = Dataset.from_dir(tmp_path / "photos")
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, tmp_path / "state", steps=1)
+    (tmp_path / "photos" / "cup" / "000.jpg").unlink()
+    bytes_name.unlink()
+    (tmp_path / "photos" / "cup" / "001.jpg").write_bytes(photo(96, 80, 300))
+    (tmp_path / "photos" / "cup" / "002.jpg").rename(tmp_path / "photos" / "bowl" / "new.jpg")
+    for number in range(5):
+        (tmp_path / "photos" / "bowl" / f"a{number}.jpg").write_bytes(photo(96, 80, 301 + number))
+    (tmp_path / "photos" / "annotations.csv").write_text("path,label,flag,note\nbowl/003.jpg,cup,,\n")
+    with pytest.raises(SettingError) as caught:
+        fitted(Dataset.from_dir(tmp_path / "photos"), backbone, tmp_path / "state")
+    first, *lines = str(caught.value).splitlines()
+    assert "is of a run with other photos. Go on with what it was begun with, or start anew without --resume" in first
+    assert lines == [
+        "  6 photos new among the training photos: bowl/a0.jpg (bowl), bowl/a1.jpg (bowl), bowl/a2.jpg (bowl), …",
+        "  3 photos no longer among them: cup/000.jpg (cup), cup/002.jpg (cup), cup/caf\\udce9.jpg (cup)",
+        "  1 photo with another label: bowl/003.jpg (cup, was bowl)",
+        "  1 photo with other content: cup/001.jpg",
+    ]
+    (tmp_path / "photos" / "mug").mkdir()
+    (tmp_path / "photos" / "mug" / "000.jpg").write_bytes(photo(96, 80, 400))
+    with pytest.raises(SettingError, match=r"other labels, other photos.*\n  new labels: mug\n"):
+        fitted(Dataset.from_dir(tmp_path / "photos"), backbone, tmp_path / "state")
+
+
+def test_a_renamed_photo_is_the_same_photo(backbone: Path, tmp_path: Path) -> None:
+    photos = photo_folder(tmp_path / "photos", {"cup": 6, "bowl": 6})
+    with pytest.raises(Interrupted):
+        fitted(photos, backbone, tmp_path / "state", steps=1)
+    (tmp_path / "photos" / "cup" / "000.jpg").rename(tmp_path / "photos" / "cup" / "0000.jpg")
+    assert len(fitted(Dataset.from_dir(tmp_path / "photos"), backbone, tmp_path / "state").history.epochs) == 4
 
 
 @pytest.mark.prove
@@ -248,3 +344,34 @@ def test_a_signal_ends_a_run_with_the_command_that_goes_on_with_it(
     refused = CliRunner().invoke(build("train"), ["train", *words, "--epochs", "3", "--resume"])
     assert (refused.exit_code, type(refused.exception)) == (1, SystemExit)
     assert "another recipe" in refused.stderr
+
+
+class Heard(Silent):
+    """Keeps what it is told to report."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def report(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize("held", [(), ("checkpoint/state.safetensors",), ("run.json",)])
+def test_a_resume_without_a_checkpoint_says_that_it_begins_anew(tmp_path: Path, held: tuple[str, ...]) -> None:
+    """No error: a Kubernetes job gives --resume from its first start on. There are no photos, so nothing trains."""
+    for name in held:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes(b"")
+    heard, wanted = Heard(), settings(tmp_path / "no photos", tmp_path / "out")
+    said = f"there is no checkpoint in {tmp_path / 'out'}, so there is nothing to go on from: the run begins anew"
+    if held == ("run.json",):
+        assert train_run(replace(wanted, resume=True), heard) is None
+        assert heard.lines == [f"The run in {tmp_path / 'out'} is finished, so there is nothing to resume."]
+        return
+    with pytest.raises(DatasetError, match="Cannot read"):
+        train_run(replace(wanted, resume=True), heard)
+    assert heard.lines == ([] if held else [said])
+    if not held:
+        with pytest.raises(DatasetError, match="Cannot read"):
+            train_run(wanted, heard)
+        assert heard.lines == [said]

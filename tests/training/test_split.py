@@ -180,7 +180,7 @@ def test_a_table_of_paths_and_labels_is_a_data_set(tmp_path: Path) -> None:
         ("path,label\na.jpg,\n", "line 2: path or label is empty"),
         (f"path,label\na.jpg,{'x' * 1001}\n", "line 2: label .* has more than 1000 characters"),
         ("path,label\na.jpg,x\na.jpg,y\n", "line 3: 'a.jpg' has a row already"),
-        ("path,label\na.jpg,x\n", "has 1 labels"),
+        ("path,label\na.jpg,x\n", r"has 1 label\."),
         ("file,label\n", "no column 'path'"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_precision_that_cannot_be_had_is_refused_with_the_most_there_is() -> N
     evaluation = from_logits([[3, 0], [4, 0], [0, 1]], [0, 1, 1])
     with pytest.raises(SettingError, match=r"precision of 0\.95: the most is 0\.5000"):
         choose_threshold(evaluation, "label 0", 0.95)
-    with pytest.raises(SettingError, match=r"None of the 3 images is rightly taken for 'label 2'"):
+    with pytest.raises(SettingError, match=r"Of 3 images none is rightly taken for 'label 2'"):
         choose_threshold(from_logits(np.eye(3)[[0, 1, 0]], [0, 1, 1]), "label 2", 0.5)
     with pytest.raises(SettingError, match=r"no label 'cup'"):
         choose_threshold(evaluation, "cup", 0.5)

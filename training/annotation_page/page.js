@@ -196,7 +196,7 @@ async function showDuplicates() {
   say("looking for duplicates …");
   try {
     if (await album.findDuplicates()) {
-      say(`${album.twins.size} images have duplicates`);
+      say(album.twins.size === 1 ? "1 image has a duplicate" : `${album.twins.size} images have duplicates`);
     } else {
       setTimeout(showDuplicates, 500);
     }
@@ -223,7 +223,8 @@ $("cancel").addEventListener("click", () => $("typing").close("no"));
 $("view").addEventListener("click", () => $("view").close());
 $("view").addEventListener("close", () => $("grid").focus());
 
-await album.load();
-if (album.unnamed) say(`${album.unnamed} images are not shown: their names are not UTF-8. Rename them.`, true);
+await reload("");
+if (album.unnamed === 1) say("1 image is not shown: its name is not UTF-8. Rename it.", true);
+if (album.unnamed > 1) say(`${album.unnamed} images are not shown: their names are not UTF-8. Rename them.`, true);
 $("grid").focus();
 setTimeout(poll, POLL_MS);
