@@ -27,7 +27,7 @@ def waited(folder: Path, job: str = "salver-train", **files: str) -> subprocess.
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
-    command = ["sh", K8S / "jobs" / "wait.sh", job, "60"]
+    command = ["sh", str(K8S / "jobs" / "wait.sh"), job, "60"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from training.dataset import Dataset
-from training.errors import DatasetError
+from training.errors import DatasetError, SettingError
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -258,5 +258,5 @@ def test_a_training_part_without_a_label_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("train_size", [0.0, 1.0, 41, -0.1, float("nan")])
 def test_a_share_that_leaves_a_part_empty_is_refused(tmp_path: Path, train_size: float) -> None:
     dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 2, "b": 2}))
-    with pytest.raises(DatasetError, match="between 0 and 1"):
+    with pytest.raises(SettingError, match="more than 0 and less than 1"):
         dataset.split(train_size)

@@ -92,7 +92,7 @@ def test_the_float_file_is_not_written_over(run_folder: Path) -> None:
 
 def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportRefused, match=r"\d of 6 images have another best label.*--max-accuracy-loss"):
-        export_precision(run_folder, "int8", tmp_path / "int8.onnx", -2.0, Silent())
+        export_precision(run_folder, "int8", tmp_path / "int8.onnx", -1.0, Silent())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -164,7 +164,7 @@ def test_the_largest_seed_is_one() -> None:
         lambda number: DownloadLimits(per_host=number),
         lambda number: DownloadLimits(timeout_seconds=number),
         lambda number: DownloadLimits(max_bytes=number),
-        lambda number: export_precision(Path("run"), "int8", Path("out"), number, Silent()),
+        lambda number: export_precision(Path("run"), "int8", Path("out"), 2 * number, Silent()),
     ],
 )
 @pytest.mark.parametrize("number", [NAN, INFINITY, -1, 1e300])

@@ -11,7 +11,7 @@ from tests.images import encode, photo, picture
 from tests.training.photos import photo_folder
 from training import data_commands
 from training.dataset import Dataset
-from training.errors import DatasetError
+from training.errors import DatasetError, SettingError
 from training.labelled_image import LabelledImage
 from training.split_file import read_split, write_split
 
@@ -98,7 +98,7 @@ def test_a_missing_test_class_shifts_no_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("val_size", "test_size"), [(0.0, 0.3), (0.1, 1.0), (0.5, 0.5), (-0.1, 0.2)])
 def test_shares_that_leave_nothing_are_refused(tmp_path: Path, val_size: float, test_size: float) -> None:
     dataset = photo_folder(tmp_path, {"a": 3, "b": 3})
-    with pytest.raises(DatasetError, match="between 0 and 1"):
+    with pytest.raises(SettingError, match="more than 0, and together"):
         dataset.split(val_size=val_size, test_size=test_size)
 
 
@@ -138,7 +138,7 @@ def test_an_image_that_a_split_does_not_place_or_that_has_changed_is_named(tmp_p
         (["--group-by", "["], 2, "is not a regular expression"),
         (["--group-by", "a"], 2, "has no group"),
         (["--group-by", "(x+)"], 2, "matches no name, such as a/000.jpg"),
-        (["--val-size", "0.9", "--test-size", "0.5"], 1, "between 0 and 1"),
+        (["--val-size", "0.9", "--test-size", "0.5"], 1, "together they are less than 1"),
     ],
 )
 def test_the_command_writes_the_split_or_says_what_is_wrong(
