@@ -28,6 +28,8 @@ END_SECONDS = 45.0
 OVER = ("X", "Z")
 """What the kernel says of a process that is gone, and of one that has ended and was not yet waited for."""
 
+LOOKS = 20
+
 MODULE = ("-m", "service", "--port")
 GATE = 'read -r go && exec "$@" </dev/null'
 """For a shell that becomes the service when a line comes, and ends when its caller died before that."""
@@ -235,11 +237,17 @@ def _state_and_start(pid: int) -> tuple[str, str]:
 
 
 def _command(pid: int) -> list[str]:
-    """Its words; none when it is over."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except OSError:
-        return []
+    """Its words; none when it is over. For a moment of its beginning the kernel has none of a process that is there."""
+    words: list[str] = []
+    for _ in range(LOOKS):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        except OSError:
+            return []
+        if words or _state_and_start(pid)[0] in OVER:
+            break
+        time.sleep(0.005)
+    return words
 
 
 def _owner(pid: int) -> int | None:
