@@ -57,10 +57,10 @@ test: setup chromium  ## all tests, in three processes; about 7 minutes on 2 cor
 
 .PHONY: test-nets test-service test-rest
 test-nets:
-	$(BIN)/python -m pytest -q tests/training
+	$(BIN)/python -m pytest -q tests/training --ignore-glob='*_page.py'
 
 test-service:
-	$(BIN)/python -m pytest -q tests/service
+	$(BIN)/python -m pytest -q tests/service tests/training/test_*_page.py
 
 test-rest:
 	$(BIN)/python -m pytest -q --ignore=tests/training --ignore=tests/service

@@ -96,7 +96,11 @@ def test_a_deploy_over_what_a_killed_one_left_clears_it_up_and_takes_its_key(
     assert (deployment.status().ready, deployment.status().fault) == (1, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("target", "number"),
+    [("local", signal.SIGKILL), ("docker", signal.SIGKILL), ("docker", signal.SIGINT)],
+    indirect=["target"],
+)
 def test_a_deploy_over_a_serving_one_that_is_ended_leaves_that_and_says_what_it_left(
     target: TargetName, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -115,7 +119,14 @@ def test_a_deploy_over_a_serving_one_that_is_ended_leaves_that_and_says_what_it_
 
 
 @pytest.mark.parametrize(
-    ("error", "times"), [(OSError(28, "No space left on device"), 1), (MemoryError(), 1), (KeyboardInterrupt(), 2)]
+    ("target", "error", "times"),
+    [
+        ("local", OSError(28, "No space left on device"), 1),
+        ("docker", MemoryError(), 1),
+        ("local", KeyboardInterrupt(), 2),
+        ("docker", KeyboardInterrupt(), 2),
+    ],
+    indirect=["target"],
 )
 def test_whatever_ends_a_deploy_nothing_stays_that_is_not_listed(
     target: TargetName, tmp_path: Path, error: BaseException, times: int

@@ -45,12 +45,8 @@ def test_what_goes_in_and_out_comes_first_and_the_machine_last() -> None:
     assert panels[-1] == "Machine"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "example",
-    [EXAMPLES[0], *(pytest.param(example, marks=pytest.mark.soak) for example in EXAMPLES[1:])],
-    ids=lambda line: line.rsplit("/", 1)[-1],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda line: line.rsplit("/", 1)[-1])
 def test_the_examples_of_the_help_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what makes them small, and without a download, added at the end."""
     monkeypatch.chdir(tmp_path)

@@ -88,7 +88,7 @@ def linear_accuracy(weights: str, pixels: torch.Tensor, labels: list[str]) -> fl
     return float(cross_val_score(classifier, features, labels, cv=4).mean())
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_linear_classifier_on_offline_features_is_far_above_one_on_random_features() -> None:
     labels = [label for _ in range(40) for label in LABELS]
     rendered = [np.asarray(render(label, index // len(LABELS), size=(128, 128))) for index, label in enumerate(labels)]
