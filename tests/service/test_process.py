@@ -246,7 +246,7 @@ def starts() -> Iterator[subprocess.Popen[str]]:
             {"SALVER_MODEL": "MODEL", "SSL_CERT_FILE": "absent"},
             [],
             2,
-            "SSL_CERT_FILE names absent, which cannot be read",
+            "SSL_CERT_FILE names absent, which ",
         ),
         ({"SALVER_MODEL": "MODEL", "SSL_CERT_DIR": "FOLDER"}, [], 2, "SSL_CERT_DIR names "),
         (

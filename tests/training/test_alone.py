@@ -53,7 +53,7 @@ def test_the_second_run_in_a_folder_is_told_who_has_it_and_takes_over_when_that_
     assert [path.name for path in out.iterdir()] == [FOLDER_LOCK]
     third = CliRunner().invoke(command_of("train"), [*line, "--threshold", "mug=0.5"])  # it comes as far as the photos
     assert third.stderr.startswith("There is no label 'mug'")
-    assert not out.exists()
+    assert list(out.iterdir()) == []
 
 
 def test_a_folder_is_free_again_after_each_command_and_holds_no_lock(tmp_path: Path) -> None:

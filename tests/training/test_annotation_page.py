@@ -150,7 +150,7 @@ def typed(page: Page, *keys: tuple[str, str] | tuple[str, str, bool]) -> None:
         )
 
 
-KEYBOARDS = [
+KEYBOARDS: list[list[tuple[str, str] | tuple[str, str, bool]]] = [
     [("&", "Digit1"), ("é", "Digit2"), ('"', "Digit3"), ("f", "KeyF")],  # French
     [("1", "Digit1", True), ("2", "Digit2", True), ("3", "Digit3", True), ("F", "KeyF", True)],  # French, Shift
     [("1", "Digit1"), ("2", "Digit2"), ("3", "Digit3"), ("а", "KeyF")],  # Russian
