@@ -51,7 +51,7 @@ class DockerTarget:
             try:
                 if not before:
                     self._store.write(name, KEY, wanted.key + "\n")
-                self._docker(*self._run(wanted, container, self._fill(wanted, mount)))
+                self._docker(*self._run(wanted, container, self._fill(wanted, mount)), whole=True)
                 url = self._url(container)
                 wait_until_ready(url, wanted.timeout_seconds, lambda: self._runs(container))
                 check_version(url, wanted.key, wanted.version)

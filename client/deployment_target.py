@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -81,6 +81,7 @@ class Target(Protocol):
         """A URL at which this machine reaches it."""
 
 
+WHOLE_SECONDS = 20.0
 BEGUN = "a 'salver deploy' of it has not come to its end: if none runs now, deploy it again, or delete it"
 """The fault of a deployment that was begun, beside one that serves or alone."""
 
@@ -107,26 +108,39 @@ class Command:
     say: Say
 
     def __call__(
-        self, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60, stderr: bool = False
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        timeout_seconds: float = 60,
+        stderr: bool = False,
+        whole: bool = False,
     ) -> str:
-        """Its standard output, with `stderr` its standard error too. Raises DeploymentFailed with its own words."""
+        """Its standard output, with `stderr` its standard error too. Raises DeploymentFailed with its own words.
+
+        A call that has to be `whole` is finished when this process is interrupted meanwhile: what it starts is only
+        then to be found.
+        """
         self.say(f"$ {self.program} {' '.join(arguments)}")
-        try:
-            ended = subprocess.run(
-                [self.path, *arguments],
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=timeout_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise DeploymentFailed(
-                f"'{self.program} {arguments[0]}' did not end within {timeout_seconds:g} seconds."
-            ) from None
-        if ended.returncode != 0:
-            raise DeploymentFailed(f"'{self.program} {arguments[0]}' failed: {ended.stderr.strip()}")
-        return ended.stdout + ended.stderr if stderr else ended.stdout
+        words = [self.path, *arguments]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=whole
+        ) as process:
+            try:
+                said, complaint = process.communicate(stdin, timeout_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise DeploymentFailed(
+                    f"'{self.program} {arguments[0]}' did not end within {timeout_seconds:g} seconds."
+                ) from None
+            except BaseException:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(WHOLE_SECONDS if whole else 0)
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise DeploymentFailed(f"'{self.program} {arguments[0]}' failed: {complaint.strip()}")
+        return said + complaint if stderr else said
 
     @property
     def path(self) -> str:

@@ -256,13 +256,14 @@ def test_a_broken_file_is_tried_once_and_the_next_good_one_is_served(
             if half is None:
                 path.unlink()
             else:
-                path.write_bytes(half)
+                path.with_name("half.onnx").write_bytes(half)
+                path.with_name("half.onnx").replace(path)
             while reloads(client)["failed"] == failures:
                 assert score(client)[0] == ONE
         assert reloads(client) == {"ok": 0, "failed": 2}
         assert threading.Event().wait(0.2) is False  # ten looks more
         assert reloads(client) == {"ok": 0, "failed": 2}
-        path.write_bytes(good)
+        path.with_name("two.onnx").replace(path)  # written over, it would be empty for a moment, which is a third fault
         assert becomes(client, TWO)
     lines = [record.message for record in caplog.records if record.name == "salver.service"]
     assert [line.startswith("the model stays as it is: ") for line in lines] == [True] * 2
