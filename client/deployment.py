@@ -14,7 +14,19 @@ from client.deployment_kubernetes import KubernetesTarget
 from client.deployment_local import LocalTarget
 from client.deployment_settings import handed_on, left_out
 from client.deployment_store import Store
-from client.deployment_target import Command, Device, Say, Status, Target, TargetName, Wanted, check_name
+from client.deployment_target import (
+    MAX_REPLICAS,
+    MAX_TIMEOUT_SECONDS,
+    Command,
+    Device,
+    Say,
+    Status,
+    Target,
+    TargetName,
+    Wanted,
+    check_name,
+    check_number,
+)
 from client.errors import ClientError, DeploymentFailed
 from client.image import Source
 from client.result import Score, ScoreError
@@ -59,9 +71,11 @@ class Deployment:
         """`model` is needed to deploy only. `image` is the container's; on Kubernetes it holds the model (see
         `build_docker_image`) and lies where the nodes find it. `say` hears progress and each command that is run.
 
-        Raises DeploymentFailed for a name or target that cannot be.
+        Raises DeploymentFailed for a name, target, number of replicas or time that cannot be.
         """
         self.name = check_name(name)
+        check_number("number of replicas", replicas, 1, MAX_REPLICAS)
+        check_number("time to wait in seconds", timeout_seconds, 1, MAX_TIMEOUT_SECONDS)
         self._model = None if model is None else Path(model)
         self._replicas, self._device = replicas, device
         self._key, self._timeout_seconds, self._say = service_key, timeout_seconds, say
@@ -126,13 +140,16 @@ class Deployment:
 
     def scale(self, replicas: int) -> None:
         """Fix the number of replicas; an autoscaler is taken away."""
+        check_number("number of replicas", replicas, 0, MAX_REPLICAS)
         self.status()
         self._target.scale(self.name, replicas)
 
     def autoscale(self, min: int, max: int) -> None:
         """Let the CPU's load decide between two numbers of replicas."""
-        if not 1 <= min <= max:
-            raise DeploymentFailed(f"Autoscaling from {min} to {max} cannot be: give 1 <= min <= max.")
+        if not 1 <= min <= max <= MAX_REPLICAS:
+            raise DeploymentFailed(
+                f"Autoscaling from {min} to {max} cannot be: give 1 <= min <= max <= {MAX_REPLICAS:,}."
+            )
         self.status()
         self._target.autoscale(self.name, min, max)
 

@@ -9,7 +9,7 @@ import typer
 
 from artifact.text import printable, printable_lines
 from client.deployment import Deployment, quiet
-from client.deployment_target import Device, Say, Status, TargetName
+from client.deployment_target import MAX_REPLICAS, MAX_TIMEOUT_SECONDS, Device, Say, Status, TargetName
 from client.errors import ClientError
 
 Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
@@ -25,11 +25,13 @@ def deploy(
     name: Name,
     model: Model,
     target: Where = "local",
-    replicas: Annotated[int, typer.Option(min=1, help="Replicas, on Kubernetes.")] = 1,
+    replicas: Annotated[int, typer.Option(min=1, max=MAX_REPLICAS, help="Replicas, on Kubernetes.")] = 1,
     device: OnDevice = "cpu",
     namespace: Namespace = "default",
     image: Image = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until it is ready.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=MAX_TIMEOUT_SECONDS, help="Seconds to wait until it is ready.")
+    ] = 300.0,
     verbose: Verbose = False,
 ) -> None:
     """Serve a model file as a process, a container or on Kubernetes, and wait until it is ready."""
@@ -60,9 +62,9 @@ def status(name: Name, target: Where = "local", namespace: Namespace = "default"
 
 def scale(
     name: Name,
-    replicas: Annotated[int | None, typer.Argument(min=0, help="Fix the number.")] = None,
-    least: Annotated[int | None, typer.Option("--min", min=1, help="Autoscale from here …")] = None,
-    most: Annotated[int | None, typer.Option("--max", min=1, help="… to here.")] = None,
+    replicas: Annotated[int | None, typer.Argument(min=0, max=MAX_REPLICAS, help="Fix the number.")] = None,
+    least: Annotated[int | None, typer.Option("--min", min=1, max=MAX_REPLICAS, help="Autoscale from here …")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, max=MAX_REPLICAS, help="… to here.")] = None,
     target: Where = "kubernetes",
     namespace: Namespace = "default",
     verbose: Verbose = False,

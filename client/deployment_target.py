@@ -81,6 +81,8 @@ class Target(Protocol):
         """A URL at which this machine reaches it."""
 
 
+MAX_REPLICAS = 10_000
+MAX_TIMEOUT_SECONDS = 86_400
 WHOLE_SECONDS = 20.0
 BEGUN = "a 'salver deploy' of it has not come to its end: if none runs now, deploy it again, or delete it"
 """The fault of a deployment that was begun, beside one that serves or alone."""
@@ -98,6 +100,12 @@ def check_name(name: str) -> str:
             f"'{name}' cannot name a deployment: take small letters, digits and hyphens, a letter first, at most 40."
         )
     return name
+
+
+def check_number(what: str, number: float, low: int, high: int) -> None:
+    """Raises DeploymentFailed when it does not lie between them, for NaN too."""
+    if not low <= number <= high:
+        raise DeploymentFailed(f"The {what} is {number}: give a number from {low:,} to {high:,}.")
 
 
 @dataclass(frozen=True)

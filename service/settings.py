@@ -34,7 +34,7 @@ ELSEWHERE = frozenset(
 )
 """Other rooms' variables, which may stand in the same environment: read over."""
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**50)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     leaves each scoring thread bounds them, too, by format: docs/operations.md has the numbers, the log says them."""
     max_queue_images: Positive = 256
     """Most images that wait or are being scored; one more is answered 429."""
-    rate_limit_images_per_second: Annotated[float, Field(gt=0)] | None = None
+    rate_limit_images_per_second: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Most images that one key may have scored a second; more are answered 429."""
     request_timeout_seconds: Seconds = 30.0
     """Longest time from the request's head to its answer."""

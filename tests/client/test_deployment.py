@@ -118,6 +118,16 @@ def test_a_name_that_no_host_can_have_is_refused(name: str) -> None:
         Deployment(name)
 
 
+@pytest.mark.parametrize(
+    "number",
+    [{"replicas": 0}, {"replicas": -1}, {"replicas": 10**9}]
+    + [{"timeout_seconds": seconds} for seconds in (0.0, float("nan"), float("inf"))],
+)
+def test_a_number_of_replicas_or_seconds_that_cannot_be_is_refused(number: dict[str, float]) -> None:
+    with pytest.raises(DeploymentFailed, match=r"is .*: give a number from 1 to "):
+        Deployment("one", **number)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_on_kubernetes_each_call_is_what_a_person_would_type(model: Path, cluster: Path) -> None:
     """K807: what is applied never holds replicas, and a second deploy leaves the autoscaler's number alone."""

@@ -118,6 +118,8 @@ def test_a_deploy_over_a_serving_one_that_is_ended_leaves_that_and_says_what_it_
     assert len(services(tmp_path)) == 1
 
 
+# The error can come up between the opening of a file and the care for it, which only the interpreter's end tells.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("target", "error", "times"),
     [
@@ -203,6 +205,7 @@ def test_when_another_model_answers_than_the_files_the_versions_are_told_and_the
     assert len(services(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("target", ["local"], indirect=True)
 def test_a_killed_process_frees_its_number_where_it_was_started(target: TargetName, tmp_path: Path) -> None:
     """A program that deploys a broken model again and again collects no dead processes."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")

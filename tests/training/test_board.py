@@ -217,6 +217,7 @@ def test_of_two_processes_one_writes(tmp_path: Path) -> None:
     assert len(events(tmp_path / "board").Images("worst images")) == 1
 
 
+@pytest.mark.soak
 def test_tensorboard_and_matplotlib_are_not_imported_unless_asked_for() -> None:
     code = (
         "import sys, training.classifier, training.summary, training.train_command, training.board\n"

@@ -115,7 +115,7 @@ def test_pretrained_weights_are_fine_tuned_gently(tmp_path: Path, backbone: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("labels", [("bowl", "cup"), ("bowl", "cup", "plate")])
+@pytest.mark.parametrize("labels", [("bowl", "cup"), pytest.param(("bowl", "cup", "plate"), marks=pytest.mark.soak)])
 def test_an_svm_is_exported_through_the_gate_as_a_linear_layer(
     tmp_path: Path, backbone: Path, labels: tuple[str, ...]
 ) -> None:

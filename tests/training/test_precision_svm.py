@@ -42,6 +42,7 @@ def test_a_support_vector_machine_passes_the_gate(run_folder: Path, tmp_path: Pa
     assert (manifest.head, manifest.precision) == ("svm", precision)
 
 
+@pytest.mark.soak
 def test_the_first_layer_stays_in_float_only_when_the_gate_needs_it(run_folder: Path, tmp_path: Path) -> None:
     easy = export_precision(run_folder, "int8", tmp_path / "easy.onnx", 0.01, Silent())
     assert not first_is_float(easy.path)

@@ -286,7 +286,7 @@ def run_to_its_end(run: RunSettings) -> None:
 @pytest.mark.parametrize(
     ("kills", "base"),
     [
-        (2, "resnet18"),  # its export takes half the time
+        (1, "resnet18"),  # its export takes half the time
         pytest.param(20, "mobilenet_v2", marks=[pytest.mark.soak, pytest.mark.prove, pytest.mark.timeout(900)]),
     ],
 )
@@ -326,7 +326,9 @@ def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(
     record_property("lost", "nothing; the weights are those of a run that was not killed")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.soak)]
+)
 def test_a_signal_ends_a_run_with_the_command_that_goes_on_with_it(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
