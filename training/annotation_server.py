@@ -173,8 +173,10 @@ def open_page(root: Path, port: int, framed: bool = False) -> OpenPage:
 def serve(root: Path, port: int, ready: Callable[[str], None]) -> None:
     """Until Ctrl-C. `ready` gets the address with the token. Raises DatasetError and OSError."""
     page = open_page(root, port)
-    ready(f"http://127.0.0.1:{page.port}/?token={page.token}")
-    page.run()
+    # An exception out of a signal's handler is lost where Python calls back, as between here and the running server.
+    with suppress(KeyboardInterrupt), page.server.capture_signals():
+        ready(f"http://127.0.0.1:{page.port}/?token={page.token}")
+        page.run()
 
 
 def _picture(store: AnnotationStore, name: str, make: Callable[[Path], bytes], cached: str) -> Response:
