@@ -56,14 +56,14 @@ test: setup chromium  ## all tests, in four processes; under 8 minutes on 2 core
 	@$(MAKE) --no-print-directory --jobs=4 --keep-going test-nets test-service test-client test-rest
 
 .PHONY: test-nets test-service test-client test-rest
-PAGES = $(wildcard tests/training/test_*_page.py)
-WITHOUT_NETS = $(wildcard $(addprefix tests/training/test_,annotation_server.py annotations.py build.py check.py \
-	download*.py inspection.py measures.py outputs.py))
+PHOTOS = $(wildcard $(addprefix tests/training/test_,*_page.py build.py check.py download*.py layout.py))
+WITHOUT_NETS = $(wildcard $(addprefix tests/training/test_,annotation_server.py annotations.py inspection.py measures.py \
+	outputs.py))
 test-nets:
-	$(BIN)/python -m pytest -q tests/training $(PAGES:%=--ignore=%) $(WITHOUT_NETS:%=--ignore=%)
+	$(BIN)/python -m pytest -q tests/training $(PHOTOS:%=--ignore=%) $(WITHOUT_NETS:%=--ignore=%)
 
 test-service:
-	$(BIN)/python -m pytest -q tests/service $(PAGES)
+	$(BIN)/python -m pytest -q tests/service $(PHOTOS)
 
 test-client:
 	nice $(BIN)/python -m pytest -q tests/client
