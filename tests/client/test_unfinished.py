@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -134,6 +135,7 @@ def test_whatever_ends_a_deploy_nothing_stays_that_is_not_listed(
     target: TargetName, tmp_path: Path, error: BaseException, times: int
 ) -> None:
     """The error comes up while the service is waited for, and perhaps once more while what was started is ended."""
+    httpx.Client(trust_env=False).close()  # it imports its parts late, and an error inside of an import becomes another
     came = 0
 
     def come_up(_: int, __: FrameType | None) -> None:
