@@ -155,6 +155,8 @@ def _reason(error: Exception) -> str:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the record"
         return printable(f"run.json: {where}: {validation_message(first['msg'])}"[:400])
+    if isinstance(error, OSError) and error.filename:
+        return printable(f"{error.filename}: {error.strerror}")
     return printable(str(error).removesuffix("."))
 
 

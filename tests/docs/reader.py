@@ -160,9 +160,11 @@ def lay_photos(folder: Path, of_label: int) -> None:
         for number in range(of_label):
             render(label, number, size=(96, 96)).save(folder / "photos" / label / f"IMG_{number + 1:04d}.jpg")
     (folder / "my cups").mkdir()
+    (folder / "my plates").mkdir()
     for number in range(3):
         render("cup", of_label + number, size=(96, 96)).save(folder / "my cups" / f"{number}.jpg")
-    (folder / "spec.json").write_text('{"cup": ["my cups"], "plate": ["my cups/../photos/plate"]}')
+        render("plate", of_label + number, size=(96, 96)).save(folder / "my plates" / f"{number}.jpg")
+    (folder / "spec.json").write_text('{"cup": ["my cups"], "plate": ["my plates"]}')
     for name in ("photo.jpg", "cup.jpg", "plate.jpg"):
         (folder / name).write_bytes(photo(64, 48))
     (folder / "keys").mkdir()
