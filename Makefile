@@ -52,7 +52,7 @@ check: setup  ## lint, format, types, and which room may import which
 	$(BIN)/lint-imports --no-cache
 
 # One trains small nets, two mostly wait for what they start, and one takes what these leave of the cores.
-test: setup chromium  ## all tests, in four processes; under 8 minutes on 2 cores
+test: setup chromium  ## all tests, in four processes; about 8 minutes on 2 cores
 	@$(MAKE) --no-print-directory --jobs=4 --keep-going test-nets test-service test-client test-rest
 
 .PHONY: test-nets test-service test-client test-rest

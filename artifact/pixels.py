@@ -129,7 +129,8 @@ def _decode(data: bytes, kind: str, spec: PixelSpec, limits: Limits) -> tuple[Im
     """Nothing here keeps hold of a step's image while the next one is made: each costs 4 bytes a pixel."""
     if kind == "WebP" and (claimed := webp_size(data)):
         _check_size(kind, claimed, _bytes_needed(kind, claimed), limits)
-    data, frame = first_of_animation(checked(data, kind)) if kind == "PNG" else (checked(data, kind), None)
+    data = checked(data, kind)
+    data, frame = first_of_animation(data) if kind == "PNG" else (data, None)
     image = open_header(data, kind)
     frame = frame or frame_of_gif(image)
     turn = orientation(image)

@@ -106,6 +106,5 @@ def check_thresholds(thresholds: Mapping[str, float], labels: Iterable[str] | No
 
 
 def _index(labels: tuple[str, ...], label: str) -> int:
-    if label not in labels:
-        raise SettingError(f"The model has no label '{label}'. Its labels are: {', '.join(labels[:30])}.")
+    check_names("threshold", [label], labels)
     return labels.index(label)
