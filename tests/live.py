@@ -28,21 +28,29 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_service(model: Path | str, until_ready: bool = True, **settings: object) -> Iterator[httpx.Client]:
-    """The service in a thread of this process, ready; yields an HTTP client whose base URL it is."""
+def running_server(model: Path | str, **settings: object) -> Iterator[Server]:
+    """The service in a thread of this process; it listens, and may still load its model."""
     values = Settings.model_validate({"model": str(model), "drain_seconds": 0.0, **settings})
-    port = free_port()
-    server = Server(values, read_keys(values), "127.0.0.1", port)
+    server = Server(values, read_keys(values), "127.0.0.1", free_port())
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            if until_ready:
-                wait_until_ready(client)
-            yield client
+        yield server
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def running_service(model: Path | str, until_ready: bool = True, **settings: object) -> Iterator[httpx.Client]:
+    """The service in a thread of this process, ready; yields an HTTP client whose base URL it is."""
+    with (
+        running_server(model, **settings) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client,
+    ):
+        if until_ready:
+            wait_until_ready(client)
+        yield client
 
 
 @contextmanager

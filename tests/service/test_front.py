@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -47,14 +46,17 @@ def test_head_is_answered_as_get_is_without_the_body(client: httpx.Client, path:
         assert stable(head) == stable(got)
 
 
-def test_head_of_what_is_not_there_or_not_ready_is_the_error_of_get_without_the_body(
-    client: httpx.Client, tmp_path: Path
-) -> None:
+def test_head_of_what_is_not_there_or_not_ready_is_the_error_of_get_without_the_body(client: httpx.Client) -> None:
     for path in ("/nothing", "/page/nothing", "/v2/models/other", "/v2/nothing"):
         got, head = client.get(path), client.head(path)
         assert (got.status_code, head.status_code, head.content) == (404, 404, b"")
         assert stable(head) == stable(got)
-    with running_service(tmp_path / "none.onnx", until_ready=False, api_keys="a-long-enough-key") as unready:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,  # the model never arrives
+        running_service(
+            f"http://127.0.0.1:{silent.getsockname()[1]}/model.onnx", until_ready=False, api_keys="a-long-enough-key"
+        ) as unready,
+    ):
         assert (unready.head("/readyz").status_code, unready.head("/readyz").content) == (503, b"")
         assert unready.head("/healthz").status_code == 200
         assert unready.head("/model").status_code == 401
