@@ -40,7 +40,7 @@ chromium:
 		{ echo "The tests need a browser: run  sudo apt-get install chromium  and start again."; exit 1; }
 
 demo: setup  ## photos to a live score: render, fine-tune, export, serve, score, compare
-	$(BIN)/python demo.py
+	$(BIN)/python -m tools.demo
 
 serve: setup  ## serve MODEL (runs/demo/model.onnx unless named) on 127.0.0.1:8000
 	$(BIN)/salver serve $(MODEL)
@@ -53,26 +53,24 @@ check: setup  ## lint, format, types, and which room may import which
 
 # One trains small nets, two mostly wait for what they start, and one takes what these leave of the cores.
 test: setup chromium  ## all tests, in four processes; about 8 minutes on 2 cores
-	@$(MAKE) --no-print-directory --jobs=4 --keep-going test-nets test-service test-client test-rest
+	@$(MAKE) --no-print-directory --jobs=4 --keep-going test-training test-service test-deployment test-rest
 
-.PHONY: test-nets test-service test-client test-rest
-PHOTOS = $(wildcard $(addprefix tests/training/test_,*_page.py build.py check.py download*.py layout.py))
-WITHOUT_NETS = $(wildcard $(addprefix tests/training/test_,annotation_server.py annotations.py inspection.py measures.py \
-	outputs.py))
-test-nets:
-	$(BIN)/python -m pytest -q tests/training $(PHOTOS:%=--ignore=%) $(WITHOUT_NETS:%=--ignore=%)
+.PHONY: test-training test-service test-deployment test-rest
+DEPLOYMENT = tests/salver/client tests/salver/deployment
+test-training:
+	$(BIN)/python -m pytest -q tests/training --ignore=tests/training/dataset
 
 test-service:
-	$(BIN)/python -m pytest -q tests/service $(PHOTOS)
+	$(BIN)/python -m pytest -q tests/service tests/training/dataset
 
-test-client:
-	nice $(BIN)/python -m pytest -q tests/client
+test-deployment:
+	nice $(BIN)/python -m pytest -q $(DEPLOYMENT)
 
 test-rest:
-	$(BIN)/python -m pytest -q tests/artifact tests/contract tests/deploy tests/docs tests/loadtest tests/prove $(WITHOUT_NETS)
+	$(BIN)/python -m pytest -q tests/salver $(DEPLOYMENT:%=--ignore=%) tests/contract tests/deploy tests/docs tests/loadtest tests/prove
 
 test-fast: setup  ## the tests outside training that start no service; under 10 s
-	$(BIN)/python -m pytest tests/artifact tests/service tests/client -m 'not server and not slow and not heic and not soak and not docker'
+	$(BIN)/python -m pytest tests/salver tests/service -m 'not server and not slow and not heic and not soak and not docker'
 
 test-soak: setup chromium  ## the tests that take longer: 20 kills, every net and size, 10,000 images (about 30 minutes)
 	$(BIN)/python -m pytest -m soak -s
@@ -81,16 +79,16 @@ prove: setup  ## fuzz, faults and an hour's worth of mixed load against real pro
 	$(BIN)/python -m pytest -m prove
 
 test-scale: setup  ## check 10,000 generated images: time, memory, near duplicates (about 3 minutes)
-	$(BIN)/python -m pytest -m soak -s tests/training/test_scale.py
+	$(BIN)/python -m pytest -m soak -s tests/training/dataset/test_scale.py
 
 loadtest: setup $(BENCH_RUN)/model.onnx  ## load a service on this machine for 30 s; passes or fails by gates
 	$(BIN)/salver loadtest local $(BENCH_RUN)/model.onnx --seconds 30 --p99-ms 1000 --out runs/loadtest
 
 bench: setup $(BENCH_RUN)/model.int8.onnx  ## measure the service against this machine's limit (about 10 minutes)
-	$(BIN)/python -m service.bench $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx
+	$(BIN)/python -m tools.bench.service $(BENCH_RUN)/model.onnx $(BENCH_RUN)/model.int8.onnx
 
 bench-train: setup  ## measure training against the net's own arithmetic (about 10 minutes)
-	$(BIN)/python -m training.bench
+	$(BIN)/python -m tools.bench.training
 
 $(BENCH_RUN)/model.onnx: | setup
 	$(BIN)/salver sample $(BENCH_RUN)-sample
@@ -117,8 +115,8 @@ endef
 .PHONY: images images-all k8s audit
 images:  ## build the service's image for CPUs, and those for load tests and fetching; sizes against budgets
 	$(call image,salver-serve:cpu,250,-f Dockerfile.serve)
-	$(call image,salver-loadtest,250,-f Dockerfile.loadtest)
-	$(call image,salver-fetch,125,-f Dockerfile.fetch)
+	$(call image,salver-loadtest,250,-f loadtest/Dockerfile)
+	$(call image,salver-fetch,125,-f k8s/fetch/Dockerfile)
 
 images-all: images  ## those for training and for GPUs as well; several GB each
 	$(call image,salver-train,6600,-f Dockerfile.train)
@@ -138,19 +136,19 @@ audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs; known 
 
 .PHONY: docs
 docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it
-	$(BIN)/python -m docs.settings_table
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # with --quiet it would not count what is broken
+	$(BIN)/python -m tools.settings_page
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/mkdocs.yml  # with --quiet it would not count what is broken
 
 .PHONY: test-docs notebook
 test-docs: setup chromium  ## type what README and docs say, page by page in a fresh folder, and execute the notebook (7 minutes)
 	$(BIN)/python -m pytest -m docs
 
 notebook: setup  ## execute docs/walkthrough.ipynb and store it with what it showed (about 2 minutes)
-	$(BIN)/python -m docs.notebook
+	$(BIN)/python -m tools.notebook
 
 .PHONY: screenshots
 screenshots: setup chromium  ## take the pictures in docs/images of the pages themselves; after make demo
-	$(BIN)/python -m docs.screenshots
+	$(BIN)/python -m tools.screenshots
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra train --extra serve --extra client --extra loadtest --extra annotate --extra tracing --extra dev -o requirements/dev.txt

@@ -7,9 +7,9 @@ from statistics import median
 
 from pydantic import BaseModel
 
-from artifact.text import counted
-from loadtest.result import CPU_LIMIT, Result
-from loadtest.text import service_lines
+from loadtest.results.result import CPU_LIMIT, Result
+from loadtest.results.text import service_lines
+from salver.text import counted
 
 LOWEST_RATE = 0.05
 HIGHEST_RATE = 1e6

@@ -9,12 +9,12 @@ from locust.argument_parser import LocustArgumentParser
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
 
-from artifact.proxy import proxy_for
 from loadtest.errors import LoadTestError
-from loadtest.options import add_arguments, read
-from loadtest.payload import Kind, Payload
 from loadtest.run import Run
 from loadtest.session import Session
+from loadtest.traffic.options import add_arguments, read
+from loadtest.traffic.payload import Kind, Payload
+from salver.system.proxy import proxy_for
 
 WRONG_OPTION = 2
 AFTER_ALL_SECONDS = 1e6

@@ -4,9 +4,9 @@ import errno
 import tempfile
 from pathlib import Path
 
-from artifact.durable import durable
-from artifact.text import reason
 from loadtest.errors import LoadTestError
+from salver.system.durable import durable
+from salver.text import reason
 
 
 def try_place(path: Path) -> None:

@@ -9,16 +9,16 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
-from artifact.text import printable_lines, reason
-from loadtest import options as options_of
-from loadtest import report, scrape
-from loadtest.options import Options
 from loadtest.places import keep, try_place
-from loadtest.record import Record
-from loadtest.result import EXIT_CODES, Result, result_of
+from loadtest.results import report, scrape
+from loadtest.results.record import Record
+from loadtest.results.result import EXIT_CODES, Result, result_of
+from loadtest.results.text import summary
 from loadtest.session import Session, payloads, photos_of
-from loadtest.text import summary
+from loadtest.traffic import options as options_of
+from loadtest.traffic.options import Options
 from loadtest.web import way_to
+from salver.text import printable_lines, reason
 
 TICK_SECONDS = 0.5
 STOP_SECONDS = 10.0

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 
-from loadtest.answer import Answers
-from loadtest.arrivals import Arrivals, due_times
-from loadtest.file_server import FileServer
-from loadtest.histogram import bucket_of
-from loadtest.options import Options
-from loadtest.payload import Kind, Payloads
-from loadtest.photos import Photo, from_folder, rendered
-from loadtest.record import AFTER_THE_END, Generator, Record
+from loadtest.results.answer import Answers
+from loadtest.results.histogram import bucket_of
+from loadtest.results.record import AFTER_THE_END, Generator, Record
+from loadtest.traffic.arrivals import Arrivals, due_times
+from loadtest.traffic.file_server import FileServer
+from loadtest.traffic.options import Options
+from loadtest.traffic.payload import Kind, Payloads
+from loadtest.traffic.photos import Photo, from_folder, rendered
 
 
 class Session:

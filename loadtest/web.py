@@ -4,10 +4,10 @@ import os
 
 import requests
 
-from artifact.certificates import FILE, FOLDER, own_certificates
-from artifact.errors import VariableError
-from artifact.proxy import Proxy, proxy_for
 from loadtest.errors import LoadTestError
+from salver.errors import VariableError
+from salver.system.certificates import FILE, FOLDER, own_certificates
+from salver.system.proxy import Proxy, proxy_for
 
 
 def way_to(url: str) -> Proxy | None:

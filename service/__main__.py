@@ -7,13 +7,13 @@ import argparse
 import logging
 import sys
 
-from artifact.allocator import bound_arenas
+from salver.system.allocator import bound_arenas
 from service.errors import SettingsError
-from service.hosts import is_loopback, plain_host, shown_address
-from service.keys import Keys, read_keys
-from service.logs import configure_logs
+from service.limits.hosts import is_loopback, plain_host, shown_address
+from service.limits.keys import Keys, read_keys
 from service.server import Server
 from service.settings import Settings, read_settings
+from service.telemetry.logs import configure_logs
 
 log = logging.getLogger("salver.service")
 

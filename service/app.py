@@ -13,22 +13,22 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from artifact.manifest import Parity, PixelSpec
-from service.docs import router as docs
+from salver.artifact.manifest import Parity, PixelSpec
+from service.api.front import SCORE_PATH, ErrorHandlers, Front
+from service.api.openapi import PROBLEM_JSON, describe, problems
+from service.api.reload import router as model_reload
+from service.api.score import problem_response
+from service.api.v2.routes import failure_response, in_protocol
+from service.api.v2.routes import router as inference_protocol
 from service.errors import INTERNAL, ScoringError, out_of_memory
-from service.front import SCORE_PATH, ErrorHandlers, Front
-from service.inference_protocol import failure_response, in_protocol
-from service.inference_protocol import router as inference_protocol
-from service.keys import Keys
-from service.lifecycle import Lifecycle
-from service.metrics import router as metrics
-from service.observation import observed
-from service.observe import Observer, Templates
-from service.openapi import PROBLEM_JSON, describe, problems
-from service.page import router as page
-from service.reload import router as model_reload
-from service.score import problem_response
+from service.limits.keys import Keys
+from service.pages.docs import router as docs
+from service.pages.landing import router as page
+from service.service import Lifecycle
 from service.settings import Settings
+from service.telemetry.metrics import router as metrics
+from service.telemetry.middleware import Observer, Templates
+from service.telemetry.observation import observed
 
 log = logging.getLogger("salver.service")
 
@@ -80,7 +80,7 @@ def create_app(
 ) -> FastAPI:
     """The application; `on_failure` is called when the model cannot be loaded.
 
-    With `local_only` it answers under this machine's loopback names only (`service.hosts`).
+    With `local_only` it answers under this machine's loopback names only (`service.limits.hosts`).
     """
     service = Lifecycle(settings, keys, on_failure)
 

@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple, NotRequired, ParamSpec, TypeVar
 
 from typing_extensions import TypedDict
 
-from artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
-from service.fetch import UrlFailed, UrlRefused, UrlTooLarge
+from salver.artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
+from salver.errors import SalverError
+from service.fetch.fetcher import UrlFailed, UrlRefused, UrlTooLarge
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -62,7 +63,7 @@ KINDS: dict[Kind, Row] = {
 }
 
 
-class SettingsError(Exception):
+class SettingsError(SalverError):
     """A setting that cannot be used; its text names the variable and what to do."""
 
 
@@ -83,7 +84,7 @@ class IndexedProblem(TypedDict):
     detail: str
 
 
-class ScoringError(Exception):
+class ScoringError(SalverError):
     """One of the closed set, with a sentence for the caller that says what was wrong and what to do."""
 
     def __init__(self, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> None:

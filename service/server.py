@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from service.app import create_app
 from service.errors import SettingsError
-from service.keys import Keys
-from service.lifecycle import Lifecycle
-from service.protocol import Protocol
+from service.limits.connection import Protocol
+from service.limits.keys import Keys
+from service.service import Lifecycle
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")

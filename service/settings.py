@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from artifact.text import validation_message
-from service.addresses import Allowlist
+from salver.text import validation_message
 from service.errors import SettingsError
+from service.fetch.addresses import Allowlist
 
 PREFIX = "SALVER_"
 ELSEWHERE = frozenset(

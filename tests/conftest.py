@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """Chromium, once for a module."""
-    from tests.training.annotating import chromium  # with Playwright, which few tests need
+    from tests.training.dataset.annotate.annotating import chromium  # with Playwright, which few tests need
 
     with chromium() as browser:
         yield browser

@@ -2,7 +2,7 @@
 
 import typer
 
-from training.train_command import EPILOGS, train
+from training.cli.train import EPILOGS, train
 
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

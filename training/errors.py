@@ -7,11 +7,13 @@ TrainingError
 ├── SourceError       one source of images of a data set that is being built gives none; the others go on
 ├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
 ├── ExportRefused     the gate found that the model file differs from the trained net
-└── ForeignFolder     a folder that the sample was to be written to holds something else (training.sample)
+└── ForeignFolder     a folder that the sample was to be written to holds something else (gather.sample)
 """
 
+from salver.errors import SalverError
 
-class TrainingError(Exception):
+
+class TrainingError(SalverError):
     """The root: its text says what was wrong, where, and what to do."""
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from artifact.text import printable_lines
+from salver.text import printable_lines
 
 
 class Screen(Console):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from training.dataset.gather.sample.render import write_sample
+from training.fit.recipe import GENTLE, with_epochs
 from training.progress import Silent
-from training.recipe import GENTLE, with_epochs
-from training.run import RunResult, RunSettings, train_run
-from training.sample import write_sample
+from training.run.run import RunResult, RunSettings, train_run
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.live import running_service
-from tests.models import by_colour
-from tests.training.evaluations import colour_folder
-from training.evaluation import evaluate
-from training.model_file import ModelFile
-from training.test_set import read_test_set
-from training.thresholds import set_threshold
+from tests.support.live import running_service
+from tests.support.models import by_colour
+from tests.training.evaluation.evaluations import colour_folder
+from training.dataset.test_set import read_test_set
+from training.evaluation.evaluate import evaluate
+from training.evaluation.model_file import ModelFile
+from training.evaluation.thresholds import set_threshold
 
 pytestmark = pytest.mark.torch
 

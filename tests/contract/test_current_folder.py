@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import photo
-from tests.models import probe
+from tests.support.images import photo
+from tests.support.models import probe
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
-    *("salver", "artifact", "training", "service", "client", "loadtest", "numpy", "PIL", "pydantic", "typer", "rich"),
+    *("salver", "training", "service", "loadtest", "numpy", "PIL", "pydantic", "typer", "rich"),
     *("pip", "locust", "locustfile", "gevent", "requests", "matplotlib", "uvicorn", "uvloop", "fastapi", "httpx"),
     *("torch", "torchvision", "onnx", "onnxruntime", "sklearn", "scipy", "faiss", "imagehash", "setuptools"),
     *(
@@ -179,8 +179,8 @@ def test_commands_that_take_longer_run_nothing_of_the_current_folder(hostile: Pa
 
 def test_every_python_of_ours_is_started_without_the_current_folder() -> None:
     """Beside the tests and the service's own benchmark: what starts one names -P."""
-    rooms = [ROOT, ROOT / "client", ROOT / "loadtest", ROOT / "training"]
-    for path in [file for room in rooms for file in room.glob("*.py")]:
+    rooms = [ROOT / "salver", ROOT / "loadtest", ROOT / "training", ROOT / "tools"]
+    for path in [file for room in rooms for file in room.rglob("*.py")]:
         for line in path.read_text(encoding="utf-8").splitlines():
             if "[sys.executable" in line:
                 assert '[sys.executable, "-P",' in line, f"{path}: {line}"

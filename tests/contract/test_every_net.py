@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import running_service
-from tests.training.photos import photo_folder
-from training.classifier import Classifier
-from training.nets import BASES
+from tests.support.live import running_service
+from tests.training.support.photos import photo_folder
+from training.nets.nets import BASES
+from training.run.classifier import Classifier
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from artifact.errors import ModelFileError
+from salver.artifact.errors import ModelFileError
 from service.errors import SettingsError
-from service.keys import read_keys
-from service.model import load_model
+from service.limits.keys import read_keys
+from service.scoring.model import load_model
 from service.settings import Settings
-from tests.models import probe
-from tests.surroundings import no_descriptors_left
-from training.checkpoint import Checkpoint
-from training.classifier import Classifier
+from tests.support.models import probe
+from tests.support.surroundings import no_descriptors_left
 from training.errors import SettingError
-from training.fit import Fit
-from training.model_file import ModelFile
-from training.nets import PixelNet, build_net
-from training.precision import read_run
-from training.recipe import Recipe
-from training.schedule import Stepwise
+from training.evaluation.model_file import ModelFile
+from training.export.precision import read_run
+from training.fit.checkpoint import Checkpoint
+from training.fit.recipe import Recipe
+from training.fit.schedule import Stepwise
+from training.fit.state import Fit
+from training.nets.nets import PixelNet, build_net
+from training.run.classifier import Classifier
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(60)]
 

@@ -9,7 +9,7 @@ from subprocess import PIPE
 import psutil
 import pytest
 
-from tests.models import by_colour
+from tests.support.models import by_colour
 
 pytestmark = pytest.mark.slow
 

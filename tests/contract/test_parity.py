@@ -12,18 +12,18 @@ import onnxruntime
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from artifact.errors import ModelFileError
-from artifact.manifest import Golden, Manifest
-from artifact.pixels import decode, to_pixels
-from service.model import load_model
-from tests.images import encode, picture
-from tests.live import running_service
-from training.classifier import Classifier
-from training.dataset import Dataset
-from training.evaluation import evaluate
-from training.report import metrics_of
-from training.run import RunResult
-from training.sample import LABELS, render
+from salver.artifact.errors import ModelFileError
+from salver.artifact.manifest import Golden, Manifest
+from salver.artifact.pixels import decode, to_pixels
+from service.scoring.model import load_model
+from tests.support.images import encode, picture
+from tests.support.live import running_service
+from training.dataset.dataset import Dataset
+from training.dataset.gather.sample.render import LABELS, render
+from training.evaluation.evaluate import evaluate
+from training.report.report import metrics_of
+from training.run.classifier import Classifier
+from training.run.run import RunResult
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

@@ -6,14 +6,14 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from artifact.decoders import Decoders
-from artifact.manifest import PixelSpec
-from service.model import load_model
-from service.scorer import prepare
-from tests.images import encode, picture
-from tests.models import probe
-from training.dataset import Dataset
-from training.images import PixelImages
+from salver.artifact.bounds.decoders import Decoders
+from salver.artifact.manifest import PixelSpec
+from service.scoring.model import load_model
+from service.scoring.scorer import prepare
+from tests.support.images import encode, picture
+from tests.support.models import probe
+from training.dataset.dataset import Dataset
+from training.fit.minibatches import PixelImages
 
 pytestmark = pytest.mark.torch
 

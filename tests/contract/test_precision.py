@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
-from artifact.pixels import decode, to_pixels
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from salver.artifact.pixels import decode, to_pixels
 from tests.contract.test_parity import TOLERANCE, kinds, largest_difference, live
-from tests.live import running_service
-from training.gate import open_session
-from training.precision import Precision, export_precision
+from tests.support.live import running_service
+from training.export.gate import open_session
+from training.export.precision import Precision, export_precision
 from training.progress import Silent
-from training.run import RunResult
+from training.run.run import RunResult
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

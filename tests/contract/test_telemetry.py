@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.models import probe
+from tests.support.models import probe
 
 
 @pytest.mark.parametrize(
-    "room", ["service.model", pytest.param("training.gate", marks=[pytest.mark.torch, pytest.mark.slow])]
+    "room", ["service.scoring.model", pytest.param("training.export.gate", marks=[pytest.mark.torch, pytest.mark.slow])]
 )
 def test_scoring_keeps_no_files_under_home_and_so_sends_nothing(room: str, tmp_path: Path) -> None:
     model, home = probe(tmp_path / "model.onnx"), tmp_path / "home"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import KeyRefused
-from client.result import Score
-from client.scoring import ScoringClient
+from salver.client.errors import KeyRefused
+from salver.client.result import Score
+from salver.client.scoring import ScoringClient
 from tests.deploy.manifests import ROOT
-from tests.images import photo
-from tests.live import free_port
+from tests.support.images import photo
+from tests.support.live import free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 

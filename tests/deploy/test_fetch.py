@@ -1,4 +1,4 @@
-"""The program of Dockerfile.fetch, run as an init container runs it."""
+"""The program of k8s/fetch/Dockerfile, run as an init container runs it."""
 
 import hashlib
 import subprocess
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from demo import file_server
 from tests.deploy.manifests import K8S
+from tools.demo import file_server
 
 CONTENT = b"a model"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -15,13 +15,18 @@ from docker.utils.build import exclude_paths
 
 from tests.deploy.manifests import K8S, ROOT, Json, each, mapping, text
 
-DOCKERFILES = sorted(ROOT.glob("Dockerfile.*"))
-ROOMS = ("artifact", "client", "loadtest", "service", "training")
-NOWHERE = ("", *(f"{room}/" for room in ROOMS), "requirements/", "k8s/", "tests/", "service/page_files/", ".ssh/")
+DOCKERFILES = {
+    "fetch": K8S / "fetch" / "Dockerfile",
+    "loadtest": ROOT / "loadtest" / "Dockerfile",
+    "serve": ROOT / "Dockerfile.serve",
+    "train": ROOT / "Dockerfile.train",
+}
+ROOMS = ("salver", "loadtest", "service", "training")
+NOWHERE = ("", *(f"{room}/" for room in ROOMS), "requirements/", "k8s/", "tests/", "service/pages/landing/", ".ssh/")
 PLANTED = [
     *(folder + name for folder in NOWHERE for name in (".env", "id_rsa", "key.pem", "service_key", "secret.yaml")),
     *(f"{room}/{name}" for room in (".", *ROOMS) for name in ("runs/a/model.onnx", "photos/anna/1.jpg", ".git/config")),
-    *("artifact/__pycache__/keys.pyc", "service/model.onnx", "k8s/kubeconfig", "requirements/pip.conf"),
+    *("salver/__pycache__/keys.pyc", "k8s/base/secret.yaml", "service/model.onnx", "k8s/kubeconfig", "requirements/pip.conf"),
 ]
 SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
@@ -59,12 +64,12 @@ def files(folder: Path) -> set[str]:
 
 def of_rooms(tracked: set[str], *rooms: str) -> set[str]:
     """All that git tracks of them but what is written for people."""
-    return {name for name in tracked if name.startswith(tuple(f"{room}/" for room in rooms))} - {"loadtest/README.md"}
+    return {name for name in tracked if name.startswith(tuple(f"{room}/" for room in rooms))} - {"loadtest/README.md", "loadtest/Dockerfile"}
 
 
 def test_docker_is_given_the_code_and_the_locks_and_none_of_the_planted_files(context: Path, tracked: set[str]) -> None:
-    wanted = {"LICENSE", "README.md", "pyproject.toml", "salver.py", "k8s/fetch.py"}
-    assert files(context) == of_rooms(tracked, *ROOMS, "requirements") | wanted
+    wanted = {"LICENSE", "README.md", "pyproject.toml", "k8s/fetch/fetch.py"}
+    assert files(context) == of_rooms(tracked, *ROOMS, "requirements", "k8s/base") | wanted
     assert not files(context) & set(PLANTED)
 
 
@@ -75,7 +80,8 @@ def test_the_images_with_the_salver_command_get_the_wheel_made_of_that(context: 
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     shutil.rmtree(context / "dist")
-    assert packed == of_rooms(tracked, *ROOMS) | {"salver.py"}
+    base = {name.replace("k8s/base", "salver/deployment/base") for name in of_rooms(tracked, "k8s/base")}
+    assert packed == of_rooms(tracked, *ROOMS) | base
 
 
 def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:
@@ -99,30 +105,30 @@ PACKAGES, CODE = "--from=dependencies /opt/salver /opt/salver", "--from=code /ap
     [
         ("serve", {PACKAGES, CODE}),
         ("train", {PACKAGES, CODE, "--from=code /var/cache/salver /var/cache/salver"}),
-        ("loadtest", {PACKAGES, "artifact /app/artifact", "loadtest /app/loadtest"}),
-        ("fetch", {PACKAGES, "k8s/fetch.py /app/"}),
+        ("loadtest", {PACKAGES, "salver /app/salver", "loadtest /app/loadtest"}),
+        ("fetch", {PACKAGES, "k8s/fetch/fetch.py /app/"}),
     ],
 )
 def test_an_image_copies_its_packages_and_its_code_and_nothing_else(image: str, copied: set[str]) -> None:
-    stage = last_stage(ROOT / f"Dockerfile.{image}")
+    stage = last_stage(DOCKERFILES[image])
     assert {words for name, words in stage if name in ("COPY", "ADD")} == copied
 
 
 def test_every_dockerfile_is_looked_at() -> None:
-    assert [path.suffix for path in DOCKERFILES] == [".fetch", ".loadtest", ".serve", ".train"]
+    assert set(DOCKERFILES.values()) == {path for path in ROOT.rglob("Dockerfile*") if ".venv" not in path.parts}
 
 
 def test_every_package_is_locked_with_its_hash_and_installed_by_it() -> None:
     for lock in (ROOT / "requirements").glob("*.txt"):
         entries = re.sub(r"#.*\n", "", lock.read_text()).replace("\\\n", " ").splitlines()
         assert [entry for entry in entries if entry.strip() and "--hash=sha256:" not in entry] == [], lock
-    for file in (*DOCKERFILES, ROOT / "Makefile"):
+    for file in (*DOCKERFILES.values(), ROOT / "Makefile"):
         installed = [line for line in file.read_text().splitlines() if "install " in line and " -r " in line]
         assert installed, file
         assert [line for line in installed if "--require-hashes" not in line] == [], file
 
 
-@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.suffix)
+@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
 def test_no_arg_or_env_of_an_image_is_there_for_a_secret(dockerfile: Path) -> None:
     """What stands in one can be read in the image's history by whoever has the image."""
     given = " ".join(words for name, words in instructions(dockerfile) if name in ("ARG", "ENV"))

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.images import photo
-from tests.live import wait_until_ready
-from tests.models import probe
+from tests.support.images import photo
+from tests.support.live import wait_until_ready
+from tests.support.models import probe
 
 pytestmark = pytest.mark.docker
 

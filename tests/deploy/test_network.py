@@ -5,7 +5,7 @@ from ipaddress import IPv6Network, ip_address, ip_network
 
 import pytest
 
-from service.addresses import GLOBAL_UNICAST, NAT64, SPECIAL_IPV4, SPECIAL_IPV6, is_public
+from service.fetch.addresses import GLOBAL_UNICAST, NAT64, SPECIAL_IPV4, SPECIAL_IPV6, is_public
 from tests.deploy.manifests import JOBS, K8S, Object, at, build, each, mapping, of_kind, pod_template, read, text
 
 INTERNET = {str(ip_network("0.0.0.0/0")), str(GLOBAL_UNICAST), str(NAT64)}

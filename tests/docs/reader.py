@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from tests.docs.pages import ROOT
-from tests.images import photo
-from training.sample import LABELS, render
+from tests.support.images import photo
+from training.dataset.gather.sample.render import LABELS, render
 
 KINDS = ("salver serve", "salver annotate", "tensorboard", "docker run")
 STAYS = re.compile(rf"^(?:\w+=\S+ )*(?:{'|'.join(KINDS)}) (?:.*\\\n)*.*$", re.MULTILINE)

@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from artifact.manifest import Manifest, Parity, PixelSpec
-from tests.images import photo
-from tests.live import running_service, serving_folder
-from tests.models import fixed
+from salver.artifact.manifest import Manifest, Parity, PixelSpec
+from tests.support.images import photo
+from tests.support.live import running_service, serving_folder
+from tests.support.models import fixed
 
 PAGE = Path(__file__).parents[2] / "docs" / "scoring-api.md"
 EXCHANGE = re.compile(r"```bash\n(.*?)```\n\n```json\n(.*?)```", re.DOTALL)

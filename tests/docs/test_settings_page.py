@@ -1,4 +1,4 @@
-from docs.settings_table import PAGE, settings_page
+from tools.settings_page import PAGE, settings_page
 
 
 def test_the_settings_page_is_what_the_code_says() -> None:

@@ -14,9 +14,9 @@ from PIL import Image
 from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import expect
 
-from client.deployment import Deployment
-from docs.notebook import LIVE, NOTEBOOK, executed, stored
-from tests.training.annotating import chromium
+from salver.deployment.deployment import Deployment
+from tests.training.dataset.annotate.annotating import chromium
+from tools.notebook import LIVE, NOTEBOOK, executed, stored
 
 pytestmark = [pytest.mark.torch, pytest.mark.docs, pytest.mark.timeout(1200)]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.locust_process import LOCUSTFILE
-from loadtest.result import Result
+from loadtest.processes import LOCUSTFILE
+from loadtest.results.result import Result
 from tests.loadtest.stub import Stub, running
 
 SMALL = ("--sizes", "thumbnail=1", "--mix", "base64=1", "--warm-up", "1")

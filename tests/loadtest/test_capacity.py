@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
-from loadtest.result import GeneratorUse, Latency, Result
-from loadtest.scrape import ServiceUse
+from loadtest.results.result import GeneratorUse, Latency, Result
+from loadtest.results.scrape import ServiceUse
 from tests.loadtest.stub import Stub, running
 
 

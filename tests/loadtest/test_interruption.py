@@ -7,7 +7,7 @@ from subprocess import DEVNULL, PIPE
 
 import pytest
 
-from loadtest.result import Result
+from loadtest.results.result import Result
 from tests.loadtest.generator import SMALL, command, environment
 from tests.loadtest.stub import Stub, running
 

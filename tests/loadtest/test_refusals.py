@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pytest
 from typer.testing import CliRunner
 
-from salver import build
+from salver.cli import build
 from tests.loadtest.generator import SMALL, command, environment
 from tests.loadtest.stub import Stub, running
-from tests.models import probe
+from tests.support.models import probe
 
 WRONG_OPTION = 2
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.scrape import read
+from loadtest.results.scrape import read
 from tests.loadtest.generator import SMALL, command, environment, load
 from tests.loadtest.stub import Stub, running
-from tests.proxy import ROUNDABOUT, http_proxy
+from tests.support.proxy import ROUNDABOUT, http_proxy
 
 NAME = "service.example"
 

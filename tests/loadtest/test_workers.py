@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.result import Result
-from tests.live import free_port
+from loadtest.results.result import Result
 from tests.loadtest.generator import SMALL, command, environment
 from tests.loadtest.stub import Stub, running
+from tests.support.live import free_port
 
 pytestmark = pytest.mark.soak
 

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from service.errors import ScoringError
-from service.keys import Keys
-from tests.caller import Caller
-from tests.images import solid
-from tests.live import running_service
-from tests.models import probe
+from service.limits.keys import Keys
+from tests.support.caller import Caller
+from tests.support.images import solid
+from tests.support.live import running_service
+from tests.support.models import probe
 
 ROOT = Path(__file__).parents[2]
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
@@ -107,6 +107,6 @@ def test_the_annotation_page_never_makes_markup_of_text() -> None:
 def test_no_code_of_ours_opens_a_pickle() -> None:
     """Weights are the one place: there `torch.load` is told to take tensors alone."""
     opening = re.compile(r"pickle\.loads?\(|joblib|np\.load\(|allow_pickle|torch\.load\((?!.*weights_only=True)")
-    for room in ("artifact", "service", "training", "client", "loadtest"):
+    for room in ("salver", "service", "training", "loadtest"):
         for path in (ROOT / room).rglob("*.py"):
             assert not opening.search(path.read_text()), path

@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live import free_port, service_process, wait_until_ready
-from tests.models import probe
-from tests.service.bodies import INFER, Attack, attacks
-from tests.service.test_event_loop import MOST_SECONDS, TRIES, send, ticking_service
-from tests.service.test_memory import MIB, Memory
-from tests.service.ticking import Ticks
+from tests.service.api.bodies import INFER, Attack, attacks
+from tests.service.limits.test_memory import MIB, Memory
+from tests.service.scoring.test_event_loop import MOST_SECONDS, TRIES, send, ticking_service
+from tests.service.scoring.ticking import Ticks
+from tests.support.live import free_port, service_process, wait_until_ready
+from tests.support.models import probe
 
 Record = Callable[[str, object], None]
 MOST_CPU_SECONDS, MOST_BYTES = 1.5, 160 * MIB

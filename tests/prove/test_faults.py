@@ -16,11 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.keys import KeyFile, Keys
-from service.watch import signature
-from tests.images import solid
-from tests.live import free_port, running_service, service_process, wait_until_ready
-from tests.models import constant, probe
+from service.files.watch import signature
+from service.limits.keys import KeyFile, Keys
+from tests.support.images import solid
+from tests.support.live import free_port, running_service, service_process, wait_until_ready
+from tests.support.models import constant, probe
 
 ROOT = Path(__file__).parents[2]
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
@@ -106,7 +106,7 @@ def test_a_model_file_that_is_written_over_while_it_is_read_is_served_whole_or_n
 
 def test_no_date_decides_anything_so_that_a_clock_may_jump(tmp_path: Path) -> None:
     """Times are taken from the monotonic clock; of a file's date it counts only that it is another one."""
-    for path in (ROOT / "service").glob("*.py"):
+    for path in (ROOT / "service").rglob("*.py"):
         if path.name != "tracing.py":  # a span's times are for people
             assert not re.search(r"time\.time(_ns)?\(|datetime\.(now|utcnow)|localtime\(", path.read_text()), path
     keys = tmp_path / "keys"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from artifact.decoders import Decoders
-from artifact.errors import ImageError
-from artifact.manifest import PixelSpec
-from artifact.pixels import Limits
-from artifact.structure import is_light
-from tests.artifact import hostile
-from tests.artifact.pictures import encode, noise, png_chunk, srgb_profile
+from salver.artifact.bounds.decoders import Decoders
+from salver.artifact.bounds.structure import is_light
+from salver.artifact.errors import ImageError
+from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import Limits
 from tests.prove.test_costs import cpu_seconds
+from tests.salver.artifact import hostile
+from tests.salver.artifact.pictures import encode, noise, png_chunk, srgb_profile
 
 Record = Callable[[str, object], None]
 SPEC = PixelSpec(height=224, width=224, shorter_side=256)

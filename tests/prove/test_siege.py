@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from artifact.manifest import OUTPUT_NAME, PixelSpec
-from tests.artifact.pictures import encode, noise
-from tests.container import Container, container
-from tests.live import free_port, wait_until_ready
-from tests.models import Constants, Nodes, write
+from salver.artifact.manifest import OUTPUT_NAME, PixelSpec
+from tests.salver.artifact.pictures import encode, noise
+from tests.support.container import Container, container
+from tests.support.live import free_port, wait_until_ready
+from tests.support.models import Constants, Nodes, write
 
 Record = Callable[[str, object], None]
 ROOT = Path(__file__).parents[2]

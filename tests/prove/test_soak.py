@@ -18,9 +18,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.images import photo
-from tests.live import free_port, service_process, wait_until_ready
-from tests.models import probe
+from tests.support.images import photo
+from tests.support.live import free_port, service_process, wait_until_ready
+from tests.support.models import probe
 
 PHOTO = photo(320, 240)
 TEXT = base64.b64encode(PHOTO).decode()

@@ -16,14 +16,14 @@ NVIDIA = ("cuda-", "nvidia-")
 NVIDIAS_TERMS = ("train", "serve-gpu")
 # What the scanner takes for a secret: file, kind, and what it is.
 AUDITED = {
-    ("client/deployment_docker.py", "Base64 High Entropy String"): "the path of a file that holds keys",
+    ("salver/deployment/docker.py", "Base64 High Entropy String"): "the path of a file that holds keys",
     ("k8s/base/deployment.yaml", "Secret Keyword"): "the name of a Secret's entry",
     ("k8s/components/ingress/ingress.yaml", "Secret Keyword"): "the name of a Secret",
-    ("training/offline.py", "Hex High Entropy String"): "the sha256 of the weights",
-    ("tests/artifact/vectors/vectors.json", "Hex High Entropy String"): "the sha256 of the vectors",
-    ("tests/artifact/vectors/vectors.json", "Base64 High Entropy String"): "a vector's name",
+    ("training/nets/offline.py", "Hex High Entropy String"): "the sha256 of the weights",
+    ("tests/salver/artifact/vectors/vectors.json", "Hex High Entropy String"): "the sha256 of the vectors",
+    ("tests/salver/artifact/vectors/vectors.json", "Base64 High Entropy String"): "a vector's name",
     ("docs/walkthrough.ipynb", "Base64 High Entropy String"): "pictures",
-    ("tests/service/test_fetch.py", "Basic Auth Credentials"): "invented, to be refused",
+    ("tests/service/fetch/test_fetcher.py", "Basic Auth Credentials"): "invented, to be refused",
 }
 
 

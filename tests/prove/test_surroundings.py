@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.images import photo, solid
-from tests.live import free_port, service_process, wait_until_ready
-from tests.models import probe
+from tests.support.images import photo, solid
+from tests.support.live import free_port, service_process, wait_until_ready
+from tests.support.models import probe
 
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 CALLERS = 8

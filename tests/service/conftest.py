@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from artifact.decoders import Decoders
+from salver.artifact.bounds.decoders import Decoders
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from service.errors import SettingsError
-from service.hosts import plain_host, shown_address
-from service.keys import Keys
+from service.limits.hosts import plain_host, shown_address
+from service.limits.keys import Keys
 from service.server import Server, listen
 from service.settings import Settings
-from tests.live import free_port, needs_ipv6, wait_until_ready
-from tests.models import probe
+from tests.support.live import free_port, needs_ipv6, wait_until_ready
+from tests.support.models import probe
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-that-is-long-enough"

@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.caller import Caller
-from tests.images import solid
-from tests.live import free_port, running_server, service_process, wait_until_ready
-from tests.models import probe
+from tests.support.caller import Caller
+from tests.support.images import solid
+from tests.support.live import free_port, running_server, service_process, wait_until_ready
+from tests.support.models import probe
 
 BODY = [{"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}]
 

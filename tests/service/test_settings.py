@@ -83,7 +83,7 @@ def test_one_that_nobody_reads_is_refused_with_the_nearest_name_of_any_room(
 
 def test_every_variable_that_the_repository_names_is_a_setting_or_known_as_another_rooms() -> None:
     """So that a new one is forgotten in no room; tests may make some up."""
-    rooms = ("artifact", "training", "service", "client", "loadtest", "k8s", "docs")
+    rooms = ("salver", "training", "service", "loadtest", "tools", "k8s", "docs")
     files = [path for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.is_file() and path.name != "CHANGELOG.md"]
     named = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.runs import small_run
+from tests.training.support.runs import small_run
 
 
 @pytest.fixture(scope="session")

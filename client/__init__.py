@@ -1,1 +1,0 @@
-"""What a caller's machine runs: it scores images with a Salver service."""

@@ -1,0 +1,76 @@
+"""The `salver` command: it lists the sub-commands and imports a room only when one of its commands is called."""
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import typer
+
+
+class Command(NamedTuple):
+    """Where a sub-command's function lies, the extra that it needs, and its line in the list."""
+
+    module: str
+    extra: str
+    help: str
+    function: str = ""
+    """Its name in the module, where it is not the command's."""
+
+
+COMMANDS = {
+    "sample": Command("training.cli.export", "train", "Render the tableware sample: bowl, cup, cutlery, plate."),
+    "annotate": Command("training.cli.data", "annotate", "Look at photos and label them in the browser."),
+    "augment": Command("training.cli.data", "train", "Show what a preset of augmentation makes of photos."),
+    "build": Command("training.cli.data", "data", "Gather photos from folders, URLs and text queries."),
+    "check": Command("training.cli.data", "data", "Decode every photo: what is broken, double, leaking, uneven."),
+    "split": Command("training.cli.data", "data", "Split photos into train, validation and test; keep it in a file."),
+    "train": Command(
+        "training.cli.train", "train", "Fine-tune a net on a folder of labelled photos; write model.onnx."
+    ),
+    "evaluate": Command("training.cli.evaluation", "train", "Test a model file on photos; write a report to look at."),
+    "threshold": Command("training.cli.evaluation", "train", "Give a label only to images that score enough."),
+    "export": Command("training.cli.export", "train", "Export another precision of a finished run: int8 or fp16."),
+    "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
+    "score": Command("salver.client.cli", "client", "Score images with a running service."),
+    "deploy": Command("salver.deployment.cli", "client", "Serve a model: a process, a container, Kubernetes."),
+    "list": Command("salver.deployment.cli", "client", "List the deployments.", "list_deployments"),
+    "status": Command("salver.deployment.cli", "client", "Say whether a deployment is ready, and where."),
+    "scale": Command("salver.deployment.cli", "client", "Fix the number of replicas, or autoscale."),
+    "delete": Command("salver.deployment.cli", "client", "End a deployment."),
+    "build-image": Command("salver.deployment.cli", "client", "An image with the model in it.", "build_image"),
+    "loadtest": Command("loadtest.cli", "loadtest", "Load a service: its capacity, and the replicas for a rate."),
+}
+
+
+def build(called: str | None) -> typer.Typer:
+    """The command line in which the command `called` is real and the others are lines in the list."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_nothing)
+    for name, command in COMMANDS.items():
+        if name == called:
+            module = importlib.import_module(command.module)
+            found = getattr(module, command.function or name)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name, epilog=getattr(module, "EPILOGS", {}).get(name))(found)
+        else:
+            app.command(name, help=command.help)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    """Stands for what is not called."""
+
+
+def main() -> None:
+    """Run the command line; a room whose packages are not installed is named with the line that installs them."""
+    called = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    try:
+        build(called)()
+    except ModuleNotFoundError as error:
+        if called is None:
+            raise
+        extra = COMMANDS[called].extra
+        line = f"pip install -e '.[{extra}]'"
+        sys.exit(f"'salver {called}' needs the package {error.name}: in your clone of Salver, run  {line}")

@@ -1,0 +1,1 @@
+"""Scores images with a Salver service: what a caller's machine runs."""

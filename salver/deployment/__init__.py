@@ -1,0 +1,1 @@
+"""Starts, changes and ends scoring services: as a process, in Docker, on Kubernetes."""

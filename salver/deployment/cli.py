@@ -1,0 +1,126 @@
+"""The commands `salver deploy | list | status | scale | delete | build-image`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from salver.client.errors import ClientError
+from salver.deployment.deployment import Deployment, quiet
+from salver.deployment.target import MAX_REPLICAS, MAX_TIMEOUT_SECONDS, Device, Say, Status, TargetName
+from salver.text import printable, printable_lines
+
+Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
+Model = Annotated[Path, typer.Argument(help="The file model.onnx.")]
+Where = Annotated[TargetName, typer.Option(help="Where it runs.")]
+Namespace = Annotated[str, typer.Option(help="Namespace, on Kubernetes.")]
+OnDevice = Annotated[Device, typer.Option(help="What scores.")]
+Image = Annotated[str | None, typer.Option(help="Container image; on Kubernetes it holds the model.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say which commands are run.")]
+
+
+def deploy(
+    name: Name,
+    model: Model,
+    target: Where = "local",
+    replicas: Annotated[int, typer.Option(min=1, max=MAX_REPLICAS, help="Replicas, on Kubernetes.")] = 1,
+    device: OnDevice = "cpu",
+    namespace: Namespace = "default",
+    image: Image = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=MAX_TIMEOUT_SECONDS, help="Seconds to wait until it is ready.")
+    ] = 300.0,
+    verbose: Verbose = False,
+) -> None:
+    """Serve a model file as a process, a container or on Kubernetes, and wait until it is ready."""
+    with _errors_as_messages("deploy"):
+        deployment = Deployment(
+            name, model, target, replicas, device, namespace, None, image, timeout, _progress(verbose)
+        )
+        typer.echo(printable(deployment.deploy()))
+
+
+def list_deployments(target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
+    """List the deployments on a target; ends with 1 when one is damaged or was only begun."""
+    with _errors_as_messages("list"):
+        found = Deployment.list_deployment(target, namespace, _commands(verbose))
+        for status in found:
+            typer.echo(_line(status))
+        if any(status.fault for status in found):
+            raise typer.Exit(1)
+
+
+def status(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
+    """Say how many replicas are ready, and where; ends with 1 when none is."""
+    with _errors_as_messages("status"):
+        found = Deployment(name, target=target, namespace=namespace, say=_commands(verbose)).status()
+        typer.echo(_line(found))
+        raise typer.Exit(0 if found.ready else 1)
+
+
+def scale(
+    name: Name,
+    replicas: Annotated[int | None, typer.Argument(min=0, max=MAX_REPLICAS, help="Fix the number.")] = None,
+    least: Annotated[int | None, typer.Option("--min", min=1, max=MAX_REPLICAS, help="Autoscale from here …")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, max=MAX_REPLICAS, help="… to here.")] = None,
+    target: Where = "kubernetes",
+    namespace: Namespace = "default",
+    verbose: Verbose = False,
+) -> None:
+    """Fix the number of replicas, or let the load decide between --min and --max."""
+    with _errors_as_messages("scale"):
+        deployment = Deployment(name, target=target, namespace=namespace, say=_commands(verbose))
+        if replicas is not None and least is None and most is None:
+            deployment.scale(replicas)
+        elif replicas is None and least is not None and most is not None:
+            deployment.autoscale(least, most)
+        else:
+            raise typer.BadParameter("give a number of replicas, or both --min and --max")
+
+
+def delete(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
+    """End a deployment and remove what deploying it made."""
+    with _errors_as_messages("delete"):
+        Deployment(name, target=target, namespace=namespace, say=_commands(verbose)).delete()
+
+
+def build_image(
+    name: Name, model: Model, device: OnDevice = "cpu", image: Image = None, verbose: Verbose = False
+) -> None:
+    """Build an image of the service with the model in it, for Kubernetes."""
+    with _errors_as_messages("build-image"):
+        deployment = Deployment(name, model, "kubernetes", device=device, image=image, say=_commands(verbose))
+        typer.echo(printable(deployment.build_docker_image()))
+
+
+def _line(status: Status) -> str:
+    words = [status.name, status.target]
+    if status.url or not status.fault:
+        words += [f"{status.ready}/{status.replicas} ready", status.url]
+    return printable("  ".join(words + [status.fault] * bool(status.fault)))
+
+
+def _tell(line: str) -> None:
+    typer.echo(printable_lines(line), err=True)
+
+
+def _commands(verbose: bool) -> Say:
+    return _tell if verbose else quiet
+
+
+def _progress(verbose: bool) -> Say:
+    return lambda line: _tell(line) if verbose or not line.startswith("$") else None
+
+
+@contextmanager
+def _errors_as_messages(command: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        _tell(f"salver {command}: {error}")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _tell(f"salver {command}: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        raise typer.Exit(1) from None

@@ -1,0 +1,258 @@
+"""Deployments as processes of this machine: `python -P -m service` in the background."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from salver.client.errors import DeploymentFailed
+from salver.deployment.ready import answers_ready, check_version, wait_until_ready
+from salver.deployment.settings import without_ours
+from salver.deployment.store import Store
+from salver.deployment.target import BEGUN, Say, Status, Wanted, as_before
+
+STATE, NEXT, BEFORE = "state.json", "next.json", "before.json"
+"""The process that serves, one that has yet to prove itself, and one that ends because another one serves now."""
+KEY, LOG = "key", "log"
+"""Each process has a key file and a log with its port."""
+END_SECONDS = 45.0
+"""Longer than the service's drain and its longest request."""
+OVER = ("X", "Z")
+"""What the kernel says of a process that is gone, and of one that has ended and was not yet waited for."""
+
+LOOKS = 20
+
+MODULE = ("-m", "service", "--port")
+GATE = 'read -r go && exec "$@" </dev/null'
+"""For a shell that becomes the service when a line comes, and ends when its caller died before that."""
+
+
+class _Process(BaseModel):
+    """A service that was started here. `started` and its command tell it from whoever has its number later."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    pid: Annotated[int, Field(gt=1, le=2**22)]  # 0, 1 and what is below mean groups, everybody, or the first process
+    started: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+    @property
+    def runs(self) -> bool:
+        """Whether that process is still there, and this user's."""
+        state, started = _state_and_start(self.pid)
+        return (
+            state not in OVER
+            and started == self.started
+            and _command(self.pid)[-4:] == [*MODULE, str(self.port)]
+            and _owner(self.pid) == os.geteuid()
+        )
+
+
+class LocalTarget:
+    """One process a deployment, on loopback."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._store = Store("local")
+        self._children: set[int] = set()
+
+    def deploy(self, wanted: Wanted) -> None:
+        """Start the new process beside the old one, which ends once the new one is ready."""
+        if wanted.replicas != 1:
+            raise DeploymentFailed("A local deployment is one process; replicas are for target='kubernetes'.")
+        name, before, port = wanted.name, self._process(wanted.name), _free_port()
+        self._clear(name, before)
+        with ExitStack() as undo:
+            undo.callback(self._give_up, name, port)
+            try:
+                self._start(wanted, port)
+                wait_until_ready(_url(port), wanted.timeout_seconds, lambda: self._process(name, NEXT) is not None)
+                check_version(_url(port), wanted.key, wanted.version)
+            except DeploymentFailed as error:
+                said = " / ".join(self._store.last_lines(name, _file(LOG, port), 3))
+                raise DeploymentFailed(f"{error} Its last words: {said}{as_before(before)}") from None
+            if before is not None:
+                self._store.write(name, BEFORE, before.model_dump_json())
+            self._store.rename(name, NEXT, STATE)
+            undo.pop_all()
+        self._end(name, BEFORE)
+        self._store.keep(name, STATE, _file(KEY, port), _file(LOG, port))
+
+    def _clear(self, name: str, serving: _Process | None) -> None:
+        """End what an earlier deploy left that was killed, and never what serves."""
+        self._end(name, NEXT)
+        if self._process(name, BEFORE) != serving:
+            self._end(name, BEFORE)
+        self._store.drop(name, NEXT, BEFORE)
+
+    def _give_up(self, name: str, port: int) -> None:
+        serves = self._recorded(name, STATE)
+        if serves is not None and serves.port == port:  # it was given up a moment too late
+            return
+        self._end(name, NEXT)
+        if serves is not None:
+            self._store.drop(name, NEXT, BEFORE, _file(KEY, port), _file(LOG, port))
+        else:
+            self._store.forget(name)
+
+    def _start(self, wanted: Wanted, port: int) -> None:
+        """Start the service once it is recorded in NEXT, where it is found whatever becomes of this process."""
+        command = [sys.executable, "-P", *MODULE, str(port)]  # -P: nothing that lies in the current folder is run
+        self._say(f"$ {' '.join(command)}")
+        settings = {
+            "SALVER_LOG_FORMAT": "text",
+            **wanted.settings,
+            "SALVER_MODEL": str(wanted.model.resolve()),
+            "SALVER_API_KEYS_FILE": str(self._store.write(wanted.name, _file(KEY, port), wanted.key + "\n")),
+            "SALVER_DEVICE": "cuda" if wanted.device == "gpu" else "cpu",
+            "SALVER_DRAIN_SECONDS": "0",  # no load balancer stands in front
+        }
+        with self._store.write(wanted.name, _file(LOG, port), "").open("ab") as log:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", GATE, "salver", *command],
+                env=without_ours(os.environ) | settings,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        process.returncode = 0  # it outlives this process, which Python would warn of
+        self._children.add(process.pid)
+        assert process.stdin is not None
+        with process.stdin as gate:
+            started = _state_and_start(process.pid)[1]
+            state = _Process(pid=process.pid, started=started, port=port)
+            self._store.write(wanted.name, NEXT, state.model_dump_json())
+            gate.write(b"\n")
+
+    def find(self, name: str) -> Status | None:
+        process = self._process(name)
+        begun = self._store.has(name, NEXT) or self._store.has(name, BEFORE)
+        if process is None and not begun and (self._store.has(name, STATE) or not self._store.has(name)):
+            return None
+        shown = process or self._process(name, NEXT)
+        url = "" if shown is None else _url(shown.port)
+        fault = "" if process is not None and not begun else BEGUN
+        return Status(name, "local", int(url != "" and answers_ready(url)), 1, url, fault)
+
+    def all(self) -> list[Status]:
+        return [status for name in self._store.names() if (status := self._found(name))]
+
+    def _found(self, name: str) -> Status | None:
+        """One that is damaged is named, and the others are listed all the same."""
+        try:
+            return self.find(name)
+        except DeploymentFailed as error:
+            return Status(name, "local", 0, 1, "", str(error))
+
+    def delete(self, name: str) -> None:
+        for file in (NEXT, BEFORE, STATE):
+            self._end(name, file)
+        self._store.forget(name)
+
+    def scale(self, name: str, replicas: int) -> None:
+        if replicas != 1:
+            raise DeploymentFailed(f"'{name}' is one local process; replicas are for target='kubernetes'.")
+
+    def autoscale(self, name: str, least: int, most: int) -> None:
+        raise DeploymentFailed(f"'{name}' is one local process; autoscaling {least} to {most} needs Kubernetes.")
+
+    def key(self, name: str) -> str | None:
+        state = self._recorded(name, STATE) or self._recorded(name, NEXT)
+        return None if state is None else self._store.read(name, _file(KEY, state.port))
+
+    @contextmanager
+    def reach(self, name: str) -> Iterator[str]:
+        process = self._process(name)
+        if process is None:
+            raise DeploymentFailed(f"There is no local deployment '{name}'.")
+        yield _url(process.port)
+
+    def _process(self, name: str, file: str = STATE) -> _Process | None:
+        """The running one; None when it ended, whoever has its number now. Raises DeploymentFailed when damaged."""
+        state = self._recorded(name, file)
+        return state if state is not None and state.runs else None
+
+    def _recorded(self, name: str, file: str) -> _Process | None:
+        text = self._store.read(name, file)
+        if text is None:
+            return None
+        try:
+            return _Process.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            place = "".join(f" {part}:" for part in first["loc"])
+            folder = self._store.folder(name)
+            raise DeploymentFailed(
+                f"{folder / file} is damaged ({place.strip()} {first['msg']}), so no process was ended. Look for the "
+                f"service with  pgrep -af 'service --port'  , end it, and remove the folder {folder}."
+            ) from None
+
+    def _end(self, name: str, file: str) -> None:
+        process = self._recorded(name, file)
+        if process is None:
+            return
+        if process.runs:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(process.pid, signal.SIGTERM)
+        for _ in range(int(END_SECONDS / 0.05)):
+            if not process.runs:
+                if process.pid in self._children:
+                    with suppress(ChildProcessError):  # a program that wants no exit codes
+                        os.waitpid(process.pid, os.WNOHANG)
+                return
+            time.sleep(0.05)
+        raise DeploymentFailed(f"The process {process.pid} of '{name}' did not end within {END_SECONDS:g} seconds.")
+
+
+def _file(kind: str, port: int) -> str:
+    return f"{kind}-{port}"
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _state_and_start(pid: int) -> tuple[str, str]:
+    """The kernel's letter for what the process does, and when it began, in ticks; OVER's first when it is over."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return OVER[0], "0"
+    return fields[0], fields[19]
+
+
+def _command(pid: int) -> list[str]:
+    """Its words; none when it is over. For a moment of its beginning the kernel has none of a process that is there."""
+    words: list[str] = []
+    for _ in range(LOOKS):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        except OSError:
+            return []
+        if words or _state_and_start(pid)[0] in OVER:
+            break
+        time.sleep(0.005)
+    return words
+
+
+def _owner(pid: int) -> int | None:
+    """The user's number; None when it is over."""
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None

@@ -1,0 +1,72 @@
+"""Waiting until a service says that it is ready, and asking it which model it serves."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from salver.client.errors import DeploymentFailed
+from salver.client.web import Connections, reason
+
+LOOK_SECONDS = 0.1
+MAX_CARD_BYTES = 64 * 1024**2
+"""Of a model's card; one with 50,000 labels is less."""
+
+
+class _Card(BaseModel):
+    version: str
+
+
+def answers_ready(url: str) -> bool:
+    """Whether /readyz says yes now."""
+    try:
+        with (
+            Connections(url, timeout_seconds=5).http as http,
+            http.stream("GET", f"{url}/readyz") as answer,  # the head says it; nobody reads the rest
+        ):
+            return answer.is_success
+    except httpx.TransportError:
+        return False
+
+
+def wait_until_ready(url: str, timeout_seconds: float, alive: Callable[[], bool]) -> None:
+    """Return when it is ready. Raises DeploymentFailed when it ended or the time is over."""
+    end = time.monotonic() + timeout_seconds
+    while time.monotonic() < end:
+        if answers_ready(url):
+            return
+        if not alive():
+            raise DeploymentFailed("The service ended before it was ready.")
+        time.sleep(LOOK_SECONDS)
+    raise DeploymentFailed(f"The service was not ready within {timeout_seconds:g} seconds.")
+
+
+def check_version(url: str, key: str, version: str) -> None:
+    """Return when the service takes the key and the model with that sha256 answers.
+
+    Raises DeploymentFailed with what answers instead.
+    """
+    found = _answering(url, key)
+    if found != version:
+        raise DeploymentFailed(f"Another model answers: its version is {found}, and the file's is {version}.")
+
+
+def _answering(url: str, key: str) -> str:
+    try:
+        with (
+            Connections(url, timeout_seconds=5, headers={b"Authorization": b"Bearer " + key.encode()}).http as http,
+            http.stream("GET", f"{url}/model") as answer,
+        ):
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                raise DeploymentFailed("The service that answers does not take the deployment's key.")
+            card = bytearray()
+            for piece in answer.iter_raw():
+                card += piece
+                if len(card) > MAX_CARD_BYTES:
+                    break
+            return _Card.model_validate_json(card).version
+    except httpx.TransportError as error:
+        raise DeploymentFailed(f"The service could not be asked which model it serves ({reason(error)}).") from None
+    except ValidationError:
+        raise DeploymentFailed("What answers does not say which model it serves: is it a Salver service?") from None

@@ -1,0 +1,1 @@
+"""The scoring API: bytes to items, and results to JSON."""

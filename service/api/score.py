@@ -1,0 +1,120 @@
+"""`POST /score`: a request's bytes to an answer's bytes."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive
+
+from service.api.answer import answer_all, answer_item, problem_json
+from service.api.body import Head, joined, read_body, read_head, read_media, read_pieces
+from service.api.form import Form
+from service.api.json_body import JsonBody
+from service.api.openapi import JSON, PROBLEM_JSON
+from service.api.query import check_no_query, parse_query
+from service.api.request import Item, Url
+from service.errors import ScoringError, as_scoring_errors
+from service.fetch.resolve import CALLER
+from service.limits.deadline import Deadline
+from service.limits.memory import Share
+from service.scoring.queue import Encoded, Result
+from service.scoring.served import Live
+from service.service import Lifecycle
+from service.telemetry.observation import observed
+
+FETCHES_PER_REQUEST = 8
+Headers = Mapping[bytes, bytes]
+
+
+async def score(request: Request) -> Response:
+    """Answer one request; every error it raises is a ScoringError of the closed set, or ClientDisconnect."""
+    service: Lifecycle = request.app.state.service
+    observation = observed(request)
+    headers: Headers = dict(request.scope["headers"])
+    caller = service.keys.check(headers.get(b"authorization"))
+    with service.live as live:  # once: the whole answer is one model's
+        async with Deadline(service.settings.request_timeout_seconds) as deadline:
+            items = await _items(
+                service, read_head(headers), request.scope["query_string"], request.receive, observation.share
+            )
+            service.rate_limit.charge(caller, len(items))
+            observation.received(len(items))
+            deadline.watch(request.receive)
+            results = await _results(service, live, items, caller or _address(request))
+    model = live.model
+    observation.scored(results, model.manifest.labels)
+    failures = [result.outcome for result in results if isinstance(result.outcome, ScoringError)]
+    if len(failures) == len(items):
+        return problem_response(failures[0], failures)
+    answers = [answer_item(model, r.outcome, i.parameters) for r, i in zip(results, items, strict=True)]
+    content = answer_all(answers)
+    observation.share.grow_to(len(content))
+    return Response(content, media_type=JSON, headers={"X-Model-Version": model.version})
+
+
+def _address(request: Request) -> bytes:
+    """Where a caller without a key is."""
+    return b"" if request.client is None else request.client.host.encode()
+
+
+def problem_response(error: ScoringError, failures: Sequence[ScoringError] = ()) -> Response:
+    """The error as a whole answer."""
+    return Response(problem_json(error, failures), error.status, error.headers, PROBLEM_JSON)
+
+
+async def _items(service: Lifecycle, head: Head, query: bytes, receive: Receive, share: Share) -> list[Item]:
+    """What is asked for, whichever way it came; refused before the body is read where the head tells."""
+    settings, media = service.settings, read_media(head.content_type)
+    if media.form == "json":
+        check_no_query(query)
+        body = JsonBody(settings.max_items)
+        await read_pieces(receive, head, settings.max_body_bytes, share, body.write)
+        items = service.parser.parse(body)
+        share.grow_to(sum(sys.getsizeof(item.image.text) for item in items if isinstance(item.image, Url)))
+        return items
+    parameters = parse_query(query)
+    if media.form == "image":
+        max_bytes = min(settings.max_body_bytes, settings.max_image_bytes)
+        return [Item(await read_body(receive, head, max_bytes, share), parameters)]
+    form = Form(media.boundary, settings.max_items)
+    await read_pieces(receive, head, settings.max_body_bytes, share, form.write)
+    return [Item(await joined(file), parameters) for file in form.files()]
+
+
+async def _results(service: Lifecycle, live: Live, items: Sequence[Item], caller: bytes) -> list[Result]:
+    """One result an item, in order."""
+    inline = [item.image for item in items if not isinstance(item.image, Url)]
+    if len(inline) == len(items):
+        return await live.score(inline)
+    CALLER.set(caller)
+    gate = asyncio.Semaphore(FETCHES_PER_REQUEST)
+    fetching = (_fetched(service, live, gate, item.image) for item in items if isinstance(item.image, Url))
+    sent, fetched = map(iter, await asyncio.gather(_scored(live, inline), asyncio.gather(*fetching)))
+    return [next(fetched if isinstance(item.image, Url) else sent) for item in items]
+
+
+async def _fetched(service: Lifecycle, live: Live, gate: asyncio.Semaphore, url: Url) -> Result:
+    """The result of one URL. Its bytes are held no longer than it takes to score them, and by few at a time."""
+    async with gate:
+        with service.budget.share() as share:
+            began = time.perf_counter()
+            try:
+                with as_scoring_errors():
+                    image = await service.fetcher.fetch(url.text, share.grow_to)
+            except ScoringError as error:
+                return Result(error, fetch_seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            (result,) = await _scored(live, [image])
+            return replace(result, fetch_seconds=seconds)
+
+
+async def _scored(live: Live, images: Sequence[Encoded]) -> list[Result]:
+    """As `Live.score`, but a full queue is these images' own error."""
+    try:
+        return await live.score(images)
+    except ScoringError as error:
+        return [Result(error)] * len(images)

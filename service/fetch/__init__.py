@@ -1,0 +1,1 @@
+"""Images from URLs, without becoming a door to the inside."""

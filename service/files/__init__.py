@@ -1,0 +1,1 @@
+"""Files that are looked at again and again while the service runs."""

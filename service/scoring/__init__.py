@@ -1,0 +1,1 @@
+"""Images to logits: the queue, the threads, and the model that is served."""

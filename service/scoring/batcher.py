@@ -1,0 +1,151 @@
+"""Scoring on a GPU: a pool of threads decodes, and one thread runs in batches what has gathered meanwhile."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from salver.artifact.bounds.decoders import Decoders
+from service.errors import ScoringError, attempt
+from service.scoring.device import CPU
+from service.scoring.model import Model, Pixels
+from service.scoring.queue import Encoded, ImageQueue, Outcome, Result, Ticket
+from service.scoring.runner import Runner
+from service.scoring.runs import Runs
+from service.scoring.scorer import CLOSE_SECONDS, Scorer, finite, prepare
+from service.settings import Settings
+
+GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image that waits for its batch."""
+
+    ticket: Ticket
+    pixels: Pixels
+    began: float
+    """When its decoding began and ended, on `time.perf_counter`'s clock."""
+    ended: float
+
+
+class BatchScorer:
+    """Encoded images in, results out, like `Scorer`.
+
+    A batch never waits for more images: it is whatever was decoded while the last one ran, so that a lone image is
+    run at once and batches grow with the load.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        runner: Runner,
+        threads: int,
+        max_queue_images: int,
+        decoders: Decoders,
+        on_batch: Callable[[int], object],
+    ) -> None:
+        self.model = model
+        self.queue = ImageQueue(max_queue_images)
+        self.execution = f"batches of up to {runner.largest} on {model.provider}, {threads} decoding threads"
+        self.runs = Runs()
+        self._runner = runner
+        self._decoders = decoders
+        self._on_batch = on_batch
+        self._decoded: deque[Decoded] = deque()
+        self._closed = False
+        self._changed = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._decode_all, name=f"decoder-{n}", daemon=True) for n in range(threads)
+        ]
+        self._batching = threading.Thread(target=self._score_all, name="batcher", daemon=True)
+        for thread in (*self._threads, self._batching):
+            thread.start()
+
+    async def score(self, images: Sequence[Encoded]) -> list[Result]:
+        """The results of one request's images, in order; see `ImageQueue.score`."""
+        return await self.queue.score(images)
+
+    def close(self) -> None:
+        """End the threads once every image that is here is scored."""
+        self.queue.close()
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._batching.join(CLOSE_SECONDS)
+
+    def _decode_all(self) -> None:
+        while ticket := self.queue.take():
+            if not self._gave_up(ticket):
+                self._decode(ticket)
+
+    def _decode(self, ticket: Ticket) -> None:
+        began = time.perf_counter()
+        pixels = attempt(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
+        ended = time.perf_counter()
+        if isinstance(pixels, ScoringError):
+            self.queue.put(ticket, Result(pixels, ticket.queue_seconds, ended - began))
+            return
+        with self._changed:
+            # One batch ahead is enough; the rest waits where requests take turns.
+            self._changed.wait_for(lambda: len(self._decoded) < self._runner.largest)
+            self._decoded.append(Decoded(ticket, pixels, began, ended))
+            self._changed.notify_all()
+
+    def _score_all(self) -> None:
+        while batch := self._gather():
+            self._score([image for image in batch if not self._gave_up(image.ticket)])
+
+    def _gather(self) -> list[Decoded]:
+        """Wait for one image and take all that are there, up to a full batch; none when the scorer was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._decoded or self._closed)
+            batch = [self._decoded.popleft() for _ in range(min(len(self._decoded), self._runner.largest))]
+            self._changed.notify_all()
+            return batch
+
+    def _score(self, batch: Sequence[Decoded]) -> None:
+        if not batch:
+            return
+        began = time.perf_counter()
+        outcomes = self._outcomes([image.pixels for image in batch])
+        inference_seconds = time.perf_counter() - began
+        self._on_batch(len(batch))
+        for image, outcome in zip(batch, outcomes, strict=True):
+            queue_seconds = image.ticket.queue_seconds + began - image.ended
+            self.queue.put(image.ticket, Result(outcome, queue_seconds, image.ended - image.began, inference_seconds))
+
+    def _outcomes(self, images: Sequence[Pixels]) -> list[Outcome]:
+        """One outcome an image; when a batch fails its images are run one by one, so that the good ones are scored."""
+        with self.runs.one() as options:
+            logits = attempt(self._runner.run, images, options)
+        if not isinstance(logits, ScoringError):
+            return [attempt(finite, row) for row in logits]
+        if len(images) == 1:
+            return [logits]
+        return [outcome for image in images for outcome in self._outcomes([image])]
+
+    def _gave_up(self, ticket: Ticket) -> bool:
+        """Whether the image's caller went away; it is then done with."""
+        abandoned = ticket.is_abandoned()
+        if abandoned:
+            self.queue.put(ticket, GAVE_UP)
+        return abandoned
+
+
+AnyScorer = Scorer | BatchScorer
+
+
+def make_scorer(
+    model: Model, settings: Settings, cores: int, decoders: Decoders, on_batch: Callable[[int], object]
+) -> AnyScorer:
+    """The scorer for the provider that the model runs on, warmed; its `execution` says what was chosen.
+
+    `on_batch` is told the images of each batch. Raises ModelFileError when the model cannot be run.
+    """
+    if model.provider == CPU:
+        return Scorer(model, cores, settings.max_queue_images, decoders)
+    return BatchScorer(model, Runner.warmed(model), cores, settings.max_queue_images, decoders, on_batch)

@@ -1,0 +1,129 @@
+"""Batches on one device: buffers bound once for every batch size, and the largest size that is worth it."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import onnxruntime as ort
+
+from salver.artifact.errors import ModelFileError
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
+from salver.text import counted
+from service.errors import ScoringError
+from service.scoring.device import CPU, LARGEST_BATCH
+from service.scoring.model import RUN_ERRORS, Logits, Model, Pixels, card_pixels, check_card
+
+log = logging.getLogger("salver.service")
+
+ENOUGH = 0.95
+"""The largest batch is the smallest one that gives this part of the most images a second."""
+TIMED_RUNS = 5
+
+
+class Bucket:
+    """One batch size: its pixels and logits on the device, allocated and bound once."""
+
+    def __init__(self, model: Model, size: int) -> None:
+        device = "cpu" if model.provider == CPU else "cuda"
+        spec, labels = model.manifest.pixels, model.manifest.labels
+        self.size = size
+        self._host = np.zeros((size, spec.height, spec.width, 3), np.uint8)
+        self._pixels = ort.OrtValue.ortvalue_from_shape_and_type(self._host.shape, np.uint8, device)
+        self._logits = ort.OrtValue.ortvalue_from_shape_and_type((size, len(labels)), np.float32, device)
+        self._session = model.session
+        self._binding = self._session.io_binding()
+        self._binding.bind_ortvalue_input(INPUT_NAME, self._pixels)
+        self._binding.bind_ortvalue_output(OUTPUT_NAME, self._logits)
+
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
+        """float32 logits [images, classes] of at most `size` images; the rest of the batch is padding."""
+        np.stack(images, out=self._host[: len(images)])
+        self._pixels.update_inplace(self._host)
+        self._binding.synchronize_inputs()
+        self._session.run_with_iobinding(self._binding, options)
+        # Copied, because on a CPU it is the very memory that the next batch writes to.
+        return np.array(self._logits.numpy()[: len(images)])
+
+
+class Runner:
+    """Runs batches of up to `largest` images on a model's session, from one thread.
+
+    A batch is padded to the next power of two, so that the device sees few shapes: each is tuned, allocated and
+    compared with the model's test card at start and never again.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._buckets: dict[int, Bucket] = {}
+
+    @classmethod
+    def warmed(cls, model: Model, limit: int = LARGEST_BATCH) -> Self:
+        """A runner with all its batch sizes, up to the largest that is worth it, fits and is at most `limit`.
+
+        Raises ModelFileError when not even one image can be run, or when the test card's logits are wrong.
+        """
+        while True:
+            runner = cls(model)
+            try:
+                runner._grow(limit)
+            except RUN_ERRORS as error:
+                reason = " ".join(str(error).split())[:400]
+                if not runner._buckets:
+                    raise ModelFileError(f"The model cannot be run on {model.provider}: {reason}") from error
+                log.warning("batches of %d images cannot be run: %s", 2 * runner.largest, reason)
+                # From the start, because an allocator that ran out once may no longer hold what it held before.
+                limit = runner.largest
+            else:
+                return runner
+
+    @property
+    def largest(self) -> int:
+        """Most images in a batch."""
+        return max(self._buckets)
+
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
+        """Score 1 to `largest` images, uint8 [height, width, 3] each, to float32 logits [images, classes].
+
+        Raises ScoringError `inference-failed`.
+        """
+        bucket = self._buckets[1 << (len(images) - 1).bit_length()]
+        try:
+            return bucket.run(images, options)
+        except RUN_ERRORS as error:
+            log.warning("a batch of %s failed: %s", counted(len(images), "image"), " ".join(str(error).split())[:400])
+            raise ScoringError("inference-failed", "The model could not be run on this image.") from error
+
+    def _grow(self, limit: int) -> None:
+        """Make and measure all batch sizes, then drop those that are larger than they need be.
+
+        Not ended at the first size that gains nothing: one disturbed timing would decide for the process's life.
+        """
+        images_per_second: dict[int, float] = {}
+        size = 1
+        while size <= limit:
+            bucket = self.bucket(size)
+            images_per_second[size] = size / self.seconds(bucket)
+            self._buckets[size] = bucket
+            size *= 2
+        enough = ENOUGH * max(images_per_second.values())
+        largest = min(size for size, speed in images_per_second.items() if speed >= enough)
+        self._buckets = {size: bucket for size, bucket in self._buckets.items() if size <= largest}
+
+    def bucket(self, size: int) -> Bucket:
+        """A bucket that has given the test card's logits at every place of the batch."""
+        bucket = Bucket(self._model, size)
+        for logits in bucket.run([card_pixels(self._model.manifest)] * size):
+            check_card(self._model.manifest, logits)
+        return bucket
+
+    def seconds(self, bucket: Bucket) -> float:
+        """The shortest of a few runs."""
+        images = [card_pixels(self._model.manifest)] * bucket.size
+        seconds = []
+        for _ in range(TIMED_RUNS):
+            began = time.perf_counter()
+            bucket.run(images)
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)

@@ -1,0 +1,1 @@
+"""What is seen of a request: its line in the log, its numbers, its span."""

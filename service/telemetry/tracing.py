@@ -1,0 +1,165 @@
+"""OpenTelemetry spans, sent when the extra `tracing` is installed and the standard OTEL_* variables name a collector.
+
+Nothing of OpenTelemetry's SDK is imported otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
+
+    from service.telemetry.observation import Observation
+
+log = logging.getLogger("salver.service")
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+PROTOCOL = "http/protobuf"
+# As the exporter reads it: a token, '=', and what may stand in a header. It says aloud what it cannot read.
+HEADER = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~]*")
+FLUSH_SECONDS = 3.0
+# https://www.w3.org/TR/trace-context/#traceparent-header; a later version may add fields behind these.
+TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceParent:
+    """The caller's span, as the header `traceparent` names it."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+
+
+def parse_traceparent(header: bytes) -> TraceParent | None:
+    """The caller's span; None when the header is not well-formed."""
+    match = TRACEPARENT.fullmatch(header)
+    if match is None or (match[1] == b"00" and match[5] is not None):
+        return None
+    return TraceParent(match[2].decode(), match[3].decode(), int(match[4], 16))
+
+
+def start_tracing() -> Tracing | None:
+    """What the standard OTEL_* variables ask for; None when they ask for nothing, or for what is not there."""
+    environment = os.environ
+    off = (
+        environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none"
+    )
+    if off or not any(environment.get(name) for name in ENDPOINTS):
+        return None
+    if fault := _fault(environment):
+        log.warning("no traces are sent: %s", fault)
+        return None
+    try:
+        return Tracing(_provider())
+    except ImportError:
+        log.warning("no traces are sent, though OTEL_* names a collector: run  pip install -e '.[tracing]'  in a clone")
+        return None
+
+
+def _fault(environment: Mapping[str, str]) -> str:
+    """What is wrong with the variables, without a value in which a secret may stand; empty when nothing is."""
+
+    def used(names: tuple[str, ...]) -> tuple[str, str]:
+        return next(((name, environment[name]) for name in names if environment.get(name)), (names[-1], ""))
+
+    name, protocol = used(PROTOCOLS)
+    if protocol not in ("", PROTOCOL):
+        return f"{name} is {protocol[:40]}, and only {PROTOCOL} is here"
+    name, endpoint = used(ENDPOINTS)
+    if not endpoint.lower().startswith(("http://", "https://")):
+        return f"{name} does not begin with http:// or https://"
+    name, headers = used(HEADERS)
+    parts = [part.strip() for part in headers.split(",")]
+    if not all(HEADER.fullmatch(part) and _can_be_sent(part.partition("=")[2]) for part in parts if part):
+        return (
+            f"{name} is not name=value, or several with commas between them (its value is not shown: it may be a key)"
+        )
+    return ""
+
+
+def _can_be_sent(value: str) -> bool:
+    """Whether it is a header's value once its %XX are resolved."""
+    return all(character.isprintable() and ord(character) < 256 for character in unquote(value))
+
+
+def _provider() -> TracerProvider:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    # The variables' own attributes go over ours.
+    resource = Resource.create({"service.name": "salver"}).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+class Tracing:
+    """A server span for each request, with a child span for each stage of scoring."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        from opentelemetry import trace
+
+        self._api = trace
+        self._provider = provider
+        self._tracer = provider.get_tracer("salver")
+
+    def begin(self, method: str, parent: TraceParent | None) -> Span:
+        """A new server span, under the caller's when there is one."""
+        api = self._api
+        context = None
+        if parent is not None:
+            caller = api.SpanContext(
+                int(parent.trace_id, 16),
+                int(parent.span_id, 16),
+                is_remote=True,
+                trace_flags=api.TraceFlags(parent.flags),
+            )
+            context = api.set_span_in_context(api.NonRecordingSpan(caller))
+        return self._tracer.start_span(method, context, kind=api.SpanKind.SERVER)
+
+    def end(self, span: Span, observation: Observation) -> None:
+        """End a request's span."""
+        if span.is_recording():
+            span.update_name(f"{observation.method} {observation.route}")
+            span.set_attributes(
+                {
+                    "http.request.method": observation.method,
+                    "http.route": observation.route,
+                    "http.response.status_code": observation.status,
+                    "http.request.body.size": observation.request_bytes,
+                    "http.response.body.size": observation.response_bytes,
+                    "salver.images": observation.images,
+                }
+            )
+            if observation.status >= 500:
+                span.set_status(self._api.StatusCode.ERROR)
+            self._add_stages(span, observation)
+        span.end()
+
+    def _add_stages(self, span: Span, observation: Observation) -> None:
+        context = self._api.set_span_in_context(span)
+        zero = time.time_ns() - int(time.perf_counter() * 1e9)
+        for stage, (began, ended) in observation.stage_intervals().items():
+            child = self._tracer.start_span(stage, context, start_time=zero + int(began * 1e9))
+            child.end(zero + int(ended * 1e9))
+
+    def close(self) -> None:
+        """Send what is left, for at most FLUSH_SECONDS: a collector that hangs does not hold up the end."""
+        flush = threading.Thread(target=self._provider.shutdown, daemon=True)
+        flush.start()
+        flush.join(FLUSH_SECONDS)

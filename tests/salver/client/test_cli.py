@@ -1,0 +1,103 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from salver.client.cli import score
+from tests.salver.deployment.conftest import KEY, Service
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with two images and one that is none."""
+    for name, data in {"a.jpg": b"123", "long name.jpg": b"1", "bad.jpg": b"broken"}.items():
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, key: str = KEY) -> Result:
+    app = typer.Typer()
+    app.command()(score)
+    return CliRunner().invoke(app, arguments, env={"SALVER_KEY": key})
+
+
+def test_images_are_listed_with_label_and_score(service: Service, folder: Path) -> None:
+    result = run("a.jpg", "long name.jpg", "--url", service.url)
+    assert result.stdout == "a.jpg          cup 3.0000\nlong name.jpg  cup 1.0000\n"
+    assert result.exit_code == 0
+
+
+def test_probabilities_of_the_best_labels_are_listed(service: Service, folder: Path) -> None:
+    result = run("a.jpg", "long name.jpg", "--url", service.url, "--softmax", "--top-k", "2")
+    assert "cup 0.7500, bowl 0.2500" not in result.stdout  # under the threshold
+    assert "abstained 0.7500, bowl 0.2500" in result.stdout
+
+
+def test_a_failed_image_is_told_in_its_line_and_in_the_exit_code(service: Service, folder: Path) -> None:
+    result = run("bad.jpg", "a.jpg", "none.jpg", "--url", service.url)
+    assert result.stdout.splitlines() == [
+        "bad.jpg   error: The image cannot be decoded: Do something about it.",
+        "a.jpg     cup 3.0000",
+        "none.jpg  error: The image cannot be read: none.jpg: No such file or directory.",
+    ]
+    assert result.exit_code == 1
+
+
+def test_json_holds_every_score_and_error(service: Service, folder: Path) -> None:
+    result = run("a.jpg", "bad.jpg", "--url", service.url, "--json")
+    scored, failed = json.loads(result.stdout)
+    assert scored == {"image": "a.jpg", "label": "cup", "label_index": 1, "score": 3.0, "scores": [1.0, 3.0]}
+    assert failed["error"]["type"] == "urn:salver:undecodable-image"
+    assert result.exit_code == 1
+
+
+def test_the_key_may_be_an_option_or_the_environment(service: Service, folder: Path) -> None:
+    assert run("a.jpg", "--url", service.url, "--key", KEY, key="wrong").exit_code == 0
+    refused = run("a.jpg", "--url", service.url, key="wrong")
+    assert refused.stderr == "salver score: A valid key is needed: Do something about it.\n"
+    assert refused.exit_code == 1
+
+
+def test_json_keeps_zeros_and_leaves_out_what_the_service_leaves_out(service: Service, folder: Path) -> None:
+    """The first label has the index 0, and a score can be 0.0."""
+    item = {"label": "bowl", "label_index": 0, "score": 0.0, "scores": [0.0, -1.0]}
+    abstained = {"label": None, "label_index": 0, "score": 0.0, "scores": [0.0, 0.0], "abstained": True}
+    top = {"label": "", "label_index": 0, "score": 0.0, "top": [{"label": "", "score": 0.0}]}
+    for answer in (item, abstained, top):
+        service.reply = (200, json.dumps([answer]).encode())
+        assert json.loads(run("a.jpg", "--url", service.url, "--json").stdout) == [{"image": "a.jpg"} | answer]
+
+
+def test_a_room_whose_packages_are_missing_is_named_with_what_installs_them() -> None:
+    """The name `salver` is not in an index, so the way is a clone."""
+    missing = (
+        "import sys; sys.modules['httpx'] = None; sys.argv = ['salver', 'score', 'a.jpg']; import salver; salver.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "'salver score' needs the package httpx: in your clone of Salver, run  pip install -e '.[client]'\n"
+    )
+
+
+def test_no_message_or_page_installs_salver_from_an_index() -> None:
+    """The rooms' modules, the pages and what builds images."""
+    root = Path(__file__).parents[3]
+    places = [*root.glob("*.md"), *root.glob("*.py"), *root.glob("Dockerfile*"), *root.glob("docs/**/*.*")]
+    for room in ("salver", "training", "service", "loadtest", "tools", "k8s"):
+        places += [path for path in (root / room).rglob("*") if path.suffix in (".py", ".md", ".yaml", ".js", ".html")]
+    named = [path for path in places if path.suffix != ".png" and path.suffix != ".svg" and path.is_file()]
+    texts = {path: path.read_text(encoding="utf-8") for path in named}
+    assert [path for path, text in texts.items() if re.search(r"install '?salver\b", text)] == []
+
+
+def test_a_service_that_cannot_be_reached_ends_with_2(folder: Path) -> None:
+    result = run("a.jpg", "--url", "127.0.0.1:8000")
+    assert "salver score: '127.0.0.1:8000' is not the URL of a service" in result.stderr
+    assert result.exit_code == 2

@@ -1,0 +1,254 @@
+"""What the service holds in memory, counted and measured."""
+
+import base64
+import json
+import os
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from service.errors import ScoringError
+from service.limits.memory import (
+    DEFAULT_BYTES,
+    LEAST_IMAGE_BYTES,
+    Budget,
+    default_budget_bytes,
+    image_memory_bytes,
+    resident_bytes,
+)
+from service.settings import Settings
+from tests.support.caller import Caller
+from tests.support.images import encode, picture, solid
+from tests.support.live import free_port, running_service, service_process, wait_until_ready
+from tests.support.models import probe
+from tools.demo import file_server
+
+MIB = 1024**2
+
+
+def test_a_share_of_the_budget_only_grows_and_is_given_back() -> None:
+    budget = Budget(10)
+    with budget.share() as one, budget.share() as other:
+        for size in (4, 2, 6):
+            one.grow_to(size)
+        other.grow_to(4)
+        assert budget.held_bytes == 10
+        with pytest.raises(ScoringError, match="limit is 10"):
+            other.grow_to(5)
+    assert budget.held_bytes == 0
+
+
+def test_the_default_budget_is_a_quarter_of_the_containers_memory(tmp_path: Path) -> None:
+    body = 32 * 1024**2
+    assert default_budget_bytes(body, tmp_path) == DEFAULT_BYTES
+    (tmp_path / "memory").mkdir()
+    for limit, budget in ((512 * 1024**2, 128 * 1024**2), (64 * 1024**2, body), (2**63 - 4096, DEFAULT_BYTES)):
+        (tmp_path / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        assert default_budget_bytes(body, tmp_path) == budget
+    (tmp_path / "memory.max").write_text("1073741824\n")
+    assert default_budget_bytes(body, tmp_path) == 256 * 1024**2
+    (tmp_path / "memory" / "memory.limit_in_bytes").unlink()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert default_budget_bytes(body, tmp_path) == DEFAULT_BYTES
+
+
+def test_a_budget_that_never_holds_the_longest_body_is_a_wrong_setting() -> None:
+    with pytest.raises(ValidationError, match="MAX_INFLIGHT_BYTES"):
+        Settings(model="m", max_inflight_bytes=9, max_body_bytes=10)
+
+
+def gzip_bomb(inflated_bytes: int) -> bytes:
+    """A gzip of zeros without its end, made of one block of 16 MiB again and again."""
+    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    first = packer.compress(b"\0" * 2**24) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(b"\0" * 2**24) + packer.flush(zlib.Z_FULL_FLUSH)
+    return first + again * (inflated_bytes // 2**24 - 1)
+
+
+class Memory:
+    """The resident bytes of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = Path(f"/proc/{pid}")
+
+    def now(self) -> int:
+        """Bytes; the peak begins anew here."""
+        (self._process / "clear_refs").write_text("5")
+        return self._bytes("VmRSS")
+
+    def peak(self) -> int:
+        """The most bytes since `now`."""
+        return self._bytes("VmHWM")
+
+    def _bytes(self, field: str) -> int:
+        lines = (self._process / "status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+@contextmanager
+def measured_service(model: Path, **environment: str) -> Iterator[tuple[httpx.Client, Memory]]:
+    """A service process that has scored one image, and its memory."""
+    port = free_port()
+    with (
+        service_process(model, port, SALVER_DRAIN_SECONDS="0", SALVER_LOG_FORMAT="text", **environment) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        wait_until_ready(client, attempts=500)
+        image = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
+        assert client.post("/score", json=[image]).status_code == 200
+        yield client, Memory(process.pid)
+
+
+@pytest.mark.slow
+def test_a_gzip_that_opens_to_2_gib_costs_no_more_than_the_limit(tmp_path: Path) -> None:
+    """RQ07."""
+    bomb = gzip_bomb(2048 * MIB)
+    assert len(bomb) < 2.1 * MIB
+    with measured_service(probe(tmp_path / "model.onnx")) as (client, memory):
+        before = memory.now()
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        answer = client.post("/score", content=bomb, headers=headers)
+        assert answer.status_code == 413
+        assert memory.peak() - before < (32 + 16) * MIB
+
+
+@pytest.mark.slow
+def test_a_chunked_body_without_a_length_costs_no_more_than_the_limit(tmp_path: Path) -> None:
+    """RQ07."""
+    with measured_service(probe(tmp_path / "model.onnx")) as (client, memory):
+        before = memory.now()
+        chunks = (b" " * MIB for _ in range(200))
+        answer = client.post("/score", content=chunks, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert memory.peak() - before < (32 + 16) * MIB
+
+
+@pytest.mark.slow
+def test_fifty_clients_with_sixteen_large_photos_each_stay_within_half_a_gibibyte(tmp_path: Path) -> None:
+    """K811: what is too much is answered 429 with a time to come back."""
+    photo = encode(picture(3872, 2592), "JPEG", quality=60)  # 10 megapixels
+    item = {"image_in_base64": base64.b64encode(photo).decode(), "parameters": {"top_k": 1}}
+    body = json.dumps([item] * 16).encode()
+    assert len(body) < 32 * MIB
+    statuses: list[int] = []
+
+    def send(url: httpx.URL) -> None:
+        answer = httpx.post(url, content=body, headers={"Content-Type": "application/json"}, timeout=60)
+        statuses.append(answer.status_code)
+        assert answer.status_code == 200 or answer.headers["retry-after"] == "1"
+
+    budget = {"SALVER_MAX_INFLIGHT_BYTES": str(128 * MIB)}  # a quarter of 512 MiB
+    with measured_service(probe(tmp_path / "model.onnx"), **budget) as (client, memory):
+        memory.now()
+        threads = [threading.Thread(target=send, args=(client.base_url.join("/score"),)) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert memory.peak() < 512 * MIB
+        assert client.get("/readyz").status_code == 200
+    assert set(statuses) == {200, 429}
+    assert len(statuses) == 50
+
+
+def test_images_behind_urls_count_in_the_budget_until_they_are_scored(tmp_path: Path) -> None:
+    (tmp_path / "large.jpg").write_bytes(encode(picture(900, 700), "PNG"))
+    (tmp_path / "small.png").write_bytes(solid((200, 30, 40)))
+    with (
+        file_server(tmp_path) as url,
+        running_service(
+            probe(tmp_path / "model.onnx"), url_allowlist="127.0.0.1", max_body_bytes=9000, max_inflight_bytes=200_000
+        ) as client,
+    ):
+        items = [{"image_url": f"{url}/{name}"} for name in ("large.jpg", "small.png")]
+        large, small = client.post("/score", json=items).json()
+        assert large["error"]["type"] == "urn:salver:overloaded"
+        assert "limit is 200000" in large["error"]["detail"]
+        assert small["label"] == "left R"
+        assert client.post("/score", json=[items[1]] * 60).status_code == 200
+
+
+def test_the_copies_that_are_made_of_binary_tensors_count(tmp_path: Path) -> None:
+    with (
+        running_service(probe(tmp_path / "model.onnx"), max_body_bytes=100_000, max_inflight_bytes=100_000) as client,
+        Caller(client) as slow,
+    ):
+
+        def ask(size: int) -> int:
+            raw = (size - 4).to_bytes(4, "little") + solid((200, 30, 40)).ljust(size - 4, b"x")
+            tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
+            text = json.dumps({"inputs": [tensor]}).encode()
+            headers = {"Inference-Header-Content-Length": str(len(text))}
+            return client.post("/v2/models/salver/infer", content=text + raw, headers=headers).status_code
+
+        assert ask(90_000) == 200
+        slow.send(b"[", "Content-Length: 60000\r\nExpect: 100-continue\r\n")
+        assert slow.status() == 100
+        assert [ask(5_000), ask(20_000)] == [200, 429]
+
+
+@pytest.mark.parametrize("kind", ["Python's", "numpy's"])
+@pytest.mark.parametrize(
+    "place", ["service.api.score.read_pieces", "service.scoring.scorer.image_bytes", "service.api.v2.infer.read_pieces"]
+)
+def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kind: str
+) -> None:
+    """As a process with little memory meets it, in tests/prove/test_surroundings.py. numpy raises a kind of its own."""
+
+    def no_memory(*_: object) -> None:
+        if kind == "numpy's":
+            np.empty(2**60, np.uint8)
+        raise MemoryError
+
+    text = base64.b64encode(solid((200, 30, 40))).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}
+    path, body = (
+        ("/v2/models/salver/infer", {"inputs": [tensor]})
+        if "infer" in place
+        else ("/score", [{"image_in_base64": text}])
+    )
+    with running_service(probe(tmp_path / "model.onnx")) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(place, no_memory)
+            answer = client.post(path, json=body)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert "There is no memory for this right now" in answer.text
+        assert client.post(path, json=body).status_code == 200
+
+
+def test_an_images_memory_is_what_the_container_leaves_each_thread(tmp_path: Path) -> None:
+    limit = resident_bytes() + 1024 * MIB  # whatever other tests have left in this process
+    (tmp_path / "memory.max").write_text(str(limit))
+    taken = 256 * MIB + 2 * 45 * MIB + 48 * MIB + 2 * 28 * MIB
+    left = image_memory_bytes(45 * MIB, 256 * MIB, 2, tmp_path)
+    assert left == pytest.approx((1024 * MIB - taken) / 2, abs=8 * MIB)
+    assert image_memory_bytes(45 * MIB, 256 * MIB, 4, tmp_path) < 0.6 * left
+    (tmp_path / "memory.max").write_text(str(64 * MIB))
+    assert image_memory_bytes(45 * MIB, 32 * MIB, 2, tmp_path) == LEAST_IMAGE_BYTES
+
+
+@pytest.mark.parametrize("text", ["max", "9223372036854771712", ""])
+def test_without_a_containers_limit_it_is_the_machines_memory(tmp_path: Path, text: str) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(text)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    left = image_memory_bytes(0, 0, 1, tmp_path)
+    assert left + resident_bytes() == pytest.approx(machine, rel=0.1)
+    assert default_budget_bytes(32 * MIB, tmp_path) == 256 * MIB
+
+
+def test_the_log_says_what_an_image_may_take_and_no_image_needs_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "salver.service")
+    with running_service(probe(tmp_path / "model.onnx"), max_image_pixels=10**6):
+        pass
+    assert "each image may take 17 MiB and 3 s of a core to decode" in caplog.text

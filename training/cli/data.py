@@ -1,0 +1,169 @@
+"""The commands that come before training: check, split, build, annotate, augment."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from salver.messages import errors_as_messages, show
+from training.fit.recipe import Augmentation
+from training.ranges import SECONDS, SEED, check_shares
+
+# As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
+
+Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")]
+
+
+def check(
+    data: Data,
+    against: Annotated[Path | None, typer.Option(help="Another folder: report images that are in both.")] = None,
+    quarantine: Annotated[
+        bool,
+        typer.Option("--quarantine", help="List unreadable files in DATA/quarantine.csv; training leaves them out."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Report to write; DATA/check.json unless named.")] = None,
+) -> None:
+    """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
+    with errors_as_messages(code=2):
+        from training.cli.check_table import print_report
+        from training.dataset import check as module
+        from training.dataset.reading.places import refuse_inside
+        from training.progress import Shown
+        from training.screen import Screen
+
+        path = out or data / "check.json"
+        for folder in (data, *([against] if against else [])):
+            refuse_inside(folder, path, "The report", own="check.json")
+        console = Screen()
+        with Shown(console) as progress:
+            report = module.check(data, against, quarantine, progress)
+        report.write(path)
+        print_report(report, console)
+        console.print(f"everything is in {path}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(int(report.problems > 0))
+
+
+def split(
+    data: Data,
+    val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
+    test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
+    seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives another split.")] = 0,
+    stratify: Annotated[bool, typer.Option(help="Every label has its share in every part.")] = True,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Regular expression over names such as cup/0017_b.jpg: equal first groups stay together."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; DATA/split.csv unless named.")] = None,
+) -> None:
+    """Split into training, validation and test parts, and keep that in a file for salver train --split."""
+    with errors_as_messages():
+        from salver.text import counted
+        from training.dataset.dataset import Dataset
+        from training.dataset.reading.places import refuse_inside
+        from training.dataset.split_file import write_split
+
+        check_shares(val_size=val_size, test_size=test_size)
+        path = out or data / "split.csv"
+        refuse_inside(data, path, "The split file", own="split.csv")
+        dataset = Dataset.from_dir(data)
+        groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
+        parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
+        write_split(path, parts)
+        show(dataset.summary())
+        for part in parts:
+            counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
+            show(f"{part.part}: {counted(len(part), 'image')} ({counts})")
+        show(f"written to {path}; next: salver train {data} --split {path} --out RUN")
+
+
+def annotate(
+    data: Data,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Look at photos and label them in the browser, until Ctrl-C. What is said is kept in DATA/annotations.csv."""
+    with errors_as_messages():
+        from training.dataset.annotate.server import serve
+
+        serve(data, port, lambda address: _show(address, browser))
+
+
+def augment(
+    data: Data,
+    preview: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")],
+    preset: Annotated[Augmentation, typer.Option(help="How they are changed.")] = "light",
+    seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives other changes.")] = 0,
+) -> None:
+    """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
+    with errors_as_messages():
+        from training.dataset.dataset import Dataset
+        from training.fit.augmentation import pipeline
+        from training.report.contact_sheet import write_sheet
+
+        write_sheet(preview, Dataset.from_dir(data), pipeline(preset), seed)
+        show(f"written to {preview}")
+
+
+def _show(address: str, browser: bool) -> None:
+    show(f"open {address}\nThe address works once; the page then stays open to this browser. Ctrl-C ends it.")
+    if browser:
+        typer.launch(address)
+
+
+def build(
+    spec: Annotated[Path, typer.Argument(help='JSON: {"label": ["text query", "folder", "https://image"], …}.')],
+    out: Annotated[Path, typer.Option(help="Folder to fill; a second run goes on where the first one ended.")],
+    provider: Annotated[
+        str,
+        typer.Option(help="Who answers text queries: openverse, or google (SALVER_GOOGLE_KEY, SALVER_GOOGLE_ENGINE)."),
+    ] = "openverse",
+    per_query: Annotated[int, typer.Option(min=1, max=400, help="Images to try for a text query.")] = 50,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Downloads at once.")] = 16,
+    per_host: Annotated[int, typer.Option(min=1, max=16, help="Of them, from one host.")] = 4,
+    timeout: Annotated[
+        float, typer.Option(min=SECONDS.low, max=SECONDS.high, help="Seconds for one image, retries included.")
+    ] = 30.0,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Of one image.")] = 20 * 1024**2,
+    contact: Annotated[str, typer.Option(help="Your address or page, for the user agent; some hosts want one.")] = "",
+) -> None:
+    """Build a data set from folders, URLs and text queries. Exit code 0: whole, 3: parts are missing, 1: none."""
+    with errors_as_messages():
+        from salver.text import counted
+        from training.dataset.gather import build as module
+        from training.dataset.gather.download import DownloadLimits
+        from training.dataset.gather.providers import provider as named
+        from training.dataset.gather.spec import QuerySource, describe, read_spec
+        from training.progress import Shown
+        from training.screen import Screen
+
+        sources = read_spec(spec)
+        asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None
+        limits = DownloadLimits(connections, per_host, timeout, max_bytes, contact=contact)
+        console = Screen()
+        console.print(describe(sources), highlight=False, markup=False, soft_wrap=True)
+        with Shown(console) as progress:
+            report = module.build(sources, out, asked, per_query, limits, progress)
+        lines = [
+            f"{counted(report.added, 'image')} added, {report.kept} kept from an earlier run, "
+            f"{counted(report.copies, 'copy', 'copies')} left out, {len(report.failures)} failed",
+            *(f"  {failure.label}: {failure.source}: {failure.reason}" for failure in report.failures[:20]),
+            *(["  …"] if len(report.failures) > 20 else []),
+            f"origins are in {out / 'sources.csv'}, failures in {out / 'failures.csv'}; next: salver check {out}",
+        ]
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(3 if report.failures else 0)
+
+
+def _groups(pattern: str, names: list[str]) -> dict[str, str]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise typer.BadParameter(f"'{pattern}' is not a regular expression: {error}") from error
+    if not expression.groups:
+        raise typer.BadParameter(f"'{pattern}' has no group: put what names the group into parentheses")
+    found = {name: match.group(1) or "" for name in names if (match := expression.search(name))}
+    if not found:
+        raise typer.BadParameter(f"'{pattern}' matches no name, such as {names[0]}")
+    return found

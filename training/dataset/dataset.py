@@ -1,0 +1,271 @@
+"""A data set: labelled images, read from a folder or a table, and split into parts."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Self, overload
+
+from salver.artifact.manifest import label_fault
+from salver.text import counted
+from training.dataset.collection import LeftOut, collect, some
+from training.dataset.image import LabelledImage
+from training.dataset.inspection.cache import InspectionCache
+from training.dataset.inspection.duplicates import identical, joined, near_pairs
+from training.dataset.inspection.inspection import inspect_files
+from training.dataset.reading.alike import refuse_alike
+from training.dataset.reading.folder import natural_order, nfc
+from training.dataset.reading.layout import PARTS, Part
+from training.dataset.reading.table import read_table
+from training.dataset.split import Group, choose, ranked
+from training.errors import DatasetError
+from training.ranges import SEED, check_shares
+
+__all__ = ["Dataset", "LabelledImage", "Part"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images; every label, in class order; what was left out, and what the folder held that is no image.
+
+    Class order is the natural order ("2" before "10") of the labels in Unicode form NFC.
+    """
+
+    images: tuple[LabelledImage, ...]
+    labels: tuple[str, ...]
+    ignored: tuple[Path, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    part: Part | None = None
+    root: Path | None = None
+    """The folder that it was read from, in which nothing is to be written; None for a table's."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def from_dir(cls, root: Path | str) -> Self:
+        """Read a folder: each first-level folder is a label, and the images below it, at any depth, are its images.
+
+        Where the first-level folders are parts of a split (train, val, test, each with the label folders), the labels
+        are those below, and `parts` and `split_as_given` have the parts. Labels are in Unicode form NFC, images in the
+        order of their names. An image is told by its content, or by its ending when that is an image's. Links are
+        followed; a folder counts once for a label, so loops end. Where there is an `annotations.csv`, its labels go
+        before those of the folders, and images that it flags are in `left_out`; so are those in `quarantine.csv`.
+        Whatever else lies there is in `ignored`.
+
+        Raises DatasetError for a folder that cannot be read, fewer than two labels, a label without images, two
+        folders of the same name in NFC, labels that a person takes for one, folders that can be neither labels nor
+        parts, and a folder name that is not UTF-8.
+        """
+        root = Path(root)
+        found = collect(root)
+        labels = found.labels()
+        ignored = sorted([*found.ignored, *(image.path for image in found.unlabelled)])
+        return cls(found.images, labels, tuple(ignored), found.left_out, found.all_notes(), root=root)
+
+    @classmethod
+    def from_csv(cls, table: Path | str) -> Self:
+        """Read a table with the columns `path` and `label`; paths are relative to the table's own folder.
+
+        Raises DatasetError for a table that cannot be read, a row without label or with one that no model file takes, a
+        path that stands in two rows, and fewer than two labels.
+        """
+        table = Path(table)
+        images: dict[str, LabelledImage] = {}
+        for line, row in read_table(table, ("path", "label")):
+            name, label = row["path"], nfc(row["label"].strip())
+            fault = label_fault(label) if name and label else "path or label is empty"
+            if fault or name in images:
+                fault = fault or f"'{name}' has a row already"
+                raise DatasetError(f"{table}, line {line}: {fault}. Give each image one row, with its label.")
+            images[name] = LabelledImage(table.parent / name, label, name)
+        labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))
+        if len(labels) < 2:
+            raise DatasetError(f"{table} has {counted(len(labels), 'label')}. It needs at least 2.")
+        refuse_alike(labels, str(table))
+        return cls(tuple(images.values()), labels)
+
+    def counts(self) -> dict[str, int]:
+        """The number of images of each label, in class order."""
+        found = Counter(image.label for image in self.images)
+        return {label: found[label] for label in self.labels}
+
+    def fingerprint(self) -> str:
+        """sha256 over the sorted pairs of label and content digest: file names and places play no part."""
+        pairs = sorted((image.label, image.sha256) for image in self.images)
+        return hashlib.sha256("".join(f"{label}\0{digest}\n" for label, digest in pairs).encode()).hexdigest()
+
+    def digests(self) -> dict[str, tuple[str, str]]:
+        """Label and content digest (16 of its 64 digits) of each image by its name."""
+        return {image.name: (image.label, image.sha256[:16]) for image in self.images}
+
+    def summary(self) -> str:
+        """A few lines to print: images, labels, file sizes, the count of each label, and what is not used."""
+        sizes = sorted(image.size_bytes for image in self.images)
+        lines = [f"{counted(len(self), 'image')}, {counted(len(self.labels), 'label')}"]
+        lines += [f"  {label}: {count}" for label, count in self.counts().items()]
+        if sizes:
+            lines.append(f"{sum(sizes) / 1e6:.1f} MB in files of {sizes[0] / 1e3:.1f} to {sizes[-1] / 1e3:.1f} kB")
+        if self.left_out:
+            reasons = Counter(left_out.reason for left_out in self.left_out)
+            causes = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            lines.append(f"used {len(self)} of {len(self) + len(self.left_out)}, {causes}")
+        if self.ignored:
+            lines.append(f"{len(self.ignored)} ignored: {some(self.ignored)}")
+        return "\n".join([*lines, *self.notes])
+
+    def without(self, names: Iterable[str], reason: str) -> Self:
+        """The same without some images, which are then in `left_out`.
+
+        Raises DatasetError when a label has none left.
+        """
+        gone = set(names)
+        left_out = [LeftOut(image, reason) for image in self.images if image.name in gone]
+        rest = replace(
+            self,
+            images=tuple(image for image in self.images if image.name not in gone),
+            left_out=(*self.left_out, *left_out),
+        )
+        empty = [label for label, count in rest.counts().items() if not count]
+        if empty:
+            raise DatasetError(
+                f"The label '{empty[0]}' has no images left: all of them are {reason}. Add images to it."
+            )
+        return rest
+
+    def parts(self) -> "dict[Part, Self]":
+        """Those that the folders are, without empty ones; none where the first-level folders are the labels."""
+        of = {part: tuple(image for image in self.images if image.part == part) for part in PARTS}
+        return {part: self._part(images, part) for part, images in of.items() if images}
+
+    def split_as_given(
+        self,
+        val_size: float,
+        test_size: float,
+        stratify: bool = True,
+        seed: int = 0,
+        groups: "Grouping | None" = None,
+    ) -> tuple[Self, Self, Self]:
+        """Training, validation and test: the folders' own, where these are parts; else as `split` makes them.
+
+        A part that has no folder is taken out of the training part, `val_size` or `test_size` of it. Raises
+        DatasetError as `split` does, and for folders without a training part or with a label that is not in it.
+        """
+        check_shares(val_size=val_size, test_size=test_size)
+        given = self.parts()
+        if not given:
+            return self.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
+        if "train" not in given:
+            raise DatasetError(
+                f"{self.root} has folders for {' and '.join(given)}, and none to train on. Add the folder train."
+            )
+        check_trainable(given["train"], self.labels, *given.values())
+        shares: dict[Part, float] = {"test": test_size, "validation": val_size}
+        for part, share in shares.items():
+            if part not in given:
+                given["train"], cut = given["train"].split(1 - share, stratify, seed, groups)
+                given[part] = replace(cut, part=part)
+        return given["train"], given["validation"], given["test"]
+
+    @overload
+    def split(
+        self, train_size: float = 0.66, stratify: bool = True, seed: int = 0, groups: "Grouping | None" = None
+    ) -> tuple[Self, Self]: ...
+
+    @overload
+    def split(
+        self,
+        *,
+        val_size: float,
+        test_size: float,
+        stratify: bool = True,
+        seed: int = 0,
+        groups: "Grouping | None" = None,
+    ) -> tuple[Self, Self, Self]: ...
+
+    def split(
+        self,
+        train_size: float = 0.66,
+        stratify: bool = True,
+        seed: int = 0,
+        groups: "Grouping | None" = None,
+        *,
+        val_size: float | None = None,
+        test_size: float | None = None,
+    ) -> tuple[Self, ...]:
+        """Two parts, train with a share of `train_size` and test; or, by `val_size` and `test_size`, three parts.
+
+        Shares are of all images and rounded down to whole ones. With `stratify` each label has that share, by largest
+        remainder, and images in every part. Byte-identical images, near duplicates, an augmented image and its source,
+        and images for which `groups` gives the same name stay together. The choice goes by hashes over seed and
+        content, so that a seed gives the same split on every machine and wherever the folder lies.
+
+        Raises SettingError for shares outside (0, 1) or of 1 and more together, DatasetError for a label with too few
+        images.
+        """
+        SEED.check(seed)
+        if val_size is None and test_size is None:
+            check_shares(train_size=train_size)
+            together = ranked(self._together(groups), self.labels, seed)
+            return self._cut(together, Fraction(str(train_size)), stratify, ("train", "test"))
+        val_size, test_size = val_size or 0.0, test_size or 0.0
+        check_shares(val_size=val_size, test_size=test_size)
+        together = ranked(self._together(groups), self.labels, seed)
+        validation, test = Fraction(str(val_size)), Fraction(str(test_size))
+        rest, tested = self._cut(together, 1 - test, stratify, ("train", "test"), parts_of_first=2)
+        kept = set(rest.images)
+        remaining = [group for group in together if group.images[0] in kept]
+        share = 1 - validation / (1 - test)
+        return *rest._cut(remaining, share, stratify, ("train", "validation")), tested
+
+    def _cut(
+        self, groups: list[Group], share: Fraction, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
+    ) -> tuple[Self, Self]:
+        chosen = choose(groups, self.labels, share, stratify, parts_of_first)
+        first = tuple(image for image in self.images if image in chosen)
+        second = tuple(image for image in self.images if image not in chosen)
+        return self._part(first, names[0]), self._part(second, names[1])
+
+    def _part(self, images: tuple[LabelledImage, ...], part: Part) -> Self:
+        return replace(self, images=images, part=part, ignored=(), left_out=(), notes=())
+
+    def _together(self, groups: "Grouping | None") -> list[list[LabelledImage]]:
+        """Images that must not be separated."""
+        with InspectionCache.of_user() as cache:
+            inspections = inspect_files([image.path for image in self.images], cache)
+        links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
+        links += near_pairs(inspections)
+        links += _same_name([image.source or image.name for image in self.images])
+        if groups is not None:
+            names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in self.images}
+            links += _same_name([names.get(image.name, "") for image in self.images])
+        return [[self.images[index] for index in group] for group in joined(len(self), links)]
+
+
+def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | None) -> None:
+    """Every label has images to train on, and no part is empty. Raises DatasetError."""
+    for dataset in (train, *others):
+        if dataset is not None and not len(dataset):
+            name = f"The {dataset.part} part" if dataset.part else "A part of the data set"
+            raise DatasetError(f"{name} has no images. Split the data set again, or add images to it.")
+    present = {image.label for image in train.images}
+    missing = [label for label in labels if label not in present]
+    if missing:
+        elsewhere = sum(image.label == missing[0] for other in others if other is not None for image in other.images)
+        where = f"; {counted(elsewhere, 'image')} of it in other parts" if elsewhere else ""
+        raise DatasetError(
+            f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
+            "training part (salver split does so for every label), or remove the label."
+        )
+
+
+Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
+"""The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
+
+
+def _same_name(names: list[str]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]

@@ -1,0 +1,1 @@
+"""Photos from folders, URLs and searches into a data set."""

@@ -1,0 +1,1 @@
+"""A rendered stand-in for a folder of photos."""

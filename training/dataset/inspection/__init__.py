@@ -1,0 +1,1 @@
+"""What one image file is, kept by its content."""

@@ -1,0 +1,56 @@
+"""Where commands write: never among the photos that they read, where the next command would take it for photos."""
+
+import os
+from pathlib import Path
+
+from salver.text import printable
+from training.dataset.reading.folder import IMAGE_SUFFIX, OWN_FILES, places
+from training.errors import SettingError
+
+
+def refuse_inside(data: Path, out: Path, what: str, own: str = "") -> None:
+    """Raises SettingError when `out` lies in the folder of photos `data`, also through links and `..`.
+
+    `own` is the name of the command's own table, which stands directly in that folder, as do others like it. Raises
+    DatasetError for a folder that cannot be read.
+    """
+    place, root = _real(out), _real(data)
+    if own and place.parent == root and place.suffix == Path(own).suffix:
+        if place.name == own or place.name.lower() not in OWN_FILES:
+            return
+        raise SettingError(
+            f"{what} {printable(out)} would replace what another command keeps there. Name another file."
+        )
+    folders = {place, *place.parents}
+    if root in folders or folders & set(map(Path, places(data))):
+        raise _inside(data, out, what)
+
+
+def refuse_among_photos(out: Path, what: str) -> None:
+    """The same for a command that reads no folder of photos: one above `out` is told by what Salver keeps in it.
+
+    Such a folder has one of Salver's tables, and two folders in which images lie.
+    """
+    for folder in _real(out).parents:
+        # A folder that cannot be looked into, such as another user's home, is passed over.
+        if any(os.path.isfile(folder / name) for name in OWN_FILES) and _label_folders(folder) > 1:  # noqa: PTH113
+            raise _inside(folder, out, what)
+
+
+def _inside(data: Path, out: Path, what: str) -> SettingError:
+    return SettingError(
+        f"{what} {printable(out)} lies in the folder of photos {printable(data)}, where it would be taken for photos "
+        "and labels. Name one outside of it."
+    )
+
+
+def _label_folders(folder: Path) -> int:
+    try:
+        inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sum(any(IMAGE_SUFFIX.fullmatch(file.suffix) for file in path.iterdir()) for path in inside)
+    except OSError:
+        return 0
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

@@ -1,0 +1,97 @@
+"""How a data set falls into parts: by share of each label, with whatever belongs together on one side."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from training.dataset.image import LabelledImage
+from training.errors import DatasetError
+
+Stratum = tuple[str, ...]
+"""The labels of a group, in class order; most groups are one image and have one."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that must not be separated, and their place in the order of choice."""
+
+    images: tuple[LabelledImage, ...]
+    rank: bytes
+    labels: Stratum
+
+
+def ranked(groups: Sequence[Sequence[LabelledImage]], labels: Sequence[str], seed: int) -> list[Group]:
+    """In the order of choice: by a hash over seed and content, so neither file names nor the machine play a part."""
+    return sorted((_group(images, labels, seed) for images in groups), key=lambda group: group.rank)
+
+
+def choose(
+    groups: Sequence[Group], labels: Sequence[str], share: Fraction, stratify: bool, parts_of_first: int = 1
+) -> set[LabelledImage]:
+    """The images of the first part: `share` of all, rounded down, as near to it as groups allow.
+
+    With `stratify` each stratum has that share, by largest remainder. Where it has enough groups, `parts_of_first` of
+    them come into the first part at least and one into the second, and DatasetError names a label that has too few
+    groups for that. Without, only the first part needs every label.
+    """
+    if stratify:
+        _check_labels(groups, labels, parts_of_first + 1)
+    strata: dict[Stratum, list[Group]] = defaultdict(list)
+    for group in groups:
+        strata[group.labels if stratify else ()].append(group)
+    sizes = {name: sum(len(group.images) for group in members) for name, members in strata.items()}
+    quotas = _largest_remainder(sizes, share)
+    chosen = {image for name, members in strata.items() for image in _fill(members, quotas[name], parts_of_first)}
+    images = {image for group in groups for image in group.images}
+    _check_part("first", labels, chosen, images)
+    if stratify:
+        _check_part("second", labels, images - chosen, images)
+    return chosen
+
+
+def _group(images: Sequence[LabelledImage], labels: Sequence[str], seed: int) -> Group:
+    rank = min(hashlib.sha256(f"{seed} {image.sha256}".encode()).digest() for image in images)
+    own = {image.label for image in images}
+    return Group(tuple(images), rank, tuple(label for label in labels if label in own))
+
+
+def _check_labels(groups: Sequence[Group], labels: Sequence[str], parts: int) -> None:
+    for label in labels:
+        own = [group for group in groups if label in group.labels]
+        if len(own) < parts:
+            images = sum(image.label == label for group in own for image in group.images)
+            together = f", which count as {len(own)} because some belong together" if images > len(own) else ""
+            raise DatasetError(
+                f"Too few images for {parts} parts: '{label}' has {images}{together}. Copies, near duplicates and "
+                "members of a group stay in one part. Add images or remove the label."
+            )
+
+
+def _check_part(name: str, labels: Sequence[str], part: set[LabelledImage], images: set[LabelledImage]) -> None:
+    present = {image.label for image in part}
+    for label in labels:
+        if label not in present:
+            count = sum(image.label == label for image in images)
+            raise DatasetError(
+                f"The {name} part has no image of '{label}', of which there are {count}. Split with stratify=True, "
+                "into larger parts, or with smaller groups."
+            )
+
+
+def _largest_remainder(sizes: dict[Stratum, int], share: Fraction) -> dict[Stratum, int]:
+    """Whole numbers near `share` of each size whose sum is `share` of all, rounded down."""
+    quotas = {name: int(share * size) for name, size in sizes.items()}
+    left = int(share * sum(sizes.values())) - sum(quotas.values())
+    by_remainder = sorted(sizes, key=lambda name: (quotas[name] - share * sizes[name], len(name)))
+    return {name: quotas[name] + (name in by_remainder[:left]) for name in sizes}
+
+
+def _fill(groups: Sequence[Group], quota: int, at_least: int) -> list[LabelledImage]:
+    """Whole groups up to `quota` images: the first `at_least` anyway, and never the last."""
+    taken = [image for group in groups[:at_least] for image in group.images]
+    for group in groups[at_least:-1]:
+        if len(taken) + len(group.images) <= quota:
+            taken += group.images
+    return taken

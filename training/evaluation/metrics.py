@@ -1,0 +1,160 @@
+"""All figures of an evaluation: what `training.evaluation.schema` has room for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.metrics import precision_recall_fscore_support
+
+from training.evaluation.curves import label_curves
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.intervals import Weights, bootstrap, share
+from training.evaluation.reliability import calibration, coverage
+from training.evaluation.schema import Abstention, Curves, Estimate, LabelMetrics, Metrics, TopK
+
+TOP = (3, 5)
+
+Floats = NDArray[np.float64]
+
+
+def measure(evaluation: Evaluation) -> Metrics:
+    """Every figure with its interval. The images are at least one."""
+    matrix, right, images = evaluation.confusion_matrix, evaluation.right, len(evaluation.truths)
+    marks = Marks.of(evaluation)
+    averaged, macro_f1, *f1 = _bootstrapped(evaluation, marks)
+    curves, micro, macro = label_curves(evaluation)
+    return Metrics(
+        images=images,
+        accuracy=share(int(right.sum()), images, ""),
+        class_averaged_accuracy=averaged,
+        macro_f1=macro_f1,
+        top_k=_top_k(evaluation),
+        absent_labels=evaluation.absent_labels,
+        non_finite=evaluation.non_finite,
+        abstention=_abstention(evaluation),
+        labels=_labels(evaluation, marks, f1, curves),
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
+        confusion_matrix_by_truth=_by_truth(evaluation),
+        micro=micro,
+        macro=macro,
+        calibration=calibration(evaluation),
+        coverage=coverage(evaluation),
+    )
+
+
+def ranks(evaluation: Evaluation) -> NDArray[np.int64]:
+    """[images]: how many labels come before the truth; of equal logits the first comes first, as in the service."""
+    places = np.arange(len(evaluation.truths))
+    own = evaluation.logits[places, evaluation.truths][:, None]
+    earlier = np.arange(len(evaluation.labels)) < evaluation.truths[:, None]
+    before = (evaluation.logits > own) | ((evaluation.logits == own) & earlier)
+    return np.where(evaluation.answered, before.sum(axis=1), len(evaluation.labels))
+
+
+def _top_k(evaluation: Evaluation) -> tuple[TopK, ...]:
+    places, images = ranks(evaluation), len(evaluation.truths)
+    return tuple(
+        TopK(k=k, accuracy=share(int((places < k).sum()), images, "")) for k in TOP if k < len(evaluation.labels)
+    )
+
+
+def _abstention(evaluation: Evaluation) -> Abstention:
+    images = len(evaluation.truths)
+    given = evaluation.answered & ~evaluation.abstained
+    return Abstention(
+        thresholds=dict(evaluation.thresholds),
+        abstained=int(evaluation.abstained.sum()),
+        coverage=share(int(given.sum()), images, ""),
+        accuracy=share(int(evaluation.right[given].sum()), int(given.sum()), "no image is answered"),
+    )
+
+
+def _labels(
+    evaluation: Evaluation, marks: "Marks", f1: list[Estimate], curves: list[Curves]
+) -> tuple[LabelMetrics, ...]:
+    right, support, predicted = (_count(part) for part in (marks.right, marks.truth, marks.predicted))
+    return tuple(
+        LabelMetrics(
+            label=label,
+            support=support[index],
+            predicted=predicted[index],
+            precision=share(right[index], predicted[index], f"no image gets the label '{label}'"),
+            recall=share(right[index], support[index], f"no image of the set has the label '{label}'"),
+            f1=f1[index],
+            curves=curves[index],
+        )
+        for index, label in enumerate(evaluation.labels)
+    )
+
+
+def _by_truth(evaluation: Evaluation) -> tuple[tuple[float, ...] | None, ...]:
+    support = np.bincount(evaluation.truths, minlength=len(evaluation.labels))
+    rows = zip(evaluation.confusion_matrix, support.tolist(), strict=True)
+    return tuple(tuple((row / images).tolist()) if images else None for row, images in rows)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """1 where the image [row] has the label [column] as truth, as prediction, as both; all else is 0."""
+
+    truth: csr_array
+    predicted: csr_array
+    right: csr_array
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "Marks":
+        """Images without an answer have no prediction."""
+        size = len(evaluation.truths), len(evaluation.labels)
+        given = evaluation.answered
+        everyone = np.ones(size[0], bool)
+        return cls(
+            _marks(everyone, evaluation.truths, size),
+            _marks(given, evaluation.predictions, size),
+            _marks(evaluation.right, evaluation.truths, size),
+        )
+
+
+def _marks(chosen: NDArray[np.bool_], labels: NDArray[np.int64], size: tuple[int, int]) -> csr_array:
+    rows = np.flatnonzero(chosen)
+    return csr_array((np.ones(len(rows)), (rows, labels[rows])), shape=size)
+
+
+def _count(marks: csr_array) -> list[int]:
+    counted: list[int] = marks.sum(axis=0).astype(int).tolist()
+    return counted
+
+
+def _bootstrapped(evaluation: Evaluation, marks: Marks) -> list[Estimate]:
+    """The class-averaged accuracy, the macro F1, and the F1 of each label."""
+    figures = precision_recall_fscore_support(
+        evaluation.truths, evaluation.predictions, labels=range(len(evaluation.labels)), zero_division=np.nan
+    )[2]
+    f1 = [_f1(label, figure) for label, figure in zip(evaluation.labels, figures.tolist(), strict=True)]
+    averages = Estimate(value=evaluation.class_averaged_accuracy), Estimate(value=float(np.nanmean(figures)))
+
+    def statistic(weights: Weights) -> Floats:
+        scores = _divided(2 * (weights @ marks.right), weights @ marks.truth + weights @ marks.predicted)
+        return np.concatenate([class_averaged(marks, weights), _mean(scores), scores], axis=1)
+
+    return bootstrap([*averages, *f1], statistic, len(evaluation.truths))
+
+
+def class_averaged(marks: Marks, weights: Weights) -> Floats:
+    """The mean recall of the labels that are in a resample [resamples, 1]."""
+    return _mean(_divided(weights @ marks.right, weights @ marks.truth))
+
+
+def _f1(label: str, figure: float) -> Estimate:
+    if np.isnan(figure):
+        return Estimate(value=None, reason=f"no image has or gets the label '{label}'")
+    return Estimate(value=figure)
+
+
+def _divided(counts: Floats, totals: Floats) -> Floats:
+    return np.asarray(np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0))
+
+
+def _mean(figures: Floats) -> Floats:
+    """Over the labels for which there is one; there always is."""
+    return np.asarray(np.nanmean(figures, axis=1, keepdims=True))

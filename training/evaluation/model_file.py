@@ -1,0 +1,152 @@
+"""A model file on disk: what it says about itself, what it answers, and a new version of it."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES, read_graph
+from salver.artifact.errors import ModelFileError
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from salver.system.cores import available_cores
+from salver.system.durable import durable
+from salver.system.steady_file import read_steady
+from salver.text import printable
+from training.dataset.dataset import Dataset
+from training.dataset.image import LabelledImage, unreadable
+from training.errors import DatasetError, SettingError
+from training.progress import Progress
+
+ORT_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Where it lies, the version that it is, and what it says about itself.
+
+    The graph is not kept, since one can have 230 MB; a method that needs it takes it from this version or refuses.
+    """
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, path: Path) -> "ModelFile":
+        """Raises SettingError for a file that cannot be read or is not Salver's."""
+        data, manifest = read_model(path)
+        return cls(path, hashlib.sha256(data).hexdigest(), manifest)
+
+    def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
+        """Logits [images, classes] of every image, as the service computes them on a CPU: each image by itself.
+
+        Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run
+        or another file stands there by now.
+        """
+        data = self._data()
+        try:
+            session = onnxruntime.InferenceSession(data, one_thread(), providers=["CPUExecutionProvider"])
+            scored = self._score_all(session, dataset, progress)
+        except ORT_ERRORS as error:
+            reason = printable(" ".join(str(error).split())[:400])
+            raise SettingError(f"{self.path} cannot be run by onnxruntime: {reason}. Export it again.") from error
+        refused = [row for row in scored if isinstance(row, str)]
+        if refused:
+            raise unreadable(refused, len(dataset))
+        return np.stack([row for row in scored if not isinstance(row, str)])
+
+    def _score_all(
+        self, session: onnxruntime.InferenceSession, dataset: Dataset, progress: Progress
+    ) -> list[NDArray[np.float32] | str]:
+        """A row of logits for each image, or why there is none."""
+
+        def score(image: LabelledImage) -> NDArray[np.float32] | str:
+            try:
+                pixels = image.pixels(self.manifest.pixels)
+            except DatasetError as error:
+                return str(error)
+            logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels[None]})[0][0]
+            return logits
+
+        progress.begin("scoring", len(dataset))
+        scored = []
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for row in pool.map(score, dataset.images):
+                scored.append(row)
+                progress.advance(1)
+        return scored
+
+    def write(self, path: Path, manifest: Manifest) -> "ModelFile":
+        """The same graph with another manifest, to `path`, which may be its own.
+
+        Raises OSError, and SettingError when another file stands there by now.
+        """
+        model = self._model()
+        onnx.helper.set_model_props(model, manifest.to_metadata())
+        data = model.SerializeToString()
+        with durable(path) as partial:
+            partial.write_bytes(data)
+        return ModelFile(path, hashlib.sha256(data).hexdigest(), manifest)
+
+    def _model(self) -> onnx.ModelProto:
+        try:
+            return onnx.load_model_from_string(self._data())
+        except DecodeError as error:  # such as half a number among packed ones
+            raise SettingError(
+                f"{self.path} cannot be written anew: {printable(str(error))}. Export it again."
+            ) from error
+
+    def _data(self) -> bytes:
+        data = _bytes(self.path)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise SettingError(
+                f"{self.path} has been exchanged since it was read: it was version {self.sha256[:12]}. Nothing was "
+                "written; start the command again."
+            )
+        return data
+
+
+def read_model(path: Path) -> tuple[bytes, Manifest]:
+    """The one way in which a model file is read here: its bytes, which open no other file, and its manifest.
+
+    Raises SettingError for a file that cannot be read, is not Salver's, or ends in a softmax.
+    """
+    data = _bytes(path)
+    try:
+        graph = read_graph(data)
+        manifest = Manifest.from_metadata(graph.metadata)
+    except ModelFileError as error:
+        raise SettingError(f"{path}: {error}") from error
+    if graph.ends_in_softmax:
+        raise SettingError(
+            f"{path} ends in a softmax, so its output is no logits and its temperature means nothing. Export it again."
+        )
+    return data, manifest
+
+
+def one_thread() -> onnxruntime.SessionOptions:
+    """For a session that scores one image at a time, maybe beside others."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return options
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return read_steady(path, MAX_MODEL_BYTES)
+    except OSError as error:
+        raise SettingError(f"Cannot read the model file {path}: {error.strerror}. Give a readable file.") from error

@@ -1,0 +1,1 @@
+"""The net as a file, through the gate."""

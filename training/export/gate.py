@@ -1,0 +1,160 @@
+"""The gate before a model file gets its name: does the file answer as the trained net does?
+
+Two steps, because the file carries the figures of the first. `measure_parity` compares the bare graph with torch at
+three batch sizes; `check_file` then uses the finished file as the service will: its own manifest's pixels and labels.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from salver.artifact.errors import ModelFileError
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, Parity, PixelSpec
+from salver.artifact.pixels import decode, to_pixels
+from salver.system.cores import available_cores
+from salver.text import counted
+from training.dataset.dataset import Dataset
+from training.errors import ExportRefused
+from training.evaluation.evaluate import Evaluation, by_label
+from training.evaluation.model_file import ORT_ERRORS
+from training.fit.minibatches import PixelImages
+
+RELATIVE_TOLERANCE = 1e-4
+"""Of the largest logit, or of 1. Two float32 implementations that add in another order were measured to differ by 1e-6
+to 4e-6 of it; another normalisation, weight or resize filter differs by a hundredth or more."""
+LARGEST_BATCH = 32
+
+
+def measure_parity(model: bytes, images: PixelImages, logits: NDArray[np.float32]) -> Parity:
+    """Compare the graph in `model` with torch's `logits` [images, classes] of the same images.
+
+    At the largest batch every image counts; at batch 1 and 2 the first 32 do, for the sake of time. Raises
+    ExportRefused when a batch size fails, a logit differs by more than the tolerance, or a top-1 label differs.
+    """
+    session = open_session(model)
+    if len(images) < 2:
+        raise ExportRefused(f"The gate needs at least 2 validation images and has {len(images)}. Give it more.")
+    _check_shapes(session, images.spec, logits.shape[1])
+    largest = min(len(images), LARGEST_BATCH)
+    sizes = tuple(sorted({1, 2, largest}))
+    counts = [len(images) if size == largest else largest for size in sizes]
+    differences = [
+        _difference(run(session, images, size, count), logits[:count], f"at batch {size}")
+        for size, count in zip(sizes, counts, strict=True)
+    ]
+    return Parity(
+        images=len(images),
+        batch_sizes=sizes,
+        max_logit_difference=max(differences),
+        tolerance=tolerance(logits),
+    )
+
+
+def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Evaluation) -> None:
+    """Score `validation` with the file alone and compare with what training reported, label by label.
+
+    Raises ExportRefused when the manifest in the file is not `manifest`, the logits or the accuracies differ, or the
+    test card gets another answer.
+    """
+    session = open_session(path.read_bytes())
+    try:
+        own = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
+    except ModelFileError as error:
+        raise ExportRefused(str(error)) from error
+    if own != manifest or set(own.labels) != set(reported.labels):
+        raise ExportRefused("The manifest read back from the file is not the one that was to be written.")
+    _check_shapes(session, own.pixels, len(own.labels))
+    images = PixelImages(validation, own.labels, own.pixels)
+    served = by_label(reported, run(session, images, LARGEST_BATCH), own.labels)
+    _check_accuracy(served, reported)
+    _difference(served.logits, reported.logits, "by label name")
+    _check_golden(session, own)
+
+
+def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
+    """On the CPU, with `options` or onnxruntime's defaults, and as many threads as the quota has cores.
+
+    Raises ExportRefused when it cannot load the model.
+    """
+    options = options or onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.intra_op_num_threads or available_cores()
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        raise ExportRefused(f"onnxruntime cannot load the exported graph: {error}") from error
+
+
+def run(
+    session: onnxruntime.InferenceSession, images: PixelImages, batch_size: int, count: int | None = None
+) -> NDArray[np.float32]:
+    """Logits [count, classes] of the first `count` images, `batch_size` at a time. Raises ExportRefused."""
+    return np.concatenate([_score(session, pixels) for pixels in _batches(images, batch_size, count or len(images))])
+
+
+def tolerance(logits: NDArray[np.float32], relative: float = RELATIVE_TOLERANCE) -> float:
+    """The largest difference that the gate lets pass, in logits: that share of the largest, or of 1."""
+    return relative * max(1.0, float(np.abs(logits).max()))
+
+
+def _batches(images: PixelImages, batch_size: int, count: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, count, batch_size):
+        yield images.read(range(start, min(start + batch_size, count))).pixels.numpy()
+
+
+def _score(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    try:
+        logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
+    except ORT_ERRORS as error:
+        raise ExportRefused(f"The exported graph fails at batch {len(pixels)}: {error}") from error
+    return logits
+
+
+def _check_shapes(session: onnxruntime.InferenceSession, spec: PixelSpec, classes: int) -> None:
+    found = [(node.name, node.type, node.shape) for node in (*session.get_inputs(), *session.get_outputs())]
+    wanted: Sequence[tuple[str, str, list[int]]] = [
+        (INPUT_NAME, "tensor(uint8)", [spec.height, spec.width, 3]),
+        (OUTPUT_NAME, "tensor(float)", [classes]),
+    ]
+    if [(name, kind, shape[1:]) for name, kind, shape in found] != wanted or not all(
+        isinstance(shape[0], str) for _, _, shape in found
+    ):
+        raise ExportRefused(f"The graph's inputs and outputs are {found}; wanted {wanted} after a free batch axis.")
+
+
+def _difference(served: NDArray[np.float32], trained: NDArray[np.float32], where: str) -> float:
+    """The largest difference, when it passes."""
+    if not (np.isfinite(served).all() and np.isfinite(trained).all()):
+        raise ExportRefused(f"Logits of validation images are not finite {where}. Train with lower learning rates.")
+    largest, allowed = float(np.abs(served - trained).max()), tolerance(trained)
+    if largest > allowed:
+        raise ExportRefused(
+            f"The file's logits differ from torch's by up to {largest:.2e} {where}; the tolerance is {allowed:.2e}."
+        )
+    changed = int((served.argmax(axis=1) != trained.argmax(axis=1)).sum())
+    if changed:
+        raise ExportRefused(f"The file gives {changed} of {counted(len(trained), 'image')} another best label {where}.")
+    return largest
+
+
+def _check_accuracy(served: Evaluation, reported: Evaluation) -> None:
+    ours = (served.accuracy, served.class_averaged_accuracy)
+    theirs = (reported.accuracy, reported.class_averaged_accuracy)
+    if ours != theirs:
+        raise ExportRefused(
+            f"Through the file the accuracy is {ours[0]:.4f} overall and {ours[1]:.4f} class-averaged; training "
+            f"reported {theirs[0]:.4f} and {theirs[1]:.4f}."
+        )
+
+
+def _check_golden(session: onnxruntime.InferenceSession, manifest: Manifest) -> None:
+    pixels = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)
+    answer = dict(zip(manifest.labels, _score(session, pixels[None])[0].tolist(), strict=True))
+    largest = max(abs(answer[label] - logit) for label, logit in manifest.golden.logits.items())
+    if not largest <= manifest.golden.tolerance:
+        raise ExportRefused(
+            f"The test card's logits through the file differ from torch's by up to {largest:.2e}; the tolerance is "
+            f"{manifest.golden.tolerance:.2e}."
+        )

@@ -1,0 +1,243 @@
+"""Another precision of a finished run: an int8 or float16 file beside the float one, through the same gate."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from pydantic import TypeAdapter, ValidationError
+
+from salver.artifact.manifest import Manifest
+from salver.system.durable import durable
+from salver.system.regular_file import read_regular
+from salver.text import counted, printable, validation_message
+from training.dataset.dataset import Dataset
+from training.dataset.reading.places import refuse_inside
+from training.errors import DatasetError, ExportRefused, SettingError
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.model_file import read_model
+from training.export.fp16 import halve, rounded
+from training.export.gate import check_file, measure_parity, open_session, run, tolerance
+from training.export.int8 import CALIBRATION_IMAGES, calibration_part, quantise
+from training.export.speed import speed_ratio
+from training.export.test_card import signed_again
+from training.fit.minibatches import PixelImages
+from training.progress import Progress
+from training.ranges import ACCURACY_LOSS
+from training.run.parts import Parts
+from training.run.run import RunSettings, split
+
+Precision = Literal["fp16", "int8"]
+
+FP16_TOLERANCE = 0.03
+"""Of the largest logit, or of 1: how far float16 may move a logit. docs/training.md has what was measured."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The file of another precision beside the float one, on the validation images."""
+
+    path: Path
+    precision: Precision
+    before: Evaluation
+    after: Evaluation
+    """For fp16 as a GPU answers, which rounds every result; see `training.export.fp16`."""
+    speed_ratio: float
+    """Images a second over the float file's, one image and one thread at a time, on this machine's processor."""
+
+    @property
+    def changed(self) -> int:
+        """Images whose best label is another one."""
+        return int((self.before.predictions != self.after.predictions).sum())
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A graph that may become the file: what it answers here, and what the gate judges (`Comparison.after`)."""
+
+    graph: onnx.ModelProto
+    here: Evaluation
+    judged: Evaluation
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is needed here of a run's `run.json`."""
+
+    settings: RunSettings
+    data_fingerprint: str
+
+
+_record = TypeAdapter(_Record)
+MAX_RECORD_BYTES = 64 * 1024**2
+"""Of run.json; that of 100,000 photos left out is smaller."""
+
+
+def export_precision(
+    run_folder: Path, precision: Precision, out: Path, max_accuracy_loss: float, progress: Progress
+) -> Comparison:
+    """Write RUN/model.onnx to `out` in another precision, for which training images give the ranges of numbers.
+
+    "int8" has int8 weights per channel and uint8 activations, "fp16" has float16 for both. Raises SettingError and
+    DatasetError when the run or its photos are not there any more, and ExportRefused when validation accuracy falls by
+    more than `max_accuracy_loss` or the gate finds a fault; `out` is then not written.
+    """
+    ACCURACY_LOSS.check(max_accuracy_loss)
+    manifest, parts, model = read_run(run_folder)
+    if out.exists() and out.samefile(run_folder / "model.onnx"):
+        raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")
+    if parts.train.root is not None:
+        refuse_inside(parts.train.root, out, "The model file")
+    with tempfile.TemporaryDirectory() as folder:
+        # onnxruntime reads paths: this is the file that was read, whatever gets its name in the folder of the run.
+        source = Path(folder, "float.onnx")
+        source.write_bytes(model)
+        return _export(source, manifest, parts, precision, out, max_accuracy_loss, progress)
+
+
+def _export(
+    source: Path,
+    manifest: Manifest,
+    parts: Parts,
+    precision: Precision,
+    out: Path,
+    max_accuracy_loss: float,
+    progress: Progress,
+) -> Comparison:
+    validation = PixelImages(parts.validation, manifest.labels, manifest.pixels)
+    before = _evaluate(open_session(source.read_bytes()), validation, manifest.labels)
+    progress.report(f"calibrating on {counted(min(len(parts.train), CALIBRATION_IMAGES), 'training image')} …")
+    calibration = PixelImages(calibration_part(parts.train), manifest.labels, manifest.pixels)
+    attempts = _attempts(source, precision, calibration, validation, manifest.labels)
+    attempt = _choose(attempts, precision, before, max_accuracy_loss)
+    if precision == "fp16":
+        _check_logits(before, attempt.judged)
+    changed = _manifest(manifest, precision, attempt, validation, before)
+    onnx.helper.set_model_props(attempt.graph, changed.to_metadata())
+    with durable(out) as partial:
+        partial.write_bytes(attempt.graph.SerializeToString())
+        check_file(partial, changed, parts.validation, attempt.here)
+    return Comparison(out, precision, before, attempt.judged, speed_ratio(source, out, validation))
+
+
+def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
+    """The manifest of a run's model file, the parts of its photos, split as they were, and the model file itself.
+
+    Raises SettingError for a folder without them, ExportRefused for a model file that cannot be loaded, and
+    DatasetError when the photos are others than the model was trained on.
+    """
+    try:
+        record = _record.validate_json(read_regular(run_folder / "run.json", MAX_RECORD_BYTES))
+        model, manifest = read_model(run_folder / "model.onnx")
+        open_session(model)
+    except (OSError, ValueError, SettingError) as error:
+        raise SettingError(f"{run_folder} is not the folder of a finished run: {_reason(error)}.") from error
+    if manifest.precision != "fp32":
+        raise SettingError(f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the run's own file back.")
+    settings = record.settings
+    data = Dataset.from_dir(settings.data)
+    parts = split(data, settings) if data.fingerprint() == record.data_fingerprint else None
+    if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:
+        raise DatasetError(
+            f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "
+            "Train again."
+        )
+    return manifest, parts, model
+
+
+def _reason(error: Exception) -> str:
+    """In one line, of a record that may be anybody's."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        return printable(f"run.json: {where}: {validation_message(first['msg'])}"[:400])
+    if isinstance(error, OSError) and error.filename:
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(str(error).removesuffix("."))
+
+
+def _attempts(
+    source: Path, precision: Precision, calibration: PixelImages, validation: PixelImages, labels: Sequence[str]
+) -> Iterator[_Attempt]:
+    """The fastest first."""
+    if precision == "fp16":
+        graph = halve(source, calibration)
+        here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
+        yield _Attempt(graph, here, _evaluate(_elsewhere(graph, precision), validation, labels))
+        return
+    for first_in_float in (False, True):
+        graph = quantise(source, calibration, first_in_float)
+        here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
+        yield _Attempt(graph, here, here)
+
+
+def _choose(
+    attempts: Iterator[_Attempt], precision: Precision, before: Evaluation, max_accuracy_loss: float
+) -> _Attempt:
+    """The first that loses no more than it may. Raises ExportRefused."""
+    for attempt in attempts:
+        after = attempt.judged
+        if round(before.accuracy - after.accuracy, 9) <= max_accuracy_loss:
+            return attempt
+    changed = int((before.predictions != after.predictions).sum())
+    raise ExportRefused(
+        f"As {precision} the validation accuracy is {after.accuracy:.4f} and was {before.accuracy:.4f}: more than "
+        f"{max_accuracy_loss:g} is lost, and {changed} of {counted(len(after.truths), 'image')} have another best "
+        "label. Raise --max-accuracy-loss, or stay with the float file."
+    )
+
+
+def _check_logits(before: Evaluation, after: Evaluation) -> None:
+    allowed = tolerance(before.logits, FP16_TOLERANCE)
+    largest = _largest_difference(before, after)
+    if after.non_finite:
+        raise ExportRefused(
+            f"As fp16 {after.non_finite} of {len(after.truths)} validation images get no finite answer: numbers inside "
+            "the net exceed 65504, the largest of float16. Export int8, or stay with the float file."
+        )
+    if largest > allowed:
+        raise ExportRefused(
+            f"As fp16 a logit of the validation images moves by {largest:.2e}; the tolerance is {allowed:.2e}. Numbers "
+            "inside this net are too far apart for float16: export int8, or stay with the float file."
+        )
+
+
+def _evaluate(session: onnxruntime.InferenceSession, images: PixelImages, labels: Sequence[str]) -> Evaluation:
+    return Evaluation(tuple(labels), run(session, images, 1), images.targets.numpy())
+
+
+def _elsewhere(graph: onnx.ModelProto, precision: Precision) -> onnxruntime.InferenceSession:
+    """The same file as another processor computes it: fp16 with every result rounded, as on a GPU; int8 without
+    onnxruntime's fused integer kernels, with its steps in float.
+    """
+    if precision == "fp16":
+        return open_session(rounded(graph).SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return open_session(graph.SerializeToString(), options)
+
+
+def _manifest(
+    manifest: Manifest, precision: Precision, attempt: _Attempt, validation: PixelImages, before: Evaluation
+) -> Manifest:
+    """The float file's, with the new file's own answer on the test card and its own parity between batch sizes."""
+    after = attempt.judged
+    metrics = {f"{name}_fp32": figure for name, figure in manifest.provenance.metrics.items()} | {
+        "validation_accuracy": after.accuracy,
+        "validation_class_averaged_accuracy": after.class_averaged_accuracy,
+        "validation_accuracy_fp32": before.accuracy,
+        "largest_logit_difference_from_fp32": _largest_difference(before, after),
+    }
+    model = attempt.graph.SerializeToString()
+    parity = measure_parity(model, validation, attempt.here.logits)
+    provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
+    golden = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
+    return manifest.model_copy(update={"precision": precision, "golden": golden, "provenance": provenance})
+
+
+def _largest_difference(before: Evaluation, after: Evaluation) -> float:
+    return float(np.abs(before.logits - after.logits).max())

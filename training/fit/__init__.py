@@ -1,0 +1,1 @@
+"""A net's weights out of photos."""

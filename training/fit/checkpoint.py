@@ -1,0 +1,131 @@
+"""A fit on disk: one safetensors file, whole or not there, that holds everything for going on."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from torch import Tensor
+
+from salver.text import counted, printable
+from training.errors import SettingError
+from training.fit.state import Fit, Position
+from training.fit.tensor_file import read_tensors, write_tensors
+
+POSITION, IDENTITY, PHOTOS = "position", "identity", "photos"
+NET, OPTIMIZER, START = "net.", "optimizer.", "start."
+SHOWN = 3
+"""Of the photos that changed in one way."""
+
+_position = TypeAdapter(Position)
+
+
+class Checkpoint:
+    """At `path`; `identity` says what is trained on what and how, and only a checkpoint of the same is read.
+
+    `photos` has label and digest of each training image by its name, so that those that changed can be named.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str], photos: Mapping[str, tuple[str, str]]) -> None:
+        self._path = path
+        self._identity = dict(identity)
+        self._photos = {printable(name): photo for name, photo in photos.items()}  # JSON holds no half characters
+
+    def save(self, fit: Fit) -> None:
+        """Write it, in the place of the one before. Raises OSError, and then that one still stands."""
+        tensors = {NET + name: tensor for name, tensor in fit.net.state_dict().items()}
+        tensors |= {START + name: tensor for name, tensor in fit.start.items()}
+        for number, state in fit.optimizer.state_dict()["state"].items():
+            tensors |= {f"{OPTIMIZER}{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors[PHOTOS] = _packed(self._photos)
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        texts = {POSITION: json.dumps(asdict(fit.position)), IDENTITY: json.dumps(self._identity)}
+        write_tensors(self._path, plain, texts)
+
+    def load(self, fit: Fit) -> bool:
+        """Put `fit` where the checkpoint is; False when there is none.
+
+        Raises SettingError when it is not one, or one of another fit.
+        """
+        if not self._path.exists():
+            return False
+        try:
+            tensors, texts = read_tensors(self._path)
+            position = _position.validate_json(texts[POSITION])
+            identity = TypeAdapter(dict[str, str]).validate_json(texts[IDENTITY])
+            self._check(identity, _unpacked(tensors.get(PHOTOS)))
+            fit.net.load_state_dict(_part(tensors, NET))
+            fit.start = _part(tensors, START)
+            fit.optimizer.load_state_dict(_optimizer_state(fit.optimizer, _part(tensors, OPTIMIZER)))
+        except (SafetensorError, LookupError, RuntimeError, ValueError, zlib.error) as error:
+            raise SettingError(
+                f"{self._path} is not a checkpoint of 'salver train' ({type(error).__name__}). Remove it to start anew."
+            ) from error
+        fit.position = position
+        return True
+
+    def _check(self, identity: Mapping[str, str], photos: Mapping[str, tuple[str, str]] | None) -> None:
+        names = [name for name, value in self._identity.items() if identity.get(name) != value]
+        if not names:
+            return
+        other = ", ".join(f"{'other' if name.endswith('s') else 'another'} {name}" for name in names)
+        changes = [] if photos is None else _changes(photos, self._photos)
+        lines = "".join(f"\n  {line}" for line in changes)
+        raise SettingError(
+            f"The checkpoint {self._path} is of a run with {other}. Go on with what it was begun with, or start anew "
+            f"without --resume.{lines}"
+        )
+
+
+def _packed(photos: Mapping[str, tuple[str, str]]) -> Tensor:
+    """As bytes: the texts of a safetensors file have a limit that a million photos would pass."""
+    data = zlib.compress(json.dumps(photos).encode())
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def _unpacked(packed: Tensor | None) -> dict[str, tuple[str, str]] | None:
+    """None for a checkpoint of an earlier version."""
+    if packed is None:
+        return None
+    return TypeAdapter(dict[str, tuple[str, str]]).validate_json(zlib.decompress(packed.numpy().tobytes()))
+
+
+def _changes(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str, str]]) -> list[str]:
+    """A line for each way in which training images changed, with their number and some names."""
+    both = sorted(before.keys() & now.keys())
+    labels, then = ({label for label, _ in photos.values()} for photos in (now, before))
+    ways = {
+        "new among the training photos": [f"{name} ({now[name][0]})" for name in sorted(now.keys() - before.keys())],
+        "no longer among them": [f"{name} ({before[name][0]})" for name in sorted(before.keys() - now.keys())],
+        "with another label": [
+            f"{name} ({now[name][0]}, was {before[name][0]})" for name in both if before[name][0] != now[name][0]
+        ],
+        "with other content": [name for name in both if before[name][1] != now[name][1]],
+    }
+    new_labels = [f"new labels: {', '.join(sorted(labels - then))}"] if labels - then else []
+    gone_labels = [f"labels that are gone: {', '.join(sorted(then - labels))}"] if then - labels else []
+    return [*new_labels, *gone_labels] + [
+        f"{counted(len(names), 'photo')} {way}: {', '.join(names[:SHOWN])}" + (", …" if len(names) > SHOWN else "")
+        for way, names in ways.items()
+        if names
+    ]
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """What `load_state_dict` takes, in the memory order of the parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        like = parameters[int(number)]
+        ordered = torch.empty_like(like, device="cpu").copy_(tensor) if tensor.shape == like.shape else tensor
+        state.setdefault(int(number), {})[key] = ordered
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}

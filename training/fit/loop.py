@@ -1,0 +1,95 @@
+"""The training loop: one epoch, and a net's answers on a data set. Both read from top to bottom.
+
+With several processes each takes its share of every minibatch. What the loop computes is then the same as with one.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from training.errors import SettingError
+from training.fit.augmentation import augmented
+from training.fit.minibatches import PixelImages, generator, shuffled
+from training.fit.state import Fit
+from training.progress import Progress
+
+EVALUATION_BATCH = 32
+
+
+def train_one_epoch(
+    net: nn.Module, fit: Fit, images: PixelImages, accelerator: Accelerator, progress: Progress
+) -> None:
+    """The rest of the epoch that `fit.position` stands in; `net` is `fit.net`, as Accelerate prepared it.
+
+    Raises Interrupted, between two steps, when that was asked for, and SettingError once the loss is not finite.
+    """
+    recipe, position = fit.recipe, fit.position
+    processes, own = accelerator.num_processes, accelerator.process_index
+    parts = shuffled(len(images), recipe.batch_size, fit.seed, position.epoch, processes)
+    set_training(net, recipe.frozen_batch_norm)
+    weights, device = fit.class_weights, accelerator.device
+    minibatches = images.minibatches([part[own::processes] for part in parts[position.step :]])
+    for part in parts[position.step :]:
+        began = time.perf_counter()
+        pixels, targets = next(minibatches)
+        draws = torch.randint(2**62, (len(part),), generator=generator(fit.seed, position.epoch, position.step))
+        pixels = augmented(pixels, recipe.augmentation, draws[own::processes])
+        pixels, targets = pixels.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+        waited = time.perf_counter() - began
+        fit.set_rate(position.epoch + (position.step + 0.5) / len(parts))
+        torch.manual_seed(generator(fit.seed, position.epoch, position.step, own).initial_seed())  # for dropout
+        logits = net(pixels)
+        loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
+        # The mean over the whole minibatch; Accelerate takes the mean over the processes.
+        divisor = len(part) if weights is None else weights[images.targets[part].to(device)].sum()
+        loss = loss_sum * processes / divisor
+        fit.optimizer.zero_grad()
+        accelerator.backward(loss)
+        fit.optimizer.step()
+
+        seen = torch.stack([loss_sum.detach() * len(part) / divisor, (logits.argmax(1) == targets).sum()])
+        loss_of_all, correct = accelerator.reduce(seen).tolist()
+        position.add(len(part), loss_of_all, correct, time.perf_counter() - began, waited)
+        if not position.loss_sum < float("inf"):
+            raise SettingError("The loss is no longer finite: the net has diverged. Train with lower learning rates.")
+        progress.advance(len(part), str(position))
+        fit.stop_when_asked(accelerator)
+    if processes > 1:
+        # Batch normalisation's statistics are each process's own: all go on with those that are exported.
+        for statistics in fit.net.buffers():
+            torch.distributed.broadcast(statistics, src=0)
+
+
+def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
+    """Training mode; batch normalisation goes on with the statistics it has when they are frozen."""
+    net.train()
+    if frozen_batch_norm:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+@torch.inference_mode()
+def infer(
+    function: Callable[[Tensor], Tensor], images: PixelImages, accelerator: Accelerator, progress: Progress
+) -> Tensor:
+    """`function` of every image's pixels, float32 [images, width] on the CPU, in their order.
+
+    Each process computes a share, and all of them get the whole.
+    """
+    processes, own = accelerator.num_processes, accelerator.process_index
+    rows = -(-len(images) // processes)
+    mine = [(row * processes + own) % len(images) for row in range(rows)]  # the last share may hold some twice
+    parts = [mine[start : start + EVALUATION_BATCH] for start in range(0, rows, EVALUATION_BATCH)]
+    answers = []
+    # A GPU's TF32 convolutions keep 10 bits of mantissa: too few to agree with the model file to 4 digits.
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        for pixels, _ in images.minibatches(parts):
+            answers.append(function(pixels.to(accelerator.device)).float())
+            progress.advance(len(pixels) * processes)
+    whole: Tensor = accelerator.gather(torch.cat(answers)).cpu()
+    return whole.view(processes, rows, -1).transpose(0, 1).reshape(processes * rows, -1)[: len(images)]

@@ -1,0 +1,1 @@
+"""The nets, and where their weights come from."""

@@ -1,0 +1,98 @@
+"""The nets: a torchvision backbone, a fresh last layer, and the wrapper that starts from pixels.
+
+A net is split at its last layer: `backbone` gives the feature vector, `head` turns it into logits. Fine-tuning trains
+both; a classifier on fixed features needs the first alone.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from training.errors import SettingError
+from training.nets.weights import check_source, load_weights
+
+LAST_LAYERS = {
+    "alexnet": "classifier.6",
+    "resnet18": "fc",
+    "resnet34": "fc",
+    "resnet50": "fc",
+    "resnet101": "fc",
+    "resnet152": "fc",
+    "mobilenet_v2": "classifier.1",
+}
+BASES = tuple(LAST_LAYERS)
+MIN_IMAGE_SIDE = 64
+"""Pixels. AlexNet's pooling needs 63; the others would still run at less, on a feature map of one cell."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Net(nn.Module):
+    """Normalised images, float [batch, 3, height, width], to logits, float [batch, classes].
+
+    `backbone` gives features [batch, `head.in_features`]: 512 for ResNet-18 and 34, 2048 for the deeper ones, 4096 for
+    AlexNet, 1280 for MobileNetV2. `weights` says where the backbone's weights came from.
+    """
+
+    def __init__(self, base: str, backbone: nn.Module, head: nn.Linear, weights: str) -> None:
+        super().__init__()
+        self.base = base
+        self.backbone = backbone
+        self.head = head
+        self.weights = weights
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.backbone(images)))
+
+
+class PixelNet(nn.Module):
+    """uint8 pixels [batch, height, width, 3] to float32 logits [batch, classes]: what is trained and exported.
+
+    Scaling and ImageNet's mean and standard deviation are inside, so the model file needs no preparation beside it.
+    Pixels come with the channel last, so the net receives channels-last memory without a copy.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 [batch, height, width, 3] to float [batch, 3, height, width], zero mean and unit deviation."""
+        images = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
+        return (images - self.mean) / self.std
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """uint8 [batch, height, width, 3] to the vectors before the last layer, float [batch, width]."""
+        return cast(Tensor, self.net.backbone(self.normalise(pixels)))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return cast(Tensor, self.net(self.normalise(pixels)))
+
+
+def check_base(base: str, weights: str) -> None:
+    """What can be told before any work. Raises SettingError for an unknown base, WeightsError for the weights."""
+    if base not in LAST_LAYERS:
+        raise SettingError(f"There is no base '{base}'. Choose one of: {', '.join(BASES)}.")
+    check_source(base, weights)
+
+
+def build_net(base: str, classes: int, weights: str = "imagenet") -> Net:
+    """A torchvision net with `weights` (see `load_weights`) and a fresh last layer of `classes` outputs.
+
+    What is random (the last layer, everything with weights "none") comes from torch's global generator: call
+    `torch.manual_seed` before. Raises SettingError for an unknown base and WeightsError for the weights.
+    """
+    check_base(base, weights)
+    backbone: nn.Module = models.get_model(base, weights=None)
+    last = cast(nn.Linear, backbone.get_submodule(LAST_LAYERS[base]))
+    backbone.set_submodule(LAST_LAYERS[base], nn.Identity())
+    source = load_weights(backbone, base, weights, LAST_LAYERS[base])
+    return Net(base, backbone, nn.Linear(last.in_features, classes), source)

@@ -1,0 +1,327 @@
+"""A net, its labels and its pixels: fine-tune it or fit its last layer, evaluate it, export it, keep it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from salver.artifact.manifest import Manifest
+from training.dataset.dataset import Dataset, check_trainable
+from training.errors import DatasetError, Interrupted, SettingError
+from training.evaluation.calibration import fit_temperature
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.model_file import ModelFile
+from training.evaluation.thresholds import check_thresholds
+from training.export.export import TrainedOn, export
+from training.fit.allocator import keep_large_blocks
+from training.fit.checkpoint import Checkpoint
+from training.fit.device import Device, MixedPrecision, check_shared_memory, make_accelerator
+from training.fit.features import FeatureCache, choose_resize, extract
+from training.fit.history import Epoch, History
+from training.fit.loop import infer, train_one_epoch
+from training.fit.minibatches import PixelImages, targets_of
+from training.fit.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
+from training.fit.saved import Saved, read_saved, write_saved
+from training.fit.schedule import Schedule
+from training.fit.state import Fit
+from training.nets.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
+from training.nets.nets import PixelNet, build_net
+from training.nets.pixel_spec import Resize, pixel_spec
+from training.progress import Progress, Silent
+from training.ranges import SEED
+from training.report.tensorboard import Board
+
+Head = Literal["softmax", "svm"]
+
+
+class Classifier:
+    """`base` with a fresh last layer for `labels`; the same `seed` gives the same net.
+
+    `image_size` is in pixels, a side or (height, width), from 64 up. `weights` is "imagenet", "offline", "none" or the
+    path of a state_dict. `resize` "auto" takes crop or stretch, whichever serves a linear classifier of the training
+    images' features better. `compiled` lets torch compile the net, which pays in long runs on a GPU. Raises
+    SettingError and WeightsError.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        labels: Sequence[str],
+        image_size: int | tuple[int, int] = 224,
+        weights: str = "imagenet",
+        seed: int = 0,
+        resize: Resize | Literal["auto"] = "auto",
+        device: Device = "auto",
+        mixed_precision: MixedPrecision = "auto",
+        compiled: bool = False,
+        cache: FeatureCache | None = None,
+    ) -> None:
+        self.labels = tuple(labels)
+        self.pixels = pixel_spec(image_size, "crop" if resize == "auto" else resize)
+        self.head: Head = "softmax"
+        self.history = History(())
+        self._accelerator = make_accelerator(device, mixed_precision)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED.check(seed))
+            net = PixelNet(build_net(base, len(self.labels), weights))
+        self.net = net.to(self._accelerator.device).to(memory_format=torch.channels_last)
+        self._chooses_resize = resize == "auto" and net.net.weights != "none"
+        self._compiled = compiled
+        self._cache = cache or FeatureCache()
+        self.exported: ModelFile | None = None
+        """The file that `export` has made of this net as it is."""
+        self._trained_on: TrainedOn | None = None
+        self._validation: Dataset | None = None
+
+    def fit(
+        self,
+        train: Dataset,
+        eval_dataset: Dataset | None = None,
+        schedule: Schedule | Sequence[float] | None = None,
+        batch_size: int | None = None,
+        *,
+        recipe: Recipe | None = None,
+        class_weights: ClassWeights = "none",
+        seed: int = 0,
+        checkpoint: Path | str | None = None,
+        tensorboard: Path | str | None = None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+    ) -> History:
+        """Fine-tune all layers by `recipe`, in which `schedule` (a rate for each epoch) and `batch_size` go first.
+
+        The default recipe depends on whether the weights are pretrained; docs/training.md has what it was measured
+        to give. The same seed on the same machine gives the same weights. With `checkpoint`, a file, everything is
+        kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there. `tensorboard`
+        is a folder for `training.report.tensorboard.Board`.
+
+        Raises DatasetError before the first epoch when an image cannot be read, a label has no training images or a
+        data set none at all, SettingError for settings that cannot work, Interrupted when it was asked to stop.
+        """
+        recipe = with_changes(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
+        progress = progress or Silent()
+        self._begin(train, eval_dataset, seed, progress)
+        images = PixelImages(train, self.labels, self.pixels, progress)
+        watched = PixelImages(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
+        board = self._board(tensorboard)
+        weights = label_weights(class_weights, train.counts())
+        if recipe.head_first:
+            self._fit_last_layer(logistic_regression(self._by_index(weights)), train, progress)
+        factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
+        fit = Fit(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
+        fit.asked_to_stop = asked_to_stop
+        identity = self._identity(recipe, seed, weights)
+        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests())
+        if kept is not None and kept.load(fit):
+            progress.report(f"going on after epoch {fit.position.epoch}, step {fit.position.step} of the next one")
+        board.check(fit.position.epochs)
+        with board:
+            self._run(fit, images, watched, kept, board, progress)
+            if tensorboard is not None and eval_dataset and watched:
+                board.evaluate(self._evaluate(watched), eval_dataset, watched, fit.position.epoch)
+        self.head, self.history = "softmax", History(tuple(fit.position.epochs))
+        return self.history
+
+    def fit_head(
+        self,
+        train: Dataset,
+        eval_dataset: Dataset | None = None,
+        estimator: Estimator | None = None,
+        *,
+        c: float = DEFAULT_C,
+        class_weights: ClassWeights = "none",
+        seed: int = 0,
+        tensorboard: Path | str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fit the last layer alone, on the features of the net as it is: a linear support vector machine with `c` and
+        `class_weights`, or any linear `estimator` of scikit-learn's form, which brings its own.
+
+        Raises DatasetError when an image cannot be read and SettingError when the estimator has no coefficients.
+        """
+        progress = progress or Silent()
+        self._begin(train, eval_dataset, seed, progress)
+        board = self._board(tensorboard)
+        board.check(())
+        estimator = estimator or svm(c, self._by_index(label_weights(class_weights, train.counts())))
+        self._fit_last_layer(estimator, train, progress)
+        if tensorboard is not None and eval_dataset:
+            watched = PixelImages(eval_dataset, self.labels, self.pixels, progress)
+            with board:
+                board.evaluate(self._evaluate(watched), eval_dataset, watched, 0)
+        self.head = "softmax" if isinstance(estimator, LogisticRegression) else "svm"
+        self.history = History(())
+
+    def evaluate(self, dataset: Dataset) -> Evaluation:
+        """See `training.evaluation.evaluate.evaluate`."""
+        if not len(dataset):
+            raise DatasetError("There are no images to score. Give a data set with some.")
+        return self._evaluate(PixelImages(dataset, self.labels, self.pixels))
+
+    def export(
+        self,
+        path: Path | str,
+        validation: Dataset | None = None,
+        metrics: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        reported: Evaluation | None = None,
+    ) -> Manifest:
+        """Write the model file, once the gate has found that it answers `validation` as this net does.
+
+        `validation` is the data set that `fit` watched when it is None; the temperature is fitted on it. `metrics` are
+        further figures for the provenance, `thresholds` probabilities below which a label is not given, and `reported`
+        is this net's evaluation of `validation` where there is one already: of several processes, of which one exports,
+        all have evaluated. Raises SettingError before a fit, without images, or for a threshold that cannot be meant,
+        and ExportRefused when the file differs.
+        """
+        check_thresholds(thresholds or {}, self.labels)
+        validation = validation or self._validation
+        if self._trained_on is None or validation is None:
+            raise SettingError("Call fit first, and give it or export the validation images for the gate.")
+        reported = reported or self.evaluate(validation)
+        figures = {
+            "validation_accuracy": reported.accuracy,
+            "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
+        }
+        manifest = export(
+            self.net,
+            self.pixels,
+            Path(path),
+            self._trained_on,
+            validation,
+            reported,
+            figures | dict(metrics or {}),
+            head=self.head,
+            temperature=fit_temperature(reported.logits, reported.truths),
+            thresholds=dict(thresholds) if thresholds else None,
+        )
+        self.exported = ModelFile.read(Path(path))
+        return manifest
+
+    @property
+    def is_main_process(self) -> bool:
+        """Of several processes that train together one writes files and speaks."""
+        return bool(self._accelerator.is_main_process)
+
+    def part(self) -> None:
+        """Leave the other processes, which all do so at once: what follows, one does alone.
+
+        Python can abort when it ends with their connections open, and a launcher then ends the process that exports.
+        """
+        self._accelerator.end_training()
+
+    def save(self, path: Path | str) -> None:
+        """Keep it in one safetensors file with its labels and pixels, for `load`. Raises OSError."""
+        net = self.net.net
+        write_saved(
+            Path(path),
+            self.net,
+            Saved(net.base, net.weights, self.labels, self.pixels, self.head, self._trained_on, self.history),
+        )
+
+    @classmethod
+    def load(cls, path: Path | str, device: Device = "auto") -> Self:
+        """What `save` kept, to evaluate, export or train on. Raises SettingError when the file is not that."""
+        saved, state = read_saved(Path(path))
+        size = saved.pixels.height, saved.pixels.width
+        loaded = cls(saved.base, saved.labels, size, "none", resize=saved.pixels.resize, device=device)
+        try:
+            loaded.net.load_state_dict(state)
+        except RuntimeError as error:
+            fault = f"{path} is damaged: its tensors are not those of a {saved.base}. Save it anew."
+            raise SettingError(fault) from error
+        loaded.net.net.weights, loaded.pixels, loaded.head = saved.weights, saved.pixels, saved.head
+        loaded._trained_on, loaded.history = saved.trained_on, saved.history
+        return loaded
+
+    def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
+        SEED.check(seed)
+        check_trainable(train, self.labels, eval_dataset)
+        check_shared_memory(self._accelerator)
+        if self._accelerator.device.type == "cpu":
+            keep_large_blocks()
+        if self._chooses_resize:
+            size = self.pixels.height, self.pixels.width
+            specs = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
+            self.pixels = choose_resize(self.net, train, specs, self._accelerator, self._cache, progress, seed)
+        self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
+        self._validation, self.exported = eval_dataset, None
+
+    def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
+        features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)
+        layer = fit_linear(estimator, features, targets_of(train, self.labels), len(self.labels))
+        with torch.no_grad():
+            self.net.net.head.weight.copy_(layer.weight)
+            self.net.net.head.bias.copy_(layer.bias)
+
+    def _board(self, folder: Path | str | None) -> Board:
+        return Board(None if folder is None or not self.is_main_process else Path(folder))
+
+    def _run(
+        self,
+        fit: Fit,
+        images: PixelImages,
+        watched: PixelImages | None,
+        kept: Checkpoint | None,
+        board: Board,
+        progress: Progress,
+    ) -> None:
+        """The epochs that are left, then the average."""
+        accelerator, total = self._accelerator, fit.recipe.schedule.epochs
+        net, fit.optimizer = accelerator.prepare(self.net, fit.optimizer)
+        if self._compiled:
+            net = torch.compile(net)
+        progress.begin("training", len(images) * (total - fit.position.epoch))
+        progress.advance(fit.position.images)
+        board.write(fit.position.epochs)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                while fit.position.epoch < total:
+                    train_one_epoch(net, fit, images, accelerator, progress)
+                    start = time.perf_counter()
+                    accuracy = self._evaluate(watched).accuracy if watched else None
+                    epoch = fit.end_epoch(accuracy, time.perf_counter() - start)
+                    progress.report(f"{epoch}  {_remaining(fit.position.epochs, total)}")
+                    self._keep(kept, fit)
+                    board.write(fit.position.epochs)
+            except Interrupted:
+                self._keep(kept, fit)
+                raise
+            finally:
+                self.net = accelerator.unwrap_model(net, keep_fp32_wrapper=False, keep_torch_compile=False)
+                accelerator.free_memory()
+        fit.average()
+
+    def _keep(self, kept: Checkpoint | None, fit: Fit) -> None:
+        if kept is not None and self.is_main_process:
+            kept.save(fit)
+        self._accelerator.wait_for_everyone()
+
+    def _evaluate(self, images: PixelImages) -> Evaluation:
+        logits = infer(self.net.eval(), images, self._accelerator, Silent())
+        return Evaluation(self.labels, logits.numpy(), images.targets.numpy())
+
+    def _identity(self, recipe: Recipe, seed: int, weights: Mapping[str, float] | None) -> dict[str, str]:
+        assert self._trained_on is not None
+        net = self.net.net
+        return {
+            "net": f"{net.base}, {net.weights}",
+            "labels": repr(self.labels),
+            "pixels": self.pixels.model_dump_json(),
+            "recipe": repr(asdict(recipe)),
+            "seed": str(seed),
+            "class weights": repr(weights),
+            "photos": self._trained_on.data_fingerprint,
+        }
+
+    def _by_index(self, weights: Mapping[str, float] | None) -> dict[int, float] | None:
+        return None if weights is None else {index: weights[label] for index, label in enumerate(self.labels)}
+
+
+def _remaining(epochs: Sequence[Epoch], total: int) -> str:
+    seconds = sum(epoch.seconds for epoch in epochs) / len(epochs) * (total - len(epochs))
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
