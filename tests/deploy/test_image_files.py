@@ -26,7 +26,13 @@ NOWHERE = ("", *(f"{room}/" for room in ROOMS), "requirements/", "k8s/", "tests/
 PLANTED = [
     *(folder + name for folder in NOWHERE for name in (".env", "id_rsa", "key.pem", "service_key", "secret.yaml")),
     *(f"{room}/{name}" for room in (".", *ROOMS) for name in ("runs/a/model.onnx", "photos/anna/1.jpg", ".git/config")),
-    *("salver/__pycache__/keys.pyc", "k8s/base/secret.yaml", "service/model.onnx", "k8s/kubeconfig", "requirements/pip.conf"),
+    *(
+        "salver/__pycache__/keys.pyc",
+        "k8s/base/secret.yaml",
+        "service/model.onnx",
+        "k8s/kubeconfig",
+        "requirements/pip.conf",
+    ),
 ]
 SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
@@ -64,7 +70,10 @@ def files(folder: Path) -> set[str]:
 
 def of_rooms(tracked: set[str], *rooms: str) -> set[str]:
     """All that git tracks of them but what is written for people."""
-    return {name for name in tracked if name.startswith(tuple(f"{room}/" for room in rooms))} - {"loadtest/README.md", "loadtest/Dockerfile"}
+    return {name for name in tracked if name.startswith(tuple(f"{room}/" for room in rooms))} - {
+        "loadtest/README.md",
+        "loadtest/Dockerfile",
+    }
 
 
 def test_docker_is_given_the_code_and_the_locks_and_none_of_the_planted_files(context: Path, tracked: set[str]) -> None:

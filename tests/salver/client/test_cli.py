@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from salver.client.cli import score
-from tests.salver.deployment.conftest import KEY, Service
+from tests.salver.conftest import KEY, Service
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from salver.client.errors import ClientError, KeyRefused, RequestRefused, ServiceUnreachable, UnexpectedAnswer
 from salver.client.result import LabelScore, Score, ScoreError
 from salver.client.scoring import ScoringClient
-from tests.salver.deployment.conftest import KEY, Service
+from tests.salver.conftest import KEY, Service
 
 
 def test_a_single_image_gives_a_list_of_one(service: Service, tmp_path: Path) -> None:

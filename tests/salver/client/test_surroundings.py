@@ -20,7 +20,7 @@ from salver.client.errors import ServiceUnreachable, UnexpectedAnswer
 from salver.client.result import Score
 from salver.client.scoring import ScoringClient
 from salver.deployment.deployment import Deployment
-from tests.salver.deployment.conftest import KEY, Service
+from tests.salver.conftest import KEY, Service
 from tests.support.images import photo
 from tests.support.models import probe
 from tests.support.proxy import ROUNDABOUT, Seen, http_proxy

@@ -5,7 +5,7 @@ import json
 from typer.testing import CliRunner, Result
 
 from salver.cli import build
-from tests.salver.deployment.conftest import Service
+from tests.salver.conftest import Service
 
 TITLE = "\x1b]0;owned\x07"
 C1 = "\x9b31m"

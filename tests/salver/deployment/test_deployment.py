@@ -19,7 +19,7 @@ from salver.client.result import Score
 from salver.deployment.deployment import ADD_SOFTMAX, Deployment
 from tests.deploy.manifests import K8S, kubectl, mapping, of_kind
 from tests.deploy.manifests import build as kustomized
-from tests.salver.deployment.conftest import KEY, Service
+from tests.salver.conftest import KEY, Service
 from tests.support.images import photo
 from tests.support.models import constant, probe
 
