@@ -9,9 +9,10 @@ from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from salver.artifact.manifest import Manifest
+from salver.artifact.scores import abstains, probabilities
 from service.api.request import Parameters
 from service.errors import IndexedProblem, Problem, ScoringError
-from service.scoring.model import Logits, Model
+from service.scoring.model import Model
 from service.scoring.queue import Outcome
 
 Scores = NDArray[np.floating]
@@ -43,7 +44,7 @@ def answer_item(model: Model, outcome: Outcome, parameters: Parameters) -> Score
     """One image's part of the answer."""
     if isinstance(outcome, ScoringError):
         return {"error": outcome.problem()}
-    scores: Scores = probabilities(model, outcome) if parameters.add_softmax else outcome
+    scores: Scores = probabilities(outcome, model.manifest.temperature) if parameters.add_softmax else outcome
     best = int(scores.argmax())
     answer: Scored = {
         "label": model.manifest.labels[best],
@@ -54,30 +55,14 @@ def answer_item(model: Model, outcome: Outcome, parameters: Parameters) -> Score
         answer["scores"] = scores.tolist()
     else:
         answer["top"] = _top(scores, model.manifest, parameters.top_k)
-    if parameters.add_softmax and answer["score"] < threshold(model.manifest, best):
+    if parameters.add_softmax and abstains(model.manifest.thresholds, model.manifest.labels[best], answer["score"]):
         answer |= {"label": None, "abstained": True}
     return answer
-
-
-def probabilities(model: Model, logits: Logits) -> Scores:
-    """Calibrated probabilities [classes]; the output of a graph that ends in a softmax is left as it is."""
-    return logits if model.ends_in_softmax else softmax(logits.astype(np.float64) / model.manifest.temperature)
-
-
-def softmax(logits: Scores) -> Scores:
-    """Probabilities [classes] of logits [classes], in float64 and shifted by the largest so that none overflows."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
-    return np.asarray(exponentials / exponentials.sum())
 
 
 def _top(scores: Scores, manifest: Manifest, count: int) -> list[LabelScore]:
     order = np.argsort(-scores, kind="stable")[:count]
     return [{"label": manifest.labels[i], "score": float(scores[i])} for i in order]
-
-
-def threshold(manifest: Manifest, index: int) -> float:
-    """The probability under which the model abstains from that label."""
-    return (manifest.thresholds or {}).get(manifest.labels[index], 0.0)
 
 
 def answer_all(items: Sequence[Scored | Failed]) -> bytes:

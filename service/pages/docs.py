@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service.pages.landing import HEADERS, file_answer
 
-OWN = Path(__file__).with_name("docs_files")
+OWN = Path(__file__).with_name("docs")
 WHEEL = Path(str(resources.files("fastapi_swagger")), "resources")
 FILES = {
     "docs.js": (OWN, "text/javascript"),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-FILES = Path(__file__).with_name("page_files")
+FILES = Path(__file__).with_name("landing")
 MEDIA_TYPES = {
     "index.html": "text/html",
     "page.css": "text/css",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import Manifest
+from salver.artifact.test_card import card_pixels, check_card
 from service.errors import ScoringError
 from service.scoring.batcher import AnyScorer
-from service.scoring.model import card_pixels, check_card
 from service.scoring.queue import Result
 
 log = logging.getLogger("salver.service")

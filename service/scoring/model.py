@@ -11,10 +11,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES, Graph, read_graph
-from salver.artifact.errors import ImageError, ModelFileError
+from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES
+from salver.artifact.errors import ModelFileError
+from salver.artifact.graph import check_graph, read_manifest
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
-from salver.artifact.pixels import decode, to_pixels
+from salver.artifact.test_card import card_pixels, check_card
 from salver.system.steady_file import read_steady
 from salver.text import printable, reason
 from service.errors import ScoringError
@@ -59,8 +60,6 @@ class Model:
     """sha256 of the file."""
     provider: str
     """The onnxruntime provider that the session really runs on."""
-    ends_in_softmax: bool
-    """The graph's output is probabilities already; they are never put through a softmax again."""
     session: ort.InferenceSession
     lone_session: ort.InferenceSession
 
@@ -99,11 +98,10 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     training recorded; also when `device` is `cuda` or `tensorrt` and the session is not on it.
     """
     location, data, version = file.location, file.data, file.version
-    graph = _graph(file)
-    manifest = Manifest.from_metadata(graph.metadata)
+    manifest = _manifest(file)
     try:
         session = _session(data, [(CPU, {})], 1)
-        _check_graph(session, manifest)
+        check_graph(session, manifest)
         gpu = gpu_providers(device, manifest, version, engine_cache_dir, ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)
@@ -116,7 +114,6 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
         manifest=manifest,
         version=version,
         provider=session.get_providers()[0],
-        ends_in_softmax=graph.ends_in_softmax,
         session=session,
         lone_session=lone_session,
     )
@@ -147,10 +144,10 @@ def _download(location: str) -> bytes:
     return data
 
 
-def _graph(file: ModelFile) -> Graph:
-    """What the file holds, known before onnxruntime sees a byte of it."""
+def _manifest(file: ModelFile) -> Manifest:
+    """What the file says of itself, known before onnxruntime sees a byte of it."""
     try:
-        return read_graph(file.data)
+        return read_manifest(file.data)
     except ModelFileError as error:
         raise ModelFileError(f"{printable(file.location)} cannot be loaded: {error}") from None
 
@@ -199,23 +196,6 @@ def _session(data: bytes, providers: list[Provider], threads: int) -> ort.Infere
     return session
 
 
-def _check_graph(session: ort.InferenceSession, manifest: Manifest) -> None:
-    form = (
-        [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()],
-        [(node.name, node.type, node.shape[1:]) for node in session.get_outputs()],
-    )
-    size = [manifest.pixels.height, manifest.pixels.width, 3]
-    wanted = (
-        [(INPUT_NAME, "tensor(uint8)", size)],
-        [(OUTPUT_NAME, "tensor(float)", [len(manifest.labels)])],
-    )
-    if form != wanted:
-        raise ModelFileError(
-            f"The graph's inputs and outputs are {str(form)[:400]} and the manifest asks for {str(wanted)[:400]}, "
-            "batch aside: export the model again."
-        )
-
-
 def _warm_up(model: Model) -> None:
     pixels = card_pixels(model.manifest)[np.newaxis]
     try:
@@ -223,24 +203,3 @@ def _warm_up(model: Model) -> None:
             check_card(model.manifest, model.run(pixels, alone)[0])
     except ScoringError as error:
         raise ModelFileError(f"The model cannot be run on its own test card: {_reason(error.__cause__)}") from error
-
-
-def card_pixels(manifest: Manifest) -> Pixels:
-    """The test card's pixels [height, width, 3]. Raises ModelFileError."""
-    try:
-        return to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)
-    except ImageError as error:
-        raise ModelFileError(f"The test card in the model's manifest cannot be decoded: {error}") from error
-
-
-def check_card(manifest: Manifest, logits: Logits) -> None:
-    """Raise ModelFileError unless logits [classes] are those that training recorded for the test card."""
-    golden = manifest.golden
-    recorded = np.array([golden.logits[label] for label in manifest.labels])
-    difference = float(np.abs(logits - recorded).max())
-    if not difference <= golden.tolerance:
-        raise ModelFileError(
-            f"The model answers its own test card with logits up to {difference:.3g} away from what training "
-            f"recorded (tolerance {golden.tolerance:.3g}): the file, its labels or its pixel preparation were "
-            "changed, or this machine computes differently. Export the model again."
-        )

@@ -10,10 +10,11 @@ import onnxruntime as ort
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
+from salver.artifact.test_card import card_pixels, check_card
 from salver.text import counted
 from service.errors import ScoringError
 from service.scoring.device import CPU, LARGEST_BATCH
-from service.scoring.model import RUN_ERRORS, Logits, Model, Pixels, card_pixels, check_card
+from service.scoring.model import RUN_ERRORS, Logits, Model, Pixels
 
 log = logging.getLogger("salver.service")
 

@@ -98,7 +98,7 @@ def test_the_time_of_a_refusal_does_not_tell_how_much_of_a_key_was_right() -> No
 def test_the_annotation_page_never_makes_markup_of_text() -> None:
     """File names and labels reach the page as text nodes and attributes, whatever they hold."""
     making = re.compile(r"\.(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|Function\(")
-    scripts = list((ROOT / "training" / "annotation_page").glob("*.js"))
+    scripts = list((ROOT / "training" / "dataset" / "annotate" / "page").glob("*.js"))
     assert scripts
     for script in scripts:
         assert not making.search(script.read_text()), script

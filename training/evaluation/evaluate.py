@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
+from salver.artifact.scores import abstains, probabilities
 from training.dataset.dataset import Dataset, LabelledImage
 from training.errors import DatasetError
 from training.evaluation.model_file import ModelFile
@@ -95,7 +96,8 @@ class Evaluation:
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
         """[images, classes], as the service answers with `add_softmax`; zeros for an image without an answer."""
-        return probabilities(self.logits, self.temperature or 1.0)
+        answered = np.where(self.answered[:, None], self.logits, 0)
+        return np.where(self.answered[:, None], probabilities(answered, self.temperature or 1.0), 0.0)
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
@@ -112,25 +114,14 @@ class Evaluation:
     @cached_property
     def abstained(self) -> NDArray[np.bool_]:
         """[images]: whether the service would give no label because the best score is below its label's threshold."""
-        limits = np.array([self.thresholds.get(label, 0.0) for label in self.labels])
-        return self.answered & (self.scores < limits[self.predictions])
+        best = zip(self.predictions, self.scores, strict=True)
+        below = [abstains(self.thresholds, self.labels[label], score) for label, score in best]
+        return np.logical_and(self.answered, below)
 
     def _repr_html_(self) -> str:
         from training.report.notebook import summary  # which is built on this module
 
         return summary(self)
-
-
-def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """Softmax [images, classes] step by step as `service.api.answer` does it; zeros in a row that is not finite.
-
-    Scores are compared with thresholds, so the last digit counts: a contract test holds the two together.
-    """
-    scaled = logits.astype(np.float64) / temperature
-    with np.errstate(invalid="ignore"):
-        exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        shares = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return np.where(np.isfinite(logits).all(axis=1, keepdims=True), shares, 0.0)
 
 
 def evaluate(

@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES, read_graph
+from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES
 from salver.artifact.errors import ModelFileError
+from salver.artifact.graph import read_manifest
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from salver.system.cores import available_cores
 from salver.system.durable import durable
@@ -127,15 +128,9 @@ def read_model(path: Path) -> tuple[bytes, Manifest]:
     """
     data = _bytes(path)
     try:
-        graph = read_graph(data)
-        manifest = Manifest.from_metadata(graph.metadata)
+        return data, read_manifest(data)
     except ModelFileError as error:
         raise SettingError(f"{path}: {error}") from error
-    if graph.ends_in_softmax:
-        raise SettingError(
-            f"{path} ends in a softmax, so its output is no logits and its temperature means nothing. Export it again."
-        )
-    return data, manifest
 
 
 def one_thread() -> onnxruntime.SessionOptions:

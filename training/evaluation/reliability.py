@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from salver.artifact.scores import probabilities
 from training.evaluation.curves import thinned
-from training.evaluation.evaluate import Evaluation, probabilities
+from training.evaluation.evaluate import Evaluation
 from training.evaluation.intervals import Weights, bootstrap
 from training.evaluation.schema import Calibration, Coverage, Estimate, ReliabilityBin
 
@@ -93,5 +94,5 @@ def _bin_of(confidences: Floats) -> NDArray[np.int64]:
 
 
 def _confidences(evaluation: Evaluation, temperature: float) -> Floats:
-    answered: Floats = probabilities(evaluation.logits, temperature)[evaluation.answered].max(axis=1, initial=0.0)
+    answered: Floats = probabilities(evaluation.logits[evaluation.answered], temperature).max(axis=1, initial=0.0)
     return answered

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from service.api.answer import Scores, probabilities, threshold
+from salver.artifact.scores import abstains, probabilities
+from service.api.answer import Scores
 from service.api.v2.request import LENGTH, InferRequest, OutputName
 from service.scoring.model import Logits, Model
 
@@ -49,7 +50,7 @@ class Body(NamedTuple):
 
 def respond(request: InferRequest, model_name: str, model: Model, logits: Sequence[Logits]) -> Body:
     """The answer for each image's logits."""
-    scores = [probabilities(model, image) for image in logits]
+    scores = [probabilities(image, model.manifest.temperature) for image in logits]
     answered = [_output(model, logits, scores, name, binary) for name, binary in request.wanted()]
     response = InferResponse(
         model_name=model_name,
@@ -73,7 +74,8 @@ def _output(
 def _label(model: Model, scores: Scores) -> str:
     """The best label; the empty text when its threshold makes the model abstain."""
     best = int(scores.argmax())
-    return "" if float(scores[best]) < threshold(model.manifest, best) else model.manifest.labels[best]
+    label = model.manifest.labels[best]
+    return "" if abstains(model.manifest.thresholds, label, float(scores[best])) else label
 
 
 def _floats(name: OutputName, values: NDArray[np.float32], binary: bool) -> tuple[OutputTensor, bytes]:

@@ -143,11 +143,11 @@ def graph(data: bytes) -> None:
 def model(data: bytes) -> None:
     """The model file, as the service opens it."""
     try:
-        opened = open_model(ModelFile("model.onnx", data, ""), "cpu", 1)
+        open_model(ModelFile("model.onnx", data, ""), "cpu", 1)
     except ModelFileError as error:
         _judge(str(error))
     else:
-        assert read_graph(data).ends_in_softmax == opened.ends_in_softmax
+        assert not read_graph(data).ends_in_softmax
 
 
 def by_field(data: bytes, max_size: int, seed: int) -> bytes:

@@ -106,20 +106,12 @@ def test_an_image_url_is_fetched_and_scored_like_its_bytes(client: httpx.Client,
 
 
 def test_softmax_is_that_of_the_logits_and_large_ones_do_not_overflow(tmp_path: Path) -> None:
-    """ON04."""
     expected = {(2, 1, 0): [0.6652, 0.2447, 0.0900], (1000, 0, 0): [1, 0, 0]}
     for logits, probabilities in expected.items():
         with running_service(constant(tmp_path / "model.onnx", logits)) as client:
             on, off = client.post("/score", json=[item(RED, add_softmax=True), item(RED)]).json()
         assert on["scores"] == pytest.approx(probabilities, abs=1e-4)
         assert off["scores"] == list(logits)
-
-
-def test_probabilities_that_the_graph_gives_are_not_put_through_softmax_again(tmp_path: Path) -> None:
-    """ON04: a model that already ends in softmax."""
-    with running_service(constant(tmp_path / "model.onnx", [2, 1, 0], softmax=True)) as client:
-        on, off = client.post("/score", json=[item(RED, add_softmax=True), item(RED)]).json()
-    assert on["scores"] == off["scores"] == pytest.approx([0.6652, 0.2447, 0.0900], abs=1e-4)
 
 
 def test_the_temperature_divides_the_logits_before_softmax_only(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from salver.artifact.bounds.model_bytes import read_graph
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import INPUT_NAME, METADATA_KEY, Manifest
 from service.scoring.model import load_model
@@ -134,9 +133,9 @@ def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path
         load_model(str(probe(tmp_path / "model.onnx")), device, 1)
 
 
-def test_a_softmax_at_the_end_of_the_graph_is_seen(tmp_path: Path) -> None:
-    assert read_graph(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True).read_bytes()).ends_in_softmax
-    assert not read_graph(constant(tmp_path / "b.onnx", [2, 1, 0]).read_bytes()).ends_in_softmax
+def test_a_graph_that_ends_in_a_softmax_is_refused_as_training_does(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"a\.onnx cannot be loaded: it ends in a softmax, .*Export it again"):
+        load_model(str(constant(tmp_path / "a.onnx", [2, 1, 0], softmax=True)), "auto", 1)
 
 
 def larger_than_memory(model: onnx.ModelProto) -> None:

@@ -32,7 +32,7 @@ from training.dataset.reading.annotations import Annotation
 from training.dataset.reading.folder import nfc
 from training.errors import DatasetError
 
-PAGE = Path(__file__).with_name("annotation_page")
+PAGE = Path(__file__).with_name("page")
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors {}; base-uri 'none'; form-action 'none'"
 NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"
 """Pages of this machine, which may show the page inside of theirs when it is opened for that."""

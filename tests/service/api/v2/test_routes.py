@@ -20,7 +20,7 @@ from service.limits.keys import Keys
 from service.settings import Settings
 from tests.support.images import photo, solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
-from tests.support.models import PROBE_LABELS, SPEC, Constants, constant, nan_for_white, probe, write
+from tests.support.models import PROBE_LABELS, SPEC, Constants, nan_for_white, probe, write
 
 PHOTOS = [photo(64, 48, seed) for seed in range(3)]
 BROKEN = photo(60, 50)[:400]
@@ -389,13 +389,6 @@ def test_scores_that_are_not_numbers_are_an_error_and_no_answer(tmp_path: Path) 
         answer = client.post("/v2/models/salver/infer", json=request(data=[white]))
     assert answer.status_code == 500
     assert answer.json() == {"error": "Image 0: The model gave non-finite scores for this image."}
-
-
-def test_a_graph_that_ends_in_a_softmax_has_its_own_output_as_probabilities(tmp_path: Path) -> None:
-    with running_service(constant(tmp_path / "model.onnx", [1.0, 2.0, 3.0], softmax=True)) as client:
-        logits, probabilities, label = client.post("/v2/models/salver/infer", json=request()).json()["outputs"]
-    assert probabilities["data"] == logits["data"]
-    assert label["data"] == ["c"]
 
 
 def test_a_draining_service_is_not_ready_and_goes_on_scoring(tmp_path: Path) -> None:
