@@ -13,10 +13,9 @@ import typer
 
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
 from loadtest.errors import LoadTestError, Terminated
-from loadtest.local import local_service
-from loadtest.places import keep, try_place
-from loadtest.processes import run_locust
+from loadtest.processes import local_service, run_locust
 from loadtest.results import report
+from loadtest.results.places import keep, try_place
 from loadtest.results.result import P99_ANSWERS, Result
 from loadtest.traffic import options as options_of
 from loadtest.traffic.options import DEFAULT_SIZES, MOST_RATE, MOST_USERS
