@@ -168,5 +168,5 @@ def test_several_processes_share_the_rate(ran: Ran) -> None:
 
 
 def test_importing_the_commands_does_not_import_locust() -> None:
-    code = "import sys, loadtest.commands; sys.exit(int('gevent' in sys.modules or 'locust' in sys.modules))"
+    code = "import sys, loadtest.cli; sys.exit(int('gevent' in sys.modules or 'locust' in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

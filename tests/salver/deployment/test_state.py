@@ -39,8 +39,8 @@ def started(pid: int) -> str:
 
 ALL = """
 import json, os, pathlib, subprocess, sys
-from client.deployment import Deployment
-from client.errors import DeploymentFailed
+from salver.deployment.deployment import Deployment
+from salver.client.errors import DeploymentFailed
 
 def stop(event, arguments):
     if event in ("os.kill", "os.killpg", "signal.pthread_kill"):
