@@ -1,10 +1,12 @@
 """The `salver` command: it lists the sub-commands and imports a room only when one of its commands is called."""
 
-import importlib
 import sys
-from typing import NamedTuple
+from importlib.metadata import version
+from typing import Annotated, NamedTuple
 
 import typer
+
+from salver.rooms import Unavailable, load, missing
 
 
 class Command(NamedTuple):
@@ -42,13 +44,19 @@ COMMANDS = {
 }
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("salver"))
+        raise typer.Exit
+
+
 def build(called: str | None) -> typer.Typer:
     """The command line in which the command `called` is real and the others are lines in the list."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-    app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_nothing)
+    app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_options)
     for name, command in COMMANDS.items():
         if name == called:
-            module = importlib.import_module(command.module)
+            module = load(command.module, f"'salver {name}'", command.extra)
             found = getattr(module, command.function or name)
             if isinstance(found, typer.Typer):
                 app.add_typer(found, name=name)
@@ -57,6 +65,14 @@ def build(called: str | None) -> typer.Typer:
         else:
             app.command(name, help=command.help)(_nothing)
     return app
+
+
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show Salver's version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What can stand before a command."""
 
 
 def _nothing() -> None:
@@ -68,9 +84,9 @@ def main() -> None:
     called = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     try:
         build(called)()
-    except ModuleNotFoundError as error:
+    except Unavailable as error:
+        sys.exit(str(error))
+    except ModuleNotFoundError as error:  # in a command's function
         if called is None:
             raise
-        extra = COMMANDS[called].extra
-        line = f"pip install -e '.[{extra}]'"
-        sys.exit(f"'salver {called}' needs the package {error.name}: in your clone of Salver, run  {line}")
+        sys.exit(missing(f"'salver {called}'", error.name, COMMANDS[called].extra))

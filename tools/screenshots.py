@@ -64,7 +64,7 @@ def report(browser: Browser) -> None:
         write_sample(Path(folder) / "photos", seed=1)
         shutil.copy(MODEL, folder)
         words = ["evaluate", MODEL.name, "photos", "--out", "report"]
-        subprocess.run([sys.executable, "-m", "salver", *words], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-P", "-m", "salver", *words], cwd=folder, check=True)
         page = browser.new_page(viewport={"width": 1100, "height": 1240})
         page.goto((Path(folder) / "report" / "report.html").as_uri())
         page.locator("#show").select_option("wrong")

@@ -20,7 +20,9 @@ from salver.client.errors import DeploymentFailed
 from salver.deployment.ready import check_version
 from salver.deployment.target import BEGUN, INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted
 
-BASE = Path(__file__).resolve().parents[2] / "k8s" / "base"
+_PACKED = Path(__file__).resolve().with_name("base")
+BASE = _PACKED if _PACKED.is_dir() else _PACKED.parents[2] / "k8s" / "base"
+"""In an installation it lies beside this file, in a checkout at its root."""
 KEY = "keys"
 KEY_DIGEST = "salver/key-digest"
 """An annotation of the pods: another key makes new pods, which read it at once; a mounted Secret is refreshed late."""

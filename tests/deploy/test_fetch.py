@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def fetch(source: str, target: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(K8S / "fetch.py"), source, str(target), *options]
+    command = [sys.executable, str(K8S / "fetch" / "fetch.py"), source, str(target), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -127,9 +127,9 @@ def test_no_date_decides_anything_so_that_a_clock_may_jump(tmp_path: Path) -> No
 OUT_OF_MEMORY = """
 import resource, sys
 from pathlib import Path
-from artifact.errors import ImageTooLarge
-from artifact.manifest import PixelSpec
-from artifact.pixels import decode, to_pixels
+from salver.artifact.errors import ImageTooLarge
+from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import decode, to_pixels
 spec = PixelSpec(height=32, width=32, resize="stretch")
 large, small = (Path(name).read_bytes() for name in sys.argv[1:])
 to_pixels(decode(small, spec), spec)

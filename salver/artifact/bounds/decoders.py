@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final, Self
 
 import numpy as np
@@ -205,12 +205,14 @@ class _Nursery:
 
     def _told(self, order: bytes, descriptors: list[int]) -> bytes:
         """Its answer; nothing when it is gone."""
-        nursery = self._running()
-        try:
+        nursery, answer = self._running(), b""
+        with suppress(ConnectionError):
             socket.send_fds(nursery, [order], descriptors)
-            return nursery.recv(TASK_BYTES)
-        except ConnectionError:
-            return b""
+            answer = nursery.recv(TASK_BYTES)
+        if not answer:
+            self._end()  # it is going: the system may not call it ended yet
+            self._channel = None
+        return answer
 
     def reap(self, pid: int) -> int:
         """The exit code of a process that has ended, as `subprocess` has it: minus the signal's number."""

@@ -140,9 +140,9 @@ def test_more_bytes_than_the_limit_are_refused_before_anything_is_read() -> None
 BOMBS = """
 import sys
 from pathlib import Path
-from artifact.errors import ImageTooLarge
-from artifact.manifest import PixelSpec
-from artifact.pixels import decode
+from salver.artifact.errors import ImageTooLarge
+from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import decode
 
 def peak_mib():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
@@ -312,8 +312,8 @@ def test_im12_images_of_any_shape_give_pixels(name: str, size: tuple[int, int], 
 SHAPES = """
 import resource
 from PIL import Image
-from artifact.manifest import PixelSpec
-from artifact.pixels import to_pixels
+from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import to_pixels
 
 specs = [PixelSpec(height=224, width=224, shorter_side=256)]
 specs += [PixelSpec(height=224, width=224, resize=resize) for resize in ("pad", "stretch")]
@@ -334,8 +334,8 @@ def test_im12_extreme_shapes_need_no_giant_intermediate() -> None:
 ODD_METADATA = """
 import sys
 from pathlib import Path
-from artifact.manifest import PixelSpec
-from artifact.pixels import decode
+from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import decode
 
 for path in sys.argv[1:]:
     decode(Path(path).read_bytes(), PixelSpec(height=12, width=16, resize="stretch"))

@@ -14,7 +14,7 @@ from salver.system.lock import Holder, Taken, locked
 
 HOLD = """
 import sys, pathlib, time
-from artifact.lock import locked
+from salver.system.lock import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()

@@ -173,8 +173,8 @@ def test_a_checkpoint_that_was_read_is_not_held_on_the_disk(photos: Dataset, bac
 SMALL_DISK = """
 import resource, sys
 from pathlib import Path
-from tests.training.test_resume import fitted
-from training.dataset import Dataset
+from tests.training.run.test_resume import fitted
+from training.dataset.dataset import Dataset
 from training.errors import Interrupted
 
 photos, backbone, disk = Dataset.from_dir(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])

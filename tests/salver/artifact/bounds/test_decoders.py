@@ -187,9 +187,9 @@ def test_many_threads_get_a_process_each_and_the_right_pixels() -> None:
 def test_without_descriptors_it_says_so_and_goes_on_when_there_are_some() -> None:
     code = """
 import resource, sys
-from artifact.decoders import Decoders
-from artifact.errors import DecodingUnavailable
-from artifact.manifest import PixelSpec
+from salver.artifact.bounds.decoders import Decoders
+from salver.artifact.errors import DecodingUnavailable
+from salver.artifact.manifest import PixelSpec
 data, spec = sys.stdin.buffer.read(), PixelSpec(height=8, width=8, resize="stretch")
 with Decoders() as decoders:
     decoders.pixels(data, spec)
@@ -226,9 +226,9 @@ def test_an_interrupted_wait_leaves_no_process_at_work() -> None:
 def test_a_file_that_cannot_be_handed_over_is_not_called_broken() -> None:
     code = """
 import resource, signal, sys
-from artifact.decoders import Decoders
-from artifact.errors import DecodingUnavailable
-from artifact.manifest import PixelSpec
+from salver.artifact.bounds.decoders import Decoders
+from salver.artifact.errors import DecodingUnavailable
+from salver.artifact.manifest import PixelSpec
 data, spec = sys.stdin.buffer.read(), PixelSpec(height=8, width=8, resize="stretch")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Decoders() as decoders:
@@ -251,8 +251,8 @@ with Decoders() as decoders:
 def test_all_processes_end_with_their_owner_even_when_it_is_killed() -> None:
     code = """
 import sys, time
-from artifact.decoders import Decoders
-from artifact.manifest import PixelSpec
+from salver.artifact.bounds.decoders import Decoders
+from salver.artifact.manifest import PixelSpec
 decoders = Decoders()
 decoders.start(2)
 print("started", flush=True)
@@ -273,7 +273,7 @@ def test_nothing_of_the_current_folder_is_run(tmp_path: Path) -> None:
     for name in ("artifact", "numpy", "PIL", "pydantic", "json"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"open({str(mark)!r}, 'w')\n")
-    code = "from artifact.decoders import Decoders; Decoders().start(1)"
+    code = "from salver.artifact.bounds.decoders import Decoders; Decoders().start(1)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
     assert not mark.exists()

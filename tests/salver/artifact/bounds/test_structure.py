@@ -293,8 +293,8 @@ PEAKS: dict[str, Callable[[], bytes]] = {
 }
 PEAK = """
 import re, sys
-from artifact.manifest import PixelSpec
-from artifact.pixels import decode
+from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import decode
 
 def high_water():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024

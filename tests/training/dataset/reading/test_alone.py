@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[4]
 
 HOLD = """
 import pathlib, sys
-from training.alone import alone
+from training.dataset.reading.alone import alone
 with alone(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()
