@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from loadtest.results.result import CPU_LIMIT, Result
 from loadtest.results.text import service_lines
-from salver.text import counted
+from salver.text import counted, without_login
 
 LOWEST_RATE = 0.05
 HIGHEST_RATE = 1e6
@@ -128,7 +128,7 @@ def find(url: str, slo_p99_ms: float, search: Search, *, start: float, precision
         rates = rates or sorted(search.best)[-1:]
     each = [rate * _images_a_request(search.best[rate]) for rate in rates]
     return Capacity(
-        url=url,
+        url=without_login(url),
         slo_p99_ms=slo_p99_ms,
         images_per_second=median(each) if each else None,
         images_per_second_each=each,

@@ -13,20 +13,21 @@ from loadtest.capacity import Capacity, Search, Step, find, lines, plan
 from loadtest.errors import LoadTestError
 from loadtest.processes import local_service, run_locust
 from loadtest.results import report
-from loadtest.results.places import keep, try_place
+from loadtest.results.places import CAPACITY, REPORT, keep, refuse_folder, try_place
 from loadtest.results.result import P99_ANSWERS, Result
 from loadtest.traffic import options as options_of
 from loadtest.traffic.options import DEFAULT_SIZES, MOST_RATE, MOST_USERS
+from loadtest.traffic.payload import Kind
 from salver.messages import errors_as_messages, show, tell
 from salver.system.lock import Taken, locked_folder
 from salver.text import printable, printable_json
 
 NOT_HELD = 1
+WARM_UP_SECONDS = 5
 ENOUGH = 1.3
 """So that a step of a low rate has answers for a p99, where requests come by chance."""
 MOST_P99_MS = 600_000
 MOST_SECONDS = 86_400
-CAPACITY, REPORT = "capacity.json", "report.html"
 CAPACITY_MIX = "base64=1"
 LOCAL_MIX = "base64=10,list=1,raw=4,url=2,broken=1"
 
@@ -104,6 +105,7 @@ def capacity(
     with errors_as_messages(NOT_HELD, command="loadtest", so_far=so_far):
         options_of.check(options(start))
         if out is not None:
+            refuse_folder(out, images)
             try_place(out / CAPACITY)
             try_place(out / REPORT)
         found = find(url, slo_p99_ms, search, start=start, precision=precision, repeats=repeats)
@@ -139,15 +141,36 @@ def local(
     out: Annotated[Path, typer.Option(help="Folder for the report and the service's log.")] = Path("runs/loadtest"),
 ) -> None:
     """Serve a model file on this machine, load it, and pass or fail by gates: status 0, 1, or 3 for an invalid run."""
-    options: dict[str, object] = {"rate": rate, "users": 64, "run_time": seconds, "warm_up": min(5, seconds // 2)}
+    options: dict[str, object] = {"rate": rate, "users": 64, "run_time": seconds, "warm_up": _warm_up(seconds)}
     options |= {"p99_ms": p99_ms, "error_rate": error_rate, "mix": mix, "sizes": sizes, "images": images}
     options |= {"processes": processes, "out": out}
     with errors_as_messages(NOT_HELD, command="loadtest", so_far=lambda: f"what was measured until then lies in {out}"):
         options_of.check(options)
+        if not model.is_file():
+            raise LoadTestError(f"There is no model file {model}.")
+        _check_length(rate, seconds, mix)
+        refuse_folder(out, images)
         with _alone(out), local_service(model, out) as url:
             _, code = run_locust({"host": url} | options)
     typer.echo(f"report: {out / REPORT}")
     raise typer.Exit(code)
+
+
+def _warm_up(seconds: int) -> int:
+    return min(WARM_UP_SECONDS, seconds // 2)
+
+
+def _check_length(rate: float, seconds: int, mix: str) -> None:
+    """Raises LoadTestError for a run that cannot have the answers to be judged by."""
+    kinds = options_of.weights("--mix", mix, list(Kind))
+    share = 1 - kinds.get(Kind.BROKEN, 0) / sum(kinds.values())
+    if not share or rate * share * (seconds - _warm_up(seconds)) >= P99_ANSWERS:
+        return
+    needed = math.ceil(ENOUGH * P99_ANSWERS / (rate * share))
+    raise LoadTestError(
+        f"{seconds} s at {rate:g} requests/s are too few for the p99, which needs at least {P99_ANSWERS} answers: make "
+        f"--seconds at least {needed + min(WARM_UP_SECONDS, needed)}, or --rate higher."
+    )
 
 
 @contextmanager

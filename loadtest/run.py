@@ -10,7 +10,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
 from loadtest.results import report, scrape
-from loadtest.results.places import keep, try_place
+from loadtest.results.places import REPORT, RESULT, keep, refuse_among_photos, refuse_folder, try_place
 from loadtest.results.record import Record
 from loadtest.results.result import EXIT_CODES, Result, result_of
 from loadtest.results.text import summary
@@ -192,14 +192,20 @@ class Run:
         if options.result is not None:
             keep(options.result, text)
         if options.out is not None:
-            keep(options.out / "result.json", text)
-            keep(options.out / "report.html", report.page(result))
+            keep(options.out / RESULT, text)
+            keep(options.out / REPORT, report.page(result))
 
 
 def _try_places(options: Options) -> None:
     """Raises LoadTestError where a result cannot be written, before there is one."""
-    places = [] if options.out is None else [options.out / "result.json", options.out / "report.html"]
-    for place in [*places, *([] if options.result is None else [options.result])]:
+    places = []
+    if options.out is not None:
+        refuse_folder(options.out, options.images)
+        places += [options.out / RESULT, options.out / REPORT]
+    if options.result is not None:
+        refuse_among_photos(options.result, options.images)
+        places.append(options.result)
+    for place in places:
         try_place(place)
 
 

@@ -6,6 +6,8 @@ from unicodedata import category
 
 _HIDDEN = ("Cs", "Cc")
 _LAYOUT = re.compile("([\n\t])")
+_LOGIN = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)?[^?#\s]*@")
+"""Up to the last @: a password can hold what should have been escaped, and a URL can lack its scheme."""
 _RAW_IN_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
@@ -25,6 +27,11 @@ def printable_lines(text: str) -> str:
 def printable_json(text: str) -> str:
     """JSON that means the same: what `json.dumps` leaves as it is and a terminal obeys, such as U+009B, is escaped."""
     return _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def without_login(url: str) -> str:
+    """The URL for messages and reports: who reads those is not to learn the user and password that may stand in it."""
+    return _LOGIN.sub(r"\1…@", url)
 
 
 def counted(number: float, noun: str, plural: str = "") -> str:

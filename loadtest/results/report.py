@@ -8,7 +8,7 @@ import jinja2
 from loadtest.results import chart
 from loadtest.results.chart import Chart, Curve
 from loadtest.results.result import Result
-from loadtest.results.text import where_the_time_went
+from loadtest.results.text import measured_time, where_the_time_went
 
 FOLDER = Path(__file__).parent
 
@@ -25,6 +25,7 @@ def page(result: Result) -> str:
     return environment.get_template("report.html").render(
         result=result,
         mix=_words(result.mix),
+        measured_time=measured_time(result),
         figures=list(_figures(result)),
         kinds=list(_kinds(result)),
         failures=list(result.failure_reasons.items()) or [("none", "")],

@@ -11,7 +11,7 @@ from loadtest.results.record import AFTER_THE_END, Histogram, Record, Tally, per
 from loadtest.results.record import mean as mean_of
 from loadtest.traffic.options import Options
 from loadtest.traffic.payload import TITLES, Kind
-from salver.text import counted
+from salver.text import counted, without_login
 
 Verdict = Literal["passed", "failed", "invalid"]
 EXIT_CODES: dict[Verdict, int] = {"passed": 0, "failed": 1, "invalid": 3}
@@ -146,7 +146,7 @@ def result_of(
     result = Result(
         verdict="passed",
         reasons=[],
-        host=host,
+        host=without_login(host),
         loop="closed" if options.rate is None else "open",
         shape=options.shape.value,
         users=options.users,

@@ -15,7 +15,7 @@ def summary(result: Result, options: Options) -> str:
 
 def _lines(result: Result) -> Iterator[str]:
     offered = "" if result.offered_rate is None else f"offered {result.offered_rate:.1f}, "
-    yield f"{result.loop} loop, {result.measured_seconds:.0f} s after {result.warm_up_seconds:.0f} s of warm-up"
+    yield f"{result.loop} loop, {measured_time(result)}"
     yield f"requests/s    {offered}achieved {result.achieved_rate:.1f}; images/s {result.images_per_second:.1f}"
     if result.latency_ms is not None:
         late = result.latency_ms
@@ -31,6 +31,13 @@ def _lines(result: Result) -> Iterator[str]:
     )
     if result.service is not None:
         yield from service_lines(result.service, result.latency_ms.mean if result.latency_ms else None)
+
+
+def measured_time(result: Result) -> str:
+    """What the figures are of; a run can be ended before there are any."""
+    if not result.measured_seconds:
+        return f"ended within its {result.warm_up_seconds:.0f} s of warm-up"
+    return f"{result.measured_seconds:.0f} s after {result.warm_up_seconds:.0f} s of warm-up"
 
 
 def service_lines(service: ServiceUse, mean_ms: float | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ from loadtest.traffic.arrivals import Kind as ArrivalKind
 from loadtest.traffic.arrivals import Shape
 from loadtest.traffic.payload import Kind
 from loadtest.traffic.photos import SIZES, from_folder
-from salver.text import printable, validation_message
+from salver.text import printable, validation_message, without_login
 
 if TYPE_CHECKING:
     # Importing Locust changes the sockets and threads of the whole process.
@@ -160,7 +160,7 @@ def service_url(host: str, option: str = "--host") -> str:
     except ValueError:  # brackets without an address, or a port that is no number
         is_whole = False
     if not is_whole or url.query or url.fragment or host != "".join(host.split()):
-        raise LoadTestError(f"{option} is '{printable(host)}': {HOST_FORM}.")
+        raise LoadTestError(f"{option} is '{printable(without_login(host))}': {HOST_FORM}.")
     return host.rstrip("/?#")
 
 

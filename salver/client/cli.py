@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from salver.client.errors import ServiceUnreachable
+from salver.client.errors import KeyRefused, ServiceUnreachable
 from salver.client.result import Score, ScoreError
 from salver.client.scoring import MAX_ITEMS, ScoringClient
 from salver.messages import errors_as_messages
@@ -36,7 +36,7 @@ def score(
     ):
         for start in range(0, len(images), MAX_ITEMS):
             names = images[start : start + MAX_ITEMS]
-            part = client.score(names, softmax, top_k)
+            part = _scored(client, names, softmax=softmax, top_k=top_k, key=key)
             results += part
             if not as_json:
                 typer.echo("\n".join(_lines(names, part, width=max(map(len, images)))))
@@ -45,6 +45,18 @@ def score(
         typer.echo(printable_json(json.dumps(items, ensure_ascii=False, indent=2)))
     if any(isinstance(result, ScoreError) for result in results):
         raise typer.Exit(FAILED)
+
+
+def _scored(
+    client: ScoringClient, names: list[str], *, softmax: bool, top_k: int | None, key: str | None
+) -> list[Score | ScoreError]:
+    """Raises ClientError, which tells of a key in the words of the command line instead of HTTP's."""
+    try:
+        return client.score(names, softmax, top_k)
+    except KeyRefused as error:
+        fault = "does not take the key that was sent" if (key or "").strip() else "needs a key, and none was sent"
+        said = f"The service {fault}: give one with --key or in SALVER_KEY."
+        raise KeyRefused(said, error.status, error.type) from None
 
 
 def _lines(names: list[str], results: list[Score | ScoreError], width: int) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 import base64
 import os
+import re
 import struct
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from salver.client.result import ScoreError
 from salver.system.regular_file import read_regular
+from salver.text import without_login
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image"
 
 JPEG_QUALITY = 95
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 MAX_FILE_BYTES = 256 * 1024**2
 """Of a local file. A service takes 20 MiB unless it is set otherwise; `resize` makes smaller ones of larger."""
 # What Pillow's readers raise on a damaged file, apart from DecompressionBombError.
@@ -37,6 +40,9 @@ def item(source: Source, resize: tuple[int, int] | None = None) -> Item | ScoreE
     """
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         return Item("image_url", source)
+    if isinstance(source, str) and _URL.match(source) and not os.path.lexists(source):
+        what = f"{without_login(source)}: a service fetches http:// and https:// only."
+        return ScoreError("urn:salver:unreadable-file", "The image cannot be read", what)
     try:
         return Item("image_in_base64", base64.b64encode(_bytes(source, resize)).decode("ascii"))
     except OSError as error:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -11,6 +12,7 @@ from salver.client.errors import ClientError, KeyRefused, RequestRefused, Servic
 from salver.client.image import Item, Source, item
 from salver.client.result import Score, ScoreError, parse_answer, parse_problem
 from salver.client.web import Connections, reason
+from salver.text import without_login
 
 MAX_ITEMS = 32
 # Half of what a service takes in one request unless it is set otherwise.
@@ -33,12 +35,12 @@ class ScoringClient:
             ClientError: `key` cannot be sent.
         """
         scheme, _, place = url.strip().partition("://")
-        if scheme.lower() not in ("http", "https") or not place:
-            raise ServiceUnreachable(f"'{url}' is not the URL of a service; write one like http://127.0.0.1:8000.")
+        _check(scheme, place, without_login(url))
         key = (key or "").strip()
         if not key.isprintable():
             raise ClientError("The key holds a control character; is it the right file or variable?")
         self._url = f"{scheme.lower()}://{place.rstrip('/').removesuffix('/score')}/score"
+        self._shown = without_login(self._url)
         headers = {b"Content-Type": b"application/json", b"Accept-Encoding": b"identity"}
         if key:
             headers[b"Authorization"] = b"Bearer " + key.encode()
@@ -95,27 +97,44 @@ class ScoringClient:
             status, content = self._answer(json.dumps(items))
         except httpx.TimeoutException:
             raise ServiceUnreachable(
-                f"{self._url} did not answer in time; wait longer or send smaller images."
+                f"{self._shown} did not answer in time; wait longer or send smaller images."
             ) from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServiceUnreachable(
-                f"{self._url} could not be reached{self._connections.way} ({reason(error)}); is the service running?"
+                f"{self._shown} could not be reached{self._connections.way} ({reason(error)}); is the service running?"
             ) from error
         if status == httpx.codes.OK:
             return parse_answer(content)
-        return _item_errors(self._url + self._connections.way, status, content, len(items))
+        return _item_errors(self._shown + self._connections.way, status, content, len(items))
 
     def _answer(self, body: str) -> tuple[int, bytes]:
         """Status and content, which is read as it comes: uncompressed, as it was asked for, and no more than fits."""
         content = bytearray()
         with self._connections.http.stream("POST", self._url, content=body) as response:
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise UnexpectedAnswer(f"{self._url} answered compressed, which was not asked for.")
+                raise UnexpectedAnswer(f"{self._shown} answered compressed, which was not asked for.")
             for piece in response.iter_raw():
                 content += piece
                 if len(content) > MAX_ANSWER_BYTES:
-                    raise UnexpectedAnswer(f"{self._url} answered with more than {MAX_ANSWER_BYTES:,} bytes.")
+                    raise UnexpectedAnswer(f"{self._shown} answered with more than {MAX_ANSWER_BYTES:,} bytes.")
         return response.status_code, bytes(content)
+
+
+def _check(scheme: str, place: str, shown: str) -> None:
+    """Raises ServiceUnreachable, with the URL as it may be `shown`, when nothing can be asked there."""
+    try:
+        parts = urlsplit(f"{scheme.lower()}://{place}")
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets without an address
+        is_one = False
+    if not is_one:
+        raise ServiceUnreachable(f"'{shown}' is not the URL of a service; write one like http://127.0.0.1:8000.")
+    try:
+        is_port = parts.port != 0
+    except ValueError:
+        is_port = False
+    if not is_port:
+        raise ServiceUnreachable(f"'{shown}' is not the URL of a service: its port is not one of 1 to 65535.")
 
 
 def _item_errors(url: str, status: int, content: bytes, count: int) -> list[Score | ScoreError]:

@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
+from salver.client.errors import DeploymentFailed
 from salver.deployment.deployment import Deployment, quiet
+from salver.deployment.store import Store
 from salver.deployment.target import MAX_REPLICAS, MAX_TIMEOUT_SECONDS, Device, Reporter, Status, TargetName
 from salver.messages import errors_as_messages, tell
 from salver.text import printable
+
+ON_THIS_MACHINE: tuple[TargetName, ...] = ("local", "docker")
 
 Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
 Model = Annotated[Path, typer.Argument(help="The file model.onnx.")]
@@ -16,7 +20,7 @@ Where = Annotated[TargetName, typer.Option(help="Where it runs.")]
 Namespace = Annotated[str, typer.Option(help="Namespace, on Kubernetes.")]
 OnDevice = Annotated[Device, typer.Option(help="What scores.")]
 Image = Annotated[str | None, typer.Option(help="Container image; on Kubernetes it holds the model.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Reporter which commands are run.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say which commands are run.")]
 
 
 def deploy(
@@ -60,7 +64,7 @@ def list_deployments(*, target: Where = "local", namespace: Namespace = "default
 
 
 def status(name: Name, *, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
-    """Reporter how many replicas are ready, and where; ends with 1 when none is."""
+    """Say how many replicas are ready, and where; ends with 1 when none is."""
     with errors_as_messages(again="", command="status"):
         found = Deployment(name, target=target, namespace=namespace, say=_commands(verbose=verbose)).status()
         typer.echo(_line(found))
@@ -73,19 +77,25 @@ def scale(
     *,
     least: Annotated[int | None, typer.Option("--min", min=1, max=MAX_REPLICAS, help="Autoscale from here …")] = None,
     most: Annotated[int | None, typer.Option("--max", min=1, max=MAX_REPLICAS, help="… to here.")] = None,
-    target: Where = "kubernetes",
+    target: Annotated[TargetName | None, typer.Option(help="Where it runs.", show_default="kubernetes")] = None,
     namespace: Namespace = "default",
     verbose: Verbose = False,
 ) -> None:
     """Fix the number of replicas, or let the load decide between --min and --max."""
     with errors_as_messages(again="", command="scale"):
-        deployment = Deployment(name, target=target, namespace=namespace, say=_commands(verbose=verbose))
-        if replicas is not None and least is None and most is None:
-            deployment.scale(replicas)
-        elif replicas is None and least is not None and most is not None:
-            deployment.autoscale(least, most)
-        else:
-            raise typer.BadParameter("give a number of replicas, or both --min and --max")
+        found = target or _where(name)
+        deployment = Deployment(name, target=found, namespace=namespace, say=_commands(verbose=verbose))
+        try:
+            if replicas is not None and least is None and most is None:
+                deployment.scale(replicas)
+            elif replicas is None and least is not None and most is not None:
+                deployment.autoscale(least, most)
+            else:
+                raise typer.BadParameter("give a number of replicas, or both --min and --max")
+        except DeploymentFailed as error:
+            if target is None and found != "kubernetes":
+                raise DeploymentFailed(f"{error} For one of that name on a cluster, add --target kubernetes.") from None
+            raise
 
 
 def delete(name: Name, *, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
@@ -101,6 +111,11 @@ def build_image(
     with errors_as_messages(again="", command="build-image"):
         deployment = Deployment(name, model, "kubernetes", device=device, image=image, say=_commands(verbose=verbose))
         typer.echo(printable(deployment.build_docker_image()))
+
+
+def _where(name: str) -> TargetName:
+    """Where something of that name can be scaled: on a cluster, unless this machine has one."""
+    return next((target for target in ON_THIS_MACHINE if Store(target).has(name)), "kubernetes")
 
 
 def _line(status: Status) -> str:

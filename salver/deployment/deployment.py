@@ -110,8 +110,13 @@ class Deployment:
                     settings=handed_on(os.environ, self._kind),
                 )
             )
-        self._say(f"'{self.name}' is ready")
-        return self.endpoint_url
+        url = self.endpoint_url
+        self._say(f"'{self.name}' is ready; score with it{self._way_in()}:")
+        self._say(f'  SALVER_KEY="$({self._target.key_command(self.name)})" salver score IMAGE --url {url}')
+        return url
+
+    def _way_in(self) -> str:
+        return " from inside the cluster" if self._kind == "kubernetes" else ""
 
     def build_docker_image(self) -> str:
         """Build an image of the service with the model in it, on top of `salver-serve`; returns its name.
@@ -136,7 +141,10 @@ class Deployment:
         """Raises DeploymentFailed when there is none."""
         found = self._target.find(self.name)
         if found is None:
-            raise DeploymentFailed(f"There is no deployment '{self.name}' on {self._kind}.")
+            others = (kind for kind in get_args(TargetName) if kind not in (self._kind, "kubernetes"))
+            elsewhere = next((kind for kind in others if Store(kind).has(self.name)), "")
+            there = f"; there is one on {elsewhere}" if elsewhere else ""
+            raise DeploymentFailed(f"There is no deployment '{self.name}' on {self._kind}{there}.")
         return found
 
     def scale(self, replicas: int) -> None:

@@ -20,6 +20,8 @@ from salver.deployment.target import (
     DeploymentSpec,
     Reporter,
     Status,
+    always_one,
+    cat,
 )
 
 KEY, MODEL = "key", "model.onnx"
@@ -141,7 +143,8 @@ class DockerTarget:
             with self.reach(name) as url:
                 return Status(name, "docker", int(answers_ready(url)), 1, url, fault)
         except DeploymentFailed:  # it does not run, and so has no port
-            return Status(name, "docker", 0, 1, "", fault)
+            stopped = f"its container does not run; its log: docker logs {_container_name(name)}"
+            return Status(name, "docker", 0, 1, "", fault or stopped)
 
     def all(self) -> list[Status]:
         form = f'{{{{.Label "{INSTANCE}"}}}}'
@@ -155,13 +158,16 @@ class DockerTarget:
 
     def scale(self, name: str, replicas: int) -> None:
         if replicas != 1:
-            raise DeploymentFailed(f"'{name}' is one container; replicas are for target='kubernetes'.")
+            raise always_one(name, "in Docker", "container")
 
-    def autoscale(self, name: str, least: int, most: int) -> None:
-        raise DeploymentFailed(f"'{name}' is one container; autoscaling {least} to {most} needs Kubernetes.")
+    def autoscale(self, name: str, least: int, most: int) -> None:  # noqa: ARG002
+        raise always_one(name, "in Docker", "container")
 
     def key(self, name: str) -> str | None:
         return self._store.read(name, KEY)
+
+    def key_command(self, name: str) -> str:
+        return cat(self._store.folder(name) / KEY)
 
     @contextmanager
     def reach(self, name: str) -> Iterator[str]:

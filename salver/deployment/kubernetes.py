@@ -171,6 +171,10 @@ class KubernetesTarget:
         found = self._get("secrets", instance_selector(name))
         return base64.b64decode(found[0].data[KEY]).decode().strip() if found else None
 
+    def key_command(self, name: str) -> str:
+        place = f"--namespace {self._namespace} {object_name(name)}-keys"
+        return f"kubectl get secret {place} --output jsonpath='{{.data.{KEY}}}' | base64 -d"
+
     @contextmanager
     def reach(self, name: str) -> Iterator[str]:
         """Through a port of this machine, as long as the block lasts."""

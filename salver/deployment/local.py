@@ -21,7 +21,7 @@ from salver.deployment.ready import (
 )
 from salver.deployment.settings import without_ours
 from salver.deployment.store import Store
-from salver.deployment.target import BEGUN, SERVES_ON, DeploymentSpec, Reporter, Status
+from salver.deployment.target import BEGUN, SERVES_ON, DeploymentSpec, Reporter, Status, always_one, cat
 
 STATE, NEXT, BEFORE = "state.json", "next.json", "before.json"
 """The process that serves, one that has yet to prove itself, and one that ends because another one serves now."""
@@ -137,12 +137,19 @@ class LocalTarget:
     def find(self, name: str) -> Status | None:
         process = self._process(name)
         begun = self._store.has(name, NEXT) or self._store.has(name, BEFORE)
-        if process is None and not begun and (self._store.has(name, STATE) or not self._store.has(name)):
-            return None
+        if process is None and not begun:
+            if not self._store.has(name):
+                return None
+            if ended := self._recorded(name, STATE):
+                return Status(name, "local", 0, 1, "", f"its process has ended; {self._log_of(name, ended)}")
         shown = process or self._process(name, NEXT)
         url = "" if shown is None else url_of(shown.port)
         fault = "" if process is not None and not begun else BEGUN
         return Status(name, "local", int(url != "" and answers_ready(url)), 1, url, fault)
+
+    def _log_of(self, name: str, process: _Process) -> str:
+        log = self._store.folder(name) / _file(LOG, process.port)
+        return f"its log is {log}: deploy it again, or delete it"
 
     def all(self) -> list[Status]:
         return [status for name in self._store.names() if (status := self._found(name))]
@@ -161,18 +168,24 @@ class LocalTarget:
 
     def scale(self, name: str, replicas: int) -> None:
         if replicas != 1:
-            raise DeploymentFailed(f"'{name}' is one local process; replicas are for target='kubernetes'.")
+            raise always_one(name, "locally", "process")
 
-    def autoscale(self, name: str, least: int, most: int) -> None:
-        raise DeploymentFailed(f"'{name}' is one local process; autoscaling {least} to {most} needs Kubernetes.")
+    def autoscale(self, name: str, least: int, most: int) -> None:  # noqa: ARG002
+        raise always_one(name, "locally", "process")
 
     def key(self, name: str) -> str | None:
         state = self._recorded(name, STATE) or self._recorded(name, NEXT)
         return None if state is None else self._store.read(name, _file(KEY, state.port))
 
+    def key_command(self, name: str) -> str:
+        state = self._recorded(name, STATE)
+        return "" if state is None else cat(self._store.folder(name) / _file(KEY, state.port))
+
     @contextmanager
     def reach(self, name: str) -> Iterator[str]:
         process = self._process(name)
+        if process is None and (ended := self._recorded(name, STATE)):
+            raise DeploymentFailed(f"The process of '{name}' has ended; {self._log_of(name, ended)}.")
         if process is None:
             raise DeploymentFailed(f"There is no local deployment '{name}'.")
         yield url_of(process.port)

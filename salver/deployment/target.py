@@ -1,6 +1,7 @@
 """What a target of deployments can do, and what is said about a deployment."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -77,6 +78,9 @@ class Target(Protocol):
     def key(self, name: str) -> str | None:
         """Out of the target's secret store."""
 
+    def key_command(self, name: str) -> str:
+        """What a person types to see the key, which itself is never shown."""
+
     def reach(self, name: str) -> AbstractContextManager[str]:
         """A URL at which this machine reaches it."""
 
@@ -88,6 +92,16 @@ BEGUN = "a 'salver deploy' of it has not come to its end: if none runs now, depl
 """The fault of a deployment that was begun, beside one that serves or alone."""
 SERVES_ON = " What was deployed before is as it was."
 """For the end of an error's text, where something was."""
+
+
+def cat(path: Path) -> str:
+    """The command that shows a file."""
+    return f"cat {shlex.quote(str(path))}"
+
+
+def always_one(name: str, place: str, thing: str) -> DeploymentFailed:
+    """Why what runs there cannot be scaled."""
+    return DeploymentFailed(f"'{name}' runs {place}, where there is always one {thing}: replicas are for Kubernetes.")
 
 
 def check_name(name: str) -> str:

@@ -32,7 +32,7 @@ def test_a_run_puts_its_files_in_place_of_pipes_and_old_ones_and_a_second_is_tol
         "--seconds",
         "2",
         "--rate",
-        "20",
+        "120",
     ]
     line += ["--sizes", "thumbnail=1", "--mix", "base64=1", "--p99-ms", "60000"]
     with locked(out / ".salver.lock"):

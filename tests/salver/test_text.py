@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from salver.text import counted, printable, printable_json, printable_lines, reason, validation_message
+from salver.text import (
+    counted,
+    printable,
+    printable_json,
+    printable_lines,
+    reason,
+    validation_message,
+    without_login,
+)
 
 TITLE = "\x1b]0;owned\x07"
 
@@ -43,3 +51,18 @@ def test_a_reason_is_the_words_alone() -> None:
 def test_a_sentence_of_ours_comes_without_the_name_of_pythons_error() -> None:
     assert validation_message("Value error, too many") == "too many"
     assert validation_message("Input should be a valid number") == "Input should be a valid number"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:pw@h:80/score", "http://…@h:80/score"),
+        ("htp://me:p@w@h", "htp://…@h"),
+        ("http://me:p/w@h", "http://…@h"),
+        ("me:pw@h:80", "…@h:80"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://h/score?mail=a@b", "http://h/score?mail=a@b"),
+    ],
+)
+def test_a_login_in_a_url_is_never_shown(url: str, shown: str) -> None:
+    assert without_login(url) == shown

@@ -166,6 +166,18 @@ def test_what_is_no_salver_service_has_no_metrics(text: str) -> None:
     assert parse(text, 0) is None
 
 
+def test_a_run_that_ended_within_its_warm_up_says_that_instead_of_figures() -> None:
+    early = Record(generators={"a": Generator(seconds=1, cpu_share=0, memory_bytes=0)})
+    result = result_of(early, options(), "http://127.0.0.1:1", interrupted_after=1)
+    assert "closed loop, ended within its 2 s of warm-up\n" in summary(result, options())
+    assert "ended within its 2 s of warm-up" in report.page(result)
+
+
+def test_a_login_in_the_url_is_in_no_result() -> None:
+    result = result_of(recorded(), options(), "http://me:s3cret@127.0.0.1:1")
+    assert result.host == "http://…@127.0.0.1:1"
+
+
 def test_the_report_is_one_page_with_everything_escaped() -> None:
     record = recorded(failures=1)
     record.add_request(3, GOOD, 1, 1, "<script>")

@@ -60,8 +60,12 @@ def test_json_holds_every_score_and_error(service: Service, folder: Path) -> Non
 def test_the_key_may_be_an_option_or_the_environment(service: Service, folder: Path) -> None:
     assert run("a.jpg", "--url", service.url, "--key", KEY, key="wrong").exit_code == 0
     refused = run("a.jpg", "--url", service.url, key="wrong")
-    assert refused.stderr == "salver score: A valid key is needed: Do something about it.\n"
+    ways = "give one with --key or in SALVER_KEY.\n"
+    assert refused.stderr == f"salver score: The service does not take the key that was sent: {ways}"
     assert refused.exit_code == 1
+    assert run("a.jpg", "--url", service.url, key="").stderr == (
+        f"salver score: The service needs a key, and none was sent: {ways}"
+    )
 
 
 def test_json_keeps_zeros_and_leaves_out_what_the_service_leaves_out(service: Service, folder: Path) -> None:
@@ -100,3 +104,27 @@ def test_a_service_that_cannot_be_reached_ends_with_2(folder: Path) -> None:
     result = run("a.jpg", "--url", "127.0.0.1:8000")
     assert "salver score: '127.0.0.1:8000' is not the URL of a service" in result.stderr
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:99999", "its port is not one of 1 to 65535"),
+        ("http://127.0.0.1:0", "its port is not one of 1 to 65535"),
+        ("http://[::1", "write one like http://127.0.0.1:8000"),
+        ("htp://me:s3cret@127.0.0.1:1", "write one like http://127.0.0.1:8000"),
+        ("http://me:s3cret@127.0.0.1:9", "http://…@127.0.0.1:9/score could not be reached"),
+        ("http://me:s3cret@127.0.0.1:99999", "its port is not one of 1 to 65535"),
+    ],
+)
+def test_a_url_that_cannot_be_is_told_without_the_password_in_it(folder: Path, url: str, words: str) -> None:
+    result = run("a.jpg", "--url", url)
+    assert words in result.stderr
+    assert "s3cret" not in result.output
+    assert result.exit_code == 2
+
+
+def test_an_image_under_a_mistyped_scheme_is_no_missing_file(service: Service, folder: Path) -> None:
+    result = run("htp://me:s3cret@example.org/a.jpg", "--url", service.url)
+    assert "a service fetches http:// and https:// only" in result.stdout
+    assert result.stdout.count("s3cret") <= 1  # as the name that was given, not in the message

@@ -82,7 +82,7 @@ def test_a_local_deployment_lives_from_deploy_to_delete(
         assert isinstance(Deployment.score_existing_service_with_image(image, url, deployment.service_key), Score)
         with pytest.raises(KeyRefused):
             Deployment.score_existing_service_with_image(image, url)
-        with pytest.raises(DeploymentFailed, match="one local process"):
+        with pytest.raises(DeploymentFailed, match="always one process"):
             deployment.scale(2)
     finally:
         assert Deployment.delete_if_service_exist("one")
@@ -99,7 +99,7 @@ def test_a_service_that_cannot_start_is_told_in_its_own_words(model: Path, tmp_p
 
 
 @pytest.mark.server
-def test_a_key_file_is_its_owners_alone(model: Path, tmp_path: Path) -> None:
+def test_a_key_file_is_its_owners_alone_and_the_way_to_score_with_it_is_told(model: Path, tmp_path: Path) -> None:
     said: list[str] = []
     deployment = Deployment("one", model=model, service_key="my-key", say=said.append)
     deployment.deploy()
@@ -108,6 +108,10 @@ def test_a_key_file_is_its_owners_alone(model: Path, tmp_path: Path) -> None:
         assert file.stat().st_mode & 0o777 == 0o600
         assert deployment.service_key == "my-key"
         assert "my-key" not in "".join(said)
+        python = shlex.join([sys.executable, "-m", "salver"])
+        told = said[-1].replace("salver score IMAGE", f"{python} score {tmp_path / 'a.jpg'}")
+        scored = subprocess.run(["/bin/sh", "-c", told], capture_output=True, text=True, check=False)
+        assert (scored.returncode, scored.stderr) == (0, "")
     finally:
         deployment.delete()
 

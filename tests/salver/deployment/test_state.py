@@ -50,9 +50,9 @@ def stop(event, arguments):
 bystanders = [subprocess.Popen(["sleep", "5"]) for _ in range(3)]
 sys.addaudithook(stop)
 folder = pathlib.Path(os.environ["XDG_STATE_HOME"], "salver", "local", "one")
-folder.mkdir(parents=True)
 for pid in (-1, 0, 1, -bystanders[0].pid, os.getpid(), bystanders[0].pid, 2**31, 2**70, True, "2", 2.0, None):
     for started in ("", "0", open("/proc/self/stat").read().rpartition(")")[2].split()[19], None):
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "state.json").write_text(json.dumps({"pid": pid, "started": started, "port": 8000}))
         for act in (Deployment("one").delete, Deployment("one").status, Deployment.list_deployment):
             try:
@@ -84,9 +84,9 @@ def test_a_number_that_another_process_has_by_now_is_not_signalled(states: Path)
         try:
             write(states, "reused", pid=other.pid, started="1")
             write(states, "other", pid=other.pid, started=started(other.pid))  # the time is right, the command is not
+            assert [status.url for status in LocalTarget(lambda _: None).all()] == ["", ""]
             for name in ("reused", "other"):
-                with pytest.raises(DeploymentFailed, match="There is no deployment"):
-                    Deployment(name).delete()
+                Deployment(name).delete()
             assert LocalTarget(lambda _: None).all() == []
             assert other.poll() is None
         finally:
@@ -194,8 +194,7 @@ def test_a_state_that_cannot_be_read_for_a_moment_is_read_again(states: Path) ->
     with pytest.raises(DeploymentFailed, match="cannot be read: Too many levels of symbolic links"):
         Deployment("one").status()
     aside.replace(path)
-    with pytest.raises(DeploymentFailed, match="There is no deployment 'one'"):
-        Deployment("one").status()
+    assert "has ended" in Deployment("one").status().fault
 
 
 def test_what_is_remembered_is_written_whole_and_for_its_owner_alone(states: Path) -> None:
@@ -225,3 +224,33 @@ def test_of_two_that_change_one_deployment_the_second_is_told_who_does(states: P
         assert Store("local").names() == []
         with pytest.raises(DeploymentFailed, match="There is no deployment 'two'"):
             Deployment("two").delete()
+
+
+def test_a_process_that_has_ended_is_named_with_its_log_until_it_is_deleted(states: Path) -> None:
+    """As `kill -9` or the machine's next start leave it."""
+    write(states, "one", port=4321)
+    for command in ("list", "status"):
+        words = ["list"] if command == "list" else ["status", "one"]
+        told = CliRunner().invoke(build(command), words)
+        assert told.exit_code == 1
+        assert f"one  local  its process has ended; its log is {states}/one/log-4321" in told.stdout
+    with pytest.raises(DeploymentFailed, match=r"The process of 'one' has ended; its log is .*log-4321"):
+        Deployment("one").score_image(b"1")
+    assert CliRunner().invoke(build("delete"), ["delete", "one"]).exit_code == 0
+    assert not (states / "one").exists()
+
+
+def test_scaling_what_runs_on_this_machine_says_so_instead_of_asking_a_cluster(states: Path) -> None:
+    write(states, "one")
+    told = CliRunner().invoke(build("scale"), ["scale", "one", "3"])
+    assert told.stderr == (
+        "salver scale: 'one' runs locally, where there is always one process: replicas are for Kubernetes. "
+        "For one of that name on a cluster, add --target kubernetes.\n"
+    )
+    assert told.exit_code == 1
+
+
+def test_a_name_that_another_target_has_is_told(engine: Path, tmp_path: Path) -> None:
+    write(tmp_path / "state" / "salver" / "local", "one")
+    with pytest.raises(DeploymentFailed, match=r"There is no deployment 'one' on docker; there is one on local\."):
+        Deployment("one", target="docker").status()
