@@ -61,7 +61,6 @@ def split(
         from salver.text import counted
         from training.dataset.dataset import Dataset
         from training.dataset.reading.places import refuse_inside
-        from training.dataset.split_file import write_split
 
         check_shares(val_size=val_size, test_size=test_size)
         path = out or data / "split.csv"
@@ -69,7 +68,7 @@ def split(
         dataset = Dataset.from_dir(data)
         groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
         parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
-        write_split(path, parts)
+        dataset.write_split(path, parts)
         show(dataset.summary())
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())

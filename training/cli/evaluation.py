@@ -69,8 +69,7 @@ def evaluate(
     accuracy is below --fail-under or the old model's. 2: not written.
     """
     with errors_as_messages(code=2):
-        from training.dataset.reading.alone import alone
-        from training.dataset.reading.places import refuse_inside
+        from training.dataset.reading.places import alone, refuse_inside
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score

@@ -14,7 +14,6 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 from training.dataset.dataset import Dataset, LabelledImage
 from training.errors import DatasetError
 from training.evaluation.model_file import ModelFile
-from training.fit.minibatches import targets_of
 from training.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def evaluate(
     if not isinstance(model, ModelFile | Path | str):
         return replace(model.evaluate(dataset), images=dataset.images, model=model.exported)
     file = model if isinstance(model, ModelFile) else ModelFile.read(Path(model))
-    truths = targets_of(dataset, file.manifest.labels, f"The model file {file.path}").numpy()
+    truths = dataset.targets(file.manifest.labels, f"The model file {file.path}")
     logits = file.score(dataset, progress or Silent())
     return Evaluation(file.manifest.labels, logits, truths, dataset.images, file)
 

@@ -17,7 +17,7 @@ from salver.artifact.manifest import PixelSpec
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.loop import infer
-from training.fit.minibatches import PixelImages, targets_of
+from training.fit.minibatches import PixelImages
 from training.nets.linear import cross_validated_accuracy
 from training.nets.nets import PixelNet
 from training.progress import Progress
@@ -114,7 +114,7 @@ def choose_resize(
     seed: int,
 ) -> PixelSpec:
     """The one under which a linear classifier of the features does best in cross-validation; the first of equals."""
-    targets = targets_of(dataset, dataset.labels)
+    targets = torch.from_numpy(dataset.targets(dataset.labels))
     accuracies = []
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache, progress)

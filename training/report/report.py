@@ -18,7 +18,7 @@ from training.evaluation.schema import MetricsFile
 from training.fit.history import History
 from training.report.page_data import PageData, page_data
 
-PAGE = Path(__file__).with_name("report_page")
+PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("data", "chart", "filters", "grid", "viewer", "thresholds", "confusion", "figures", "page")
 MAX_THUMBNAILS = 500
 NO_EPOCHS = History(())

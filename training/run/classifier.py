@@ -23,7 +23,7 @@ from training.fit.device import Device, MixedPrecision, check_shared_memory, mak
 from training.fit.features import FeatureCache, choose_resize, extract
 from training.fit.history import Epoch, History
 from training.fit.loop import infer, train_one_epoch
-from training.fit.minibatches import PixelImages, targets_of
+from training.fit.minibatches import PixelImages
 from training.fit.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
 from training.fit.saved import Saved, read_saved, write_saved
 from training.fit.schedule import Schedule
@@ -253,7 +253,7 @@ class Classifier:
 
     def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
         features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)
-        layer = fit_linear(estimator, features, targets_of(train, self.labels), len(self.labels))
+        layer = fit_linear(estimator, features, torch.from_numpy(train.targets(self.labels)), len(self.labels))
         with torch.no_grad():
             self.net.net.head.weight.copy_(layer.weight)
             self.net.net.head.bias.copy_(layer.bias)

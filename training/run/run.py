@@ -27,11 +27,9 @@ from salver.system.lock import FOLDER_LOCK
 from salver.text import printable
 from training.dataset.check import OnBad, checked
 from training.dataset.dataset import Dataset
-from training.dataset.reading.alone import alone
 from training.dataset.reading.layout import PARTS
 from training.dataset.reading.own import BOARD, MODEL, PICTURES, RECORD, STATE, WEIGHTS
-from training.dataset.reading.places import refuse_inside
-from training.dataset.split_file import read_split
+from training.dataset.reading.places import alone, refuse_inside
 from training.errors import Interrupted, SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.plots import Plot
@@ -162,7 +160,7 @@ def split(data: Dataset, settings: RunSettings) -> Parts:
 
 
 def _parts_of_file(path: Path, data: Dataset) -> Parts:
-    parts = read_split(path, data)
+    parts = data.read_split(path)
     if empty := [part for part in PARTS if part not in parts]:
         raise SettingError(f"{path} has no images for the part {' and '.join(empty)}. Split again.")
     return Parts(parts["train"], parts["validation"], parts["test"])

@@ -193,7 +193,8 @@ def test_exit_codes_are_0_1_and_2_and_the_report_is_a_file(folder: Path, tmp_pat
 
 
 def test_neither_the_check_nor_the_annotation_page_nor_a_build_loads_torch() -> None:
-    script = "import sys, training.check, training.build, training.annotation_server; print('torch' in sys.modules)"
+    rooms = "training.dataset.check, training.dataset.gather.build, training.dataset.annotate.server"
+    script = f"import sys, {rooms}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout == "False\n", result.stderr
 

@@ -119,7 +119,10 @@ def test_names_survive_the_c_locale_as_utf_8_in_nfc(tmp_path: Path) -> None:
     """DS07."""
     labels = ["bird (1)", "naïve café", "곽"]
     write_labels(tmp_path, {unicodedata.normalize("NFD", label): 2 for label in labels})
-    script = "import sys; from training.dataset import Dataset; print('\\n'.join(Dataset.from_dir(sys.argv[1]).labels))"
+    script = (
+        "import sys\nfrom training.dataset.dataset import Dataset\n"
+        "print('\\n'.join(Dataset.from_dir(sys.argv[1]).labels))"
+    )
     environment = {"LANG": "C", "LC_ALL": "C", "PATH": os.environ["PATH"]}
     run = subprocess.run([sys.executable, "-c", script, tmp_path], cwd=REPOSITORY, env=environment, capture_output=True)
     assert run.stderr == b""

@@ -51,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from training.check import check
+from training.dataset.check import check
 root = Path(sys.argv[1])
 start = time.perf_counter()
 report = check(root)

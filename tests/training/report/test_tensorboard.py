@@ -220,8 +220,8 @@ def test_of_two_processes_one_writes(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_tensorboard_and_matplotlib_are_not_imported_unless_asked_for() -> None:
     code = (
-        "import sys, training.classifier, training.summary, training.train_command, training.board\n"
-        "with training.board.Board(None): pass\n"
+        "import sys, training.run.classifier, training.cli.output, training.cli.train\n"
+        "with training.run.classifier.Board(None): pass\n"
         "print([name for name in ('matplotlib', 'tensorboard', 'torch.utils.tensorboard') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -15,14 +15,13 @@ COUNTED = """
 import sys, threading
 from pathlib import Path
 import torch
-from training.dataset import Dataset
-from training.device import make_accelerator
-from training.gate import open_session
-from training.images import PixelImages
-from training.inspection import inspect_files
-from training.inspection_cache import InspectionCache
-from training.model_file import ModelFile
-from training.pixel_spec import pixel_spec
+from training.dataset.dataset import Dataset
+from training.fit.device import make_accelerator
+from training.export.gate import open_session
+from training.fit.minibatches import PixelImages
+from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.evaluation.model_file import ModelFile
+from training.nets.nets import pixel_spec
 from training.progress import Silent
 
 class Counted(Silent):

@@ -174,7 +174,7 @@ SMALL_DISK = """
 import resource, sys
 from pathlib import Path
 from tests.training.test_resume import fitted
-from training.dataset import Dataset
+from training.dataset.dataset import Dataset
 from training.errors import Interrupted
 
 photos, backbone, disk = Dataset.from_dir(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])

@@ -24,15 +24,14 @@ from salver.text import printable, validation_message
 from training.dataset.annotate.access import Door
 from training.dataset.annotate.api import Changes, Duplicates, Page, page_of
 from training.dataset.annotate.store import AnnotationStore, Change, ChangedElsewhere
-from training.dataset.inspection.cache import InspectionCache
+from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
-from training.dataset.inspection.inspection import inspect_files
 from training.dataset.inspection.thumbnails import PICTURE_SIDE, picture, thumbnail
 from training.dataset.reading.annotations import Annotation
 from training.dataset.reading.folder import nfc
 from training.errors import DatasetError
 
-PAGE = Path(__file__).with_name("annotation_page")
+PAGE = Path(__file__).with_name("page")
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors {}; base-uri 'none'; form-action 'none'"
 NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"
 """Pages of this machine, which may show the page inside of theirs when it is opened for that."""

@@ -29,10 +29,10 @@ ROOM_BYTES = 192 * 1024**2
 
 SCRIPT = """
 import json, pathlib, resource, sys
-from training.build import build
-from training.download import DownloadLimits
+from training.dataset.gather.build import build
+from training.dataset.gather.download import DownloadLimits
 from training.progress import Silent
-from training.spec import UrlSource
+from training.dataset.gather.spec import UrlSource
 
 address, out, room, paths = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 limits = DownloadLimits(connections=2, retries=0, timeout_seconds=20)

@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
-from training.dataset.reading.annotations import NOTE_CHARACTERS, Annotation, read_annotations, write_annotations
-from training.dataset.reading.quarantine import Quarantined, write_quarantine
+from training.dataset.reading.annotations import (
+    NOTE_CHARACTERS,
+    Annotation,
+    Quarantined,
+    read_annotations,
+    write_annotations,
+    write_quarantine,
+)
 from training.errors import DatasetError
 
 
