@@ -13,8 +13,9 @@ import numpy as np
 
 from training.dataset.dataset import Dataset
 from training.errors import SettingError
-from training.evaluation.evaluate import NO_ANSWER, Evaluation
+from training.evaluation.evaluate import Evaluation
 from training.evaluation.plots import confusion_figure, shortened
+from training.evaluation.predictions import NO_ANSWER
 from training.fit.history import Epoch
 from training.fit.minibatches import PixelImages
 

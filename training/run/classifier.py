@@ -6,15 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from salver.artifact.manifest import Manifest
 from training.dataset.dataset import Dataset, check_trainable
-from training.errors import DatasetError, Interrupted, SettingError
-from training.evaluation.calibration import fit_temperature
-from training.evaluation.evaluate import Evaluation
+from training.errors import Interrupted, SettingError
+from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.model_file import ModelFile
+from training.evaluation.reliability import fit_temperature
 from training.evaluation.thresholds import check_thresholds
 from training.export.export import TrainedOn, export
 from training.fit.allocator import keep_large_blocks
@@ -158,9 +160,12 @@ class Classifier:
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
         """See `training.evaluation.evaluate.evaluate`."""
-        if not len(dataset):
-            raise DatasetError("There are no images to score. Give a data set with some.")
-        return self._evaluate(PixelImages(dataset, self.labels, self.pixels))
+        return evaluate(self, dataset)
+
+    def score(self, dataset: Dataset, progress: Progress | None = None) -> NDArray[np.float32]:
+        """Logits [images, classes]. Raises DatasetError for an image that cannot be read or has another label."""
+        images = PixelImages(dataset, self.labels, self.pixels, progress)
+        return self._score(images, progress or Silent())
 
     def export(
         self,
@@ -302,8 +307,11 @@ class Classifier:
         self._accelerator.wait_for_everyone()
 
     def _evaluate(self, images: PixelImages) -> Evaluation:
-        logits = infer(self.net.eval(), images, self._accelerator, Silent())
-        return Evaluation(self.labels, logits.numpy(), images.targets.numpy())
+        return Evaluation(self.labels, self._score(images, Silent()), images.targets.numpy())
+
+    def _score(self, images: PixelImages, progress: Progress) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = infer(self.net.eval(), images, self._accelerator, progress).numpy()
+        return logits
 
     def _identity(self, recipe: Recipe, seed: int, weights: Mapping[str, float] | None) -> dict[str, str]:
         assert self._trained_on is not None

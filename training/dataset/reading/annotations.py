@@ -1,7 +1,7 @@
 """What is said about images in tables beside them.
 
-`annotations.csv` is what a person said, and the only file that annotation ever writes. `quarantine.csv` lists files that
-are not used because they are unreadable, as `salver check --quarantine` found them.
+`annotations.csv` is what a person said, and the only file that annotation ever writes. `quarantine.csv` lists images
+that are not used because they cannot be read, as `salver check --quarantine` found them.
 """
 
 import re
