@@ -20,14 +20,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from training.dataset.dataset import Dataset
-from training.fit.allocator import keep_large_blocks
-from training.fit.device import make_accelerator
+from training.fit.device import keep_large_blocks, make_accelerator
 from training.fit.loop import infer, set_training, train_one_epoch
 from training.fit.minibatches import PixelImages
 from training.fit.recipe import GENTLE
 from training.fit.state import Fit
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
 PLAIN = "mobilenet_v2: fine-tuning / plain NCHW loop with two loader workers"

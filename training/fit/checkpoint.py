@@ -1,27 +1,84 @@
-"""A fit on disk: one safetensors file, whole or not there, that holds everything for going on."""
+"""A fit, or a classifier, on disk: one safetensors file, whole or not there. No pickle.
+
+A fit's holds everything for going on, a classifier's what `Classifier.load` needs; what is not a tensor is JSON in the
+header.
+"""
 
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from pydantic import TypeAdapter
-from safetensors import SafetensorError
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
+from salver.artifact.manifest import PixelSpec
+from salver.system.durable import durable
+from salver.system.regular_file import open_regular
 from salver.text import counted, printable
 from training.errors import SettingError
-from training.fit.state import Fit, Position
-from training.fit.tensor_file import read_tensors, write_tensors
+from training.fit.history import History
+from training.fit.state import Fit, Position, TrainedOn
+from training.nets.nets import PixelNet, on_cpu
 
+HEADER = "classifier"
 POSITION, IDENTITY, PHOTOS = "position", "identity", "photos"
 NET, OPTIMIZER, START = "net.", "optimizer.", "start."
 SHOWN = 3
 """Of the photos that changed in one way."""
 
+
+@dataclass(frozen=True)
+class Saved:
+    """A classifier without its tensors."""
+
+    base: str
+    weights: str
+    labels: tuple[str, ...]
+    pixels: PixelSpec
+    head: Literal["softmax", "svm"]
+    trained_on: TrainedOn | None
+    history: History
+
+
 _position = TypeAdapter(Position)
+_saved = TypeAdapter(Saved)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Raises OSError, and then what stood under `path` before is still there."""
+    with durable(path) as partial:
+        # Not save_file: a full disk has to be an OSError that names the file.
+        partial.write_bytes(save(dict(tensors), metadata=dict(texts)))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the texts. Raises OSError and SafetensorError."""
+    with open_regular(path), safe_open(path, "pt") as file:  # safe_open alone would wait for a pipe
+        # Copies: what safe_open gives are pages of the file, which keep it on the disk when another takes its place.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping
+        return tensors, file.metadata() or {}
+
+
+def write_saved(path: Path, net: PixelNet, saved: Saved) -> None:
+    """Raises OSError, and then what stood under `path` before is still there."""
+    write_tensors(path, on_cpu(net).state_dict(), {HEADER: _saved.dump_json(saved).decode()})
+
+
+def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor]]:
+    """The classifier and its net's state. Raises SettingError when the file is not one of `Classifier.save`."""
+    try:
+        tensors, texts = read_tensors(path)
+        return _saved.validate_json(texts[HEADER]), tensors
+    except (OSError, SafetensorError, KeyError, ValidationError) as error:
+        raise SettingError(
+            f"{path} cannot be loaded as a classifier ({type(error).__name__}): give a file that Classifier.save wrote."
+        ) from error
 
 
 class Checkpoint:

@@ -16,6 +16,15 @@ from training.fit.recipe import Recipe
 from training.nets.nets import PixelNet
 
 
+@dataclass(frozen=True)
+class TrainedOn:
+    """The training images, as facts for the provenance."""
+
+    data_fingerprint: str
+    counts: dict[str, int]
+    seed: int
+
+
 @dataclass
 class Position:
     """How far it has come: whole epochs, then steps, with the sums of the epoch so far."""

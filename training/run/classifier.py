@@ -18,21 +18,18 @@ from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.model_file import ModelFile
 from training.evaluation.reliability import fit_temperature
 from training.evaluation.thresholds import check_thresholds
-from training.export.export import TrainedOn, export
-from training.fit.allocator import keep_large_blocks
-from training.fit.checkpoint import Checkpoint
-from training.fit.device import Device, MixedPrecision, check_shared_memory, make_accelerator
+from training.export.export import export
+from training.fit.checkpoint import Checkpoint, Saved, read_saved, write_saved
+from training.fit.device import Device, MixedPrecision, check_shared_memory, keep_large_blocks, make_accelerator
 from training.fit.features import FeatureCache, choose_resize, extract
 from training.fit.history import Epoch, History
 from training.fit.loop import infer, train_one_epoch
 from training.fit.minibatches import PixelImages
 from training.fit.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
-from training.fit.saved import Saved, read_saved, write_saved
 from training.fit.schedule import Schedule
-from training.fit.state import Fit
+from training.fit.state import Fit, TrainedOn
 from training.nets.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import Resize, pixel_spec
+from training.nets.nets import PixelNet, Resize, build_net, pixel_spec
 from training.progress import Progress, Silent
 from training.ranges import SEED
 from training.report.tensorboard import Board

@@ -9,9 +9,8 @@ from salver.system.durable import durable
 from training.dataset.dataset import Dataset
 from training.dataset.reading.table import cells
 from training.evaluation.evaluate import Evaluation
-from training.export.export import on_cpu
-from training.fit.tensor_file import write_tensors
-from training.nets.nets import LAST_LAYERS, PixelNet
+from training.fit.checkpoint import write_tensors
+from training.nets.nets import LAST_LAYERS, PixelNet, on_cpu
 
 
 def write_checkpoint(path: Path, net: PixelNet) -> None:

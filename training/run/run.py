@@ -34,12 +34,11 @@ from training.errors import Interrupted, SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.plots import Plot
 from training.evaluation.thresholds import check_thresholds
-from training.export.provenance import git_revision, package_versions
+from training.export.export import git_revision, package_versions
 from training.fit.device import Device, MixedPrecision
 from training.fit.recipe import ClassWeights, Recipe, check_weights, default_recipe
 from training.nets.linear import DEFAULT_C
-from training.nets.nets import check_base
-from training.nets.pixel_spec import Resize, pixel_spec
+from training.nets.nets import Resize, check_base, pixel_spec
 from training.progress import Progress
 from training.ranges import SEED, SVM_C, check_shares
 from training.report.report import metrics_of, write_report

@@ -13,7 +13,7 @@ from training.dataset.gather.download import DownloadLimits
 from training.dataset.gather.sample.render import render, write_sample
 from training.errors import SettingError, TrainingError
 from training.export.precision import export_precision
-from training.fit.augment import augment
+from training.fit.augmentation import augment
 from training.fit.recipe import Recipe
 from training.fit.schedule import Cosine, Stepwise
 from training.nets.linear import svm

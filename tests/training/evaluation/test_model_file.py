@@ -13,7 +13,7 @@ from tests.support.strangers import READERS_OF_FILES, Edit, strange
 from training.errors import SettingError
 from training.evaluation.model_file import ModelFile
 from training.export.precision import export_precision
-from training.fit.tensor_file import read_tensors
+from training.fit.checkpoint import read_tensors
 from training.progress import Silent
 
 pytestmark = pytest.mark.torch

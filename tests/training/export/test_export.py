@@ -18,12 +18,12 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.export.export import IR_VERSION, OPSET, TrainedOn, export
+from training.export.export import IR_VERSION, OPSET, export
 from training.export.gate import check_file, measure_parity
 from training.export.test_card import make_golden, render_card
 from training.fit.minibatches import PixelImages
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.fit.state import TrainedOn
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.run.classifier import Classifier
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]  # one export for all takes about 5 s

@@ -11,8 +11,7 @@ from tests.support.images import picture
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, SettingError
-from training.fit.augment import augment
-from training.fit.augmentation import PRESETS, augmented, pipeline, seeded
+from training.fit.augmentation import PRESETS, augment, augmented, pipeline, seeded
 from training.fit.recipe import Augmentation
 from training.report.contact_sheet import contact_sheet, write_sheet
 

@@ -9,8 +9,7 @@ from training.fit.minibatches import PixelImages
 from training.fit.recipe import Recipe
 from training.fit.schedule import Stepwise
 from training.fit.state import Fit
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
 pytestmark = pytest.mark.torch

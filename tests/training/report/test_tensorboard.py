@@ -20,7 +20,7 @@ from training.evaluation.evaluate import Evaluation
 from training.evaluation.plots import confusion_figure
 from training.fit.history import Epoch, History
 from training.fit.minibatches import PixelImages
-from training.nets.pixel_spec import pixel_spec
+from training.nets.nets import pixel_spec
 from training.progress import Silent
 from training.report.tensorboard import EVENT_FILES, Board, worst_figure
 from training.run.classifier import Classifier

@@ -281,7 +281,7 @@ def test_parts_of_two_unicode_forms_of_a_label_are_one_label(tmp_path: Path) -> 
 
 def test_no_image_of_a_part_that_folders_give_is_augmented_for_training(tmp_path: Path) -> None:
     torch = pytest.importorskip("torchvision.transforms.v2")
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
 
     dataset = Dataset.from_dir(parted(tmp_path / "photos", "train", "test"))
     with pytest.raises(DatasetError, match="Augment its training part"):
