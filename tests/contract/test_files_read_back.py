@@ -15,13 +15,13 @@ from tests.support.models import probe
 from tests.support.surroundings import no_descriptors_left
 from training.errors import SettingError
 from training.evaluation.model_file import ModelFile
-from training.export.precision import read_run
 from training.fit.checkpoint import Checkpoint
 from training.fit.recipe import Recipe
 from training.fit.schedule import Stepwise
 from training.fit.state import Fit
 from training.nets.nets import PixelNet, build_net
 from training.run.classifier import Classifier
+from training.run.folder import read_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(60)]
 

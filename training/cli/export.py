@@ -47,10 +47,13 @@ def export(
         from training.cli.output import print_comparison
         from training.export.precision import export_precision
         from training.progress import Shown
+        from training.run.folder import read_run
         from training.screen import Screen
 
         console = Screen()
         with Shown(console) as progress:
             target = out or run / f"model.{precision}.onnx"
-            comparison = export_precision(run, precision, target, max_accuracy_loss, progress)
+            comparison = export_precision(
+                read_run(run), precision, target, max_accuracy_loss=max_accuracy_loss, progress=progress
+            )
         print_comparison(comparison, console)

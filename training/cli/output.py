@@ -6,7 +6,7 @@ from rich.table import Table
 from salver.text import counted
 from training.evaluation.evaluate import Evaluation
 from training.export.precision import Comparison
-from training.run.run import RunResult
+from training.run.folder import RunResult
 
 
 def print_summary(result: RunResult, console: Console) -> None:

@@ -256,7 +256,8 @@ def train(
         from training.cli.output import print_summary
         from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
         from training.progress import Shown, Silent
-        from training.run.run import RunSettings, train_run
+        from training.run.run import train_run
+        from training.run.settings import RunSettings
         from training.screen import Screen
 
         chosen = PRESETS.get(preset)

@@ -136,12 +136,11 @@ def test_python_refuses_it_too(data: Path) -> None:
 
 @pytest.mark.torch
 def test_another_precision_is_not_exported_among_the_photos(run_folder: Path) -> None:
-    from training.export.precision import export_precision
-    from training.progress import Silent
+    from tests.training.support.runs import exported
 
     photos = Path(json.loads((run_folder / "run.json").read_text())["settings"]["data"])
     with pytest.raises(SettingError, match=r"The model file .* lies in the folder of photos"):
-        export_precision(run_folder, "int8", photos / "model.int8.onnx", 1.0, Silent())
+        exported(run_folder, "int8", photos / "model.int8.onnx", 1.0)
 
 
 @pytest.mark.torch

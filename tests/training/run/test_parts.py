@@ -14,8 +14,8 @@ from training.dataset.reading.annotations import Annotation, write_annotations
 from training.errors import DatasetError, SettingError
 from training.progress import Silent
 from training.run.classifier import Classifier
-from training.run.parts import Parts
-from training.run.run import describe, split, train_run
+from training.run.parts import Parts, split
+from training.run.run import describe, train_run
 
 pytestmark = pytest.mark.torch
 

@@ -34,7 +34,9 @@ from training.fit.state import Fit
 from training.nets.nets import PixelNet, build_net
 from training.progress import Silent
 from training.run.classifier import Classifier
-from training.run.run import CHECKPOINT, RunSettings, train_run
+from training.run.folder import CHECKPOINT
+from training.run.run import train_run
+from training.run.settings import RunSettings
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -173,7 +175,7 @@ def test_a_checkpoint_that_was_read_is_not_held_on_the_disk(photos: Dataset, bac
 SMALL_DISK = """
 import resource, sys
 from pathlib import Path
-from tests.training.test_resume import fitted
+from tests.training.run.test_resume import fitted
 from training.dataset.dataset import Dataset
 from training.errors import Interrupted
 
