@@ -26,11 +26,10 @@ def check(
 ) -> None:
     """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
     with errors_as_messages(code=2):
-        from training.cli.check_table import print_report
+        from training.cli.output import print_report
         from training.dataset import check as module
         from training.dataset.reading.places import refuse_inside
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         path = out or data / "check.json"
         for folder in (data, *([against] if against else [])):
@@ -133,8 +132,7 @@ def build(
         from training.dataset.gather.download import DownloadLimits
         from training.dataset.gather.providers import provider as named
         from training.dataset.gather.spec import QuerySource, describe, read_spec
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         sources = read_spec(spec)
         asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None

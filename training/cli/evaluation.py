@@ -74,9 +74,8 @@ def evaluate(
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
         from training.evaluation.plots import plots
-        from training.progress import Shown
+        from training.progress import Screen, Shown
         from training.report.report import metrics_of, write_report
-        from training.screen import Screen
 
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
