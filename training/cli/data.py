@@ -96,10 +96,9 @@ def augment(
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
     with errors_as_messages():
         from training.dataset.dataset import Dataset
-        from training.fit.augmentation import pipeline
         from training.report.contact_sheet import write_sheet
 
-        write_sheet(preview, Dataset.from_dir(data), pipeline(preset), seed)
+        write_sheet(preview, Dataset.from_dir(data), preset, seed)
         show(f"written to {preview}")
 
 

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.artifact.manifest import label_fault
-from salver.text import counted
+from salver.text import counted, printable
+from training.dataset.annotate.store import AnnotationStore, Change
 from training.dataset.collection import LeftOut, collect, some
 from training.dataset.image import LabelledImage
 from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
 from training.dataset.reading.alike import refuse_alike
+from training.dataset.reading.annotations import Annotation, Flag, read_annotations
 from training.dataset.reading.folder import natural_order, nfc
 from training.dataset.reading.layout import PARTS, Part
 from training.dataset.reading.table import read_table
@@ -156,6 +158,30 @@ class Dataset:
         """Those that the folders are, without empty ones; none where the first-level folders are the labels."""
         of = {part: tuple(image for image in self.images if image.part == part) for part in PARTS}
         return {part: self._part(images, part) for part, images in of.items() if images}
+
+    def annotations(self) -> dict[str, Annotation]:
+        """What was said about images of the folder, by name in Unicode form NFC: label, flag and note.
+
+        Raises DatasetError for a data set that was not read from a folder, and an annotations.csv that is none.
+        """
+        return read_annotations(self._folder())
+
+    def annotate(self, image: LabelledImage | str, *, label: str = "", flag: Flag = "", note: str = "") -> None:
+        """Say that of an image, in place of what annotations.csv says of it: as the page of `salver annotate` does.
+
+        `image` may be its name. Without `label` the folder's counts, and the flag "bad" leaves the image out. Read the
+        data set again to have it. Raises DatasetError as `annotations` does and for what cannot be kept; and OSError.
+        """
+        store = AnnotationStore(self._folder())
+        name = image if isinstance(image, str) else image.name
+        if store.path(name) is None:
+            raise DatasetError(f"{self.root} has no image '{printable(name)}'. Read the data set again.")
+        store.change([Change(name, Annotation(label, flag, note))], store.version())
+
+    def _folder(self) -> Path:
+        if self.root is None:
+            raise DatasetError("Annotations lie beside the images of a folder, and this data set is a table's.")
+        return self.root
 
     @staticmethod
     def write_split(path: Path | str, parts: "Sequence[Dataset]") -> None:

@@ -28,8 +28,10 @@ WHOLE = PixelSpec(height=4096, width=4096, resize="stretch")
 PRESETS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
-def pipeline(preset: str) -> v2.Transform:
+def pipeline(preset: str | v2.Transform) -> v2.Transform:
     """A transform of a PIL image or of uint8 pixels [..., 3, height, width] that keeps type and shape.
+
+    By the name of a preset; a transform of one's own is given back.
 
     `flip`: mirrored left to right with probability one half. `light`: that, turned by up to 10 degrees, moved by up to
     5 %, up to 10 % larger, and another brightness, contrast and saturation. `trivial`: one operation of a random
@@ -37,6 +39,8 @@ def pipeline(preset: str) -> v2.Transform:
     "RandAugment", NeurIPS 2020). Random numbers come from torch's global generator. Raises SettingError for another
     name.
     """
+    if not isinstance(preset, str):
+        return preset
     bilinear = v2.InterpolationMode.BILINEAR
     if preset == "none":
         return v2.Identity()
@@ -85,21 +89,25 @@ def seeded(transform: v2.Transform, image: object, seed: int) -> object:
 
 def augment(
     dataset: Dataset,
-    pipelines: Sequence[v2.Transform],
+    pipelines: Sequence[str | v2.Transform] | str,
     copies: int = 1,
     *,
     out: Path | str,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
-    """`dataset` and, of each image, `copies` results of each pipeline, which takes and gives a PIL image.
+    """`dataset` and, of each image, `copies` results of each pipeline.
 
-    They are written to OUT/LABEL/NAME-DIGEST-pPIPELINE-cCOPY.jpg, and OUT/augmented.csv says which image each is made
-    from; so does `source`, by which a split keeps them together. The same seed gives the same pictures. The images
-    themselves are left as they are. Raises DatasetError for a validation or test part, an image that cannot be decoded,
-    and a pipeline that gives no picture; SettingError for a seed out of range and an `out` that lies in the data set.
+    A pipeline takes and gives a PIL image, or is the name of a preset, such as "light". The results are written to
+    OUT/LABEL/NAME-DIGEST-pPIPELINE-cCOPY.jpg, and OUT/augmented.csv says which image each is made from; so does
+    `source`, by which a split keeps them together. The same seed gives the same pictures. The images themselves are
+    left as they are.
+
+    Raises DatasetError for a validation or test part, an image that cannot be decoded, and a pipeline that gives no
+    picture; SettingError for an unknown preset, a seed out of range and an `out` that lies in the data set.
     """
     SEED.check(seed)
+    transforms = [pipeline(each) for each in ([pipelines] if isinstance(pipelines, str) else pipelines)]
     if dataset.part in ("validation", "test"):
         raise DatasetError(
             f"This is the {dataset.part} part: figures of augmented images say nothing. Augment the training part."
@@ -109,13 +117,13 @@ def augment(
     out, progress = Path(out), progress or Silent()
     if dataset.root is not None:
         refuse_inside(dataset.root, out, "The folder for augmented images")
-    progress.begin("augmenting", len(dataset) * len(pipelines) * copies)
+    progress.begin("augmenting", len(dataset) * len(transforms) * copies)
     made: list[LabelledImage] = []
     for image in dataset.images:
         original = image.decode(WHOLE)
-        for number, pipeline in enumerate(pipelines):
+        for number, transform in enumerate(transforms):
             for copy in range(copies):
-                made.append(_write(image, original, pipeline, (number, copy), out, seed))
+                made.append(_write(image, original, transform, (number, copy), out, seed))
                 progress.advance(1)
     rows = ((image.name, image.label, image.source) for image in made)
     write_table(out / "augmented.csv", ("path", "label", "source"), rows)
@@ -123,11 +131,11 @@ def augment(
 
 
 def _write(
-    image: LabelledImage, original: Image.Image, pipeline: v2.Transform, place: tuple[int, int], out: Path, seed: int
+    image: LabelledImage, original: Image.Image, transform: v2.Transform, place: tuple[int, int], out: Path, seed: int
 ) -> LabelledImage:
     number, copy = place
     draw = hashlib.sha256(f"{seed} {number} {copy} {image.sha256}".encode()).digest()
-    changed = seeded(pipeline, original, int.from_bytes(draw[:8]) >> 1)
+    changed = seeded(transform, original, int.from_bytes(draw[:8]) >> 1)
     if not isinstance(changed, Image.Image):
         raise DatasetError(
             f"Pipeline {number} gives a {type(changed).__name__}, not a PIL image: end it with v2.ToPILImage()."
