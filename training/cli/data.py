@@ -10,7 +10,7 @@ from salver.messages import errors_as_messages, show
 from training.fit.recipe import Augmentation
 from training.ranges import SECONDS, SEED, check_shares
 
-# As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
+# As in cli/train.py, imports stand inside the functions; nothing here imports torch, except for `augment`.
 
 Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")]
 

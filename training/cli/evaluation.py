@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from training.evaluation.schema import Estimate, MetricsFile
     from training.evaluation.thresholds import Effect
 
-# As in training.commands, imports stand inside the functions: `salver --help` has to be quick.
+# As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
 
 EPILOGS = {
     "evaluate": """Examples:

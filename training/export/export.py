@@ -17,7 +17,7 @@ from training.dataset.dataset import Dataset
 from training.evaluation.evaluate import Evaluation
 from training.export.gate import check_file, measure_parity
 from training.export.test_card import make_golden
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 from training.fit.state import TrainedOn
 from training.nets.nets import PixelNet, on_cpu
 
@@ -47,7 +47,7 @@ def export(
     """
     trained = on_cpu(net)
     graph = to_onnx(trained, spec)
-    images = PixelImages(validation, reported.labels, spec)
+    images = Minibatches(validation, reported.labels, spec)
     manifest = Manifest(
         labels=reported.labels,
         pixels=spec,

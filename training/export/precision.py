@@ -21,11 +21,11 @@ from training.dataset.reading.places import refuse_inside
 from training.errors import ExportRefused, SettingError
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.model_file import one_thread
-from training.export.fp16 import halve, rounded
+from training.export.fp16 import rounded, to_fp16
 from training.export.gate import check_file, measure_parity, open_session, run, tolerance
-from training.export.int8 import CALIBRATION_IMAGES, calibration_part, quantise
+from training.export.int8 import CALIBRATION_IMAGES, calibration_part, to_int8
 from training.export.test_card import signed_again
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 from training.progress import Progress
 from training.ranges import ACCURACY_LOSS
 
@@ -73,9 +73,9 @@ class FloatModel:
     train: Dataset
     validation: Dataset
 
-    def images(self, dataset: Dataset) -> PixelImages:
+    def images(self, dataset: Dataset) -> Minibatches:
         """As the model sees them."""
-        return PixelImages(dataset, self.manifest.labels, self.manifest.pixels)
+        return Minibatches(dataset, self.manifest.labels, self.manifest.pixels)
 
 
 def export_precision(
@@ -113,16 +113,16 @@ def export_precision(
 
 
 def _attempts(
-    source: Path, precision: Precision, calibration: PixelImages, validation: PixelImages, labels: Sequence[str]
+    source: Path, precision: Precision, calibration: Minibatches, validation: Minibatches, labels: Sequence[str]
 ) -> Iterator[_Attempt]:
     """The fastest first."""
     if precision == "fp16":
-        graph = halve(source, calibration)
+        graph = to_fp16(source, calibration)
         here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
         yield _Attempt(graph, here, _evaluate(_elsewhere(graph, precision), validation, labels))
         return
     for first_in_float in (False, True):
-        graph = quantise(source, calibration, first_in_float)
+        graph = to_int8(source, calibration, first_in_float)
         here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
         yield _Attempt(graph, here, here)
 
@@ -158,7 +158,7 @@ def _check_logits(before: Evaluation, after: Evaluation) -> None:
         )
 
 
-def _evaluate(session: onnxruntime.InferenceSession, images: PixelImages, labels: Sequence[str]) -> Evaluation:
+def _evaluate(session: onnxruntime.InferenceSession, images: Minibatches, labels: Sequence[str]) -> Evaluation:
     return Evaluation(tuple(labels), run(session, images, 1), images.targets.numpy())
 
 
@@ -174,7 +174,7 @@ def _elsewhere(graph: onnx.ModelProto, precision: Precision) -> onnxruntime.Infe
 
 
 def _manifest(
-    manifest: Manifest, precision: Precision, attempt: _Attempt, validation: PixelImages, before: Evaluation
+    manifest: Manifest, precision: Precision, attempt: _Attempt, validation: Minibatches, before: Evaluation
 ) -> Manifest:
     """The float file's, with the new file's own answer on the test card and its own parity between batch sizes."""
     after = attempt.judged
@@ -195,7 +195,7 @@ def _largest_difference(before: Evaluation, after: Evaluation) -> float:
     return float(np.abs(before.logits - after.logits).max())
 
 
-def speed_ratio(before: bytes, after: bytes, images: PixelImages) -> float:
+def speed_ratio(before: bytes, after: bytes, images: Minibatches) -> float:
     """Images a second of `after` over `before`, one image and one thread at a time.
 
     From medians of turns, so that a busy moment of the machine falls on both.

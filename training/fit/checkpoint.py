@@ -23,7 +23,7 @@ from salver.system.regular_file import open_regular
 from salver.text import counted, printable
 from training.errors import SettingError
 from training.fit.history import History
-from training.fit.state import Fit, Position, TrainedOn
+from training.fit.state import FitState, Progressed, TrainedOn
 from training.nets.nets import PixelNet, on_cpu
 
 HEADER = "classifier"
@@ -46,7 +46,7 @@ class Saved:
     history: History
 
 
-_position = TypeAdapter(Position)
+_position = TypeAdapter(Progressed)
 _saved = TypeAdapter(Saved)
 
 
@@ -92,7 +92,7 @@ class Checkpoint:
         self._identity = dict(identity)
         self._photos = {printable(name): photo for name, photo in photos.items()}  # JSON holds no half characters
 
-    def save(self, fit: Fit) -> None:
+    def save(self, fit: FitState) -> None:
         """Write it, in the place of the one before. Raises OSError, and then that one still stands."""
         tensors = {NET + name: tensor for name, tensor in fit.net.state_dict().items()}
         tensors |= {START + name: tensor for name, tensor in fit.start.items()}
@@ -100,10 +100,10 @@ class Checkpoint:
             tensors |= {f"{OPTIMIZER}{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors[PHOTOS] = _packed(self._photos)
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        texts = {POSITION: json.dumps(asdict(fit.position)), IDENTITY: json.dumps(self._identity)}
+        texts = {POSITION: json.dumps(asdict(fit.progressed)), IDENTITY: json.dumps(self._identity)}
         write_tensors(self._path, plain, texts)
 
-    def load(self, fit: Fit) -> bool:
+    def load(self, fit: FitState) -> bool:
         """Put `fit` where the checkpoint is; False when there is none.
 
         Raises SettingError when it is not one, or one of another fit.
@@ -112,7 +112,7 @@ class Checkpoint:
             return False
         try:
             tensors, texts = read_tensors(self._path)
-            position = _position.validate_json(texts[POSITION])
+            progressed = _position.validate_json(texts[POSITION])
             identity = TypeAdapter(dict[str, str]).validate_json(texts[IDENTITY])
             self._check(identity, _unpacked(tensors.get(PHOTOS)))
             fit.net.load_state_dict(_part(tensors, NET))
@@ -122,7 +122,7 @@ class Checkpoint:
             raise SettingError(
                 f"{self._path} is not a checkpoint of 'salver train' ({type(error).__name__}). Remove it to start anew."
             ) from error
-        fit.position = position
+        fit.progressed = progressed
         return True
 
     def _check(self, identity: Mapping[str, str], photos: Mapping[str, tuple[str, str]] | None) -> None:

@@ -35,7 +35,7 @@ class Minibatch(NamedTuple):
     targets: Tensor
 
 
-class PixelImages:
+class Minibatches:
     """The images of `dataset` as `salver.artifact.pixels` gives them for `spec`, with targets in the order of `labels`.
 
     With `decode_now` every image is decoded here once, so an unreadable one is found before the first epoch:

@@ -28,7 +28,7 @@ from salver.system.lock import FOLDER_LOCK
 from salver.system.regular_file import read_regular
 from salver.text import printable, validation_message
 from training.dataset.dataset import Dataset
-from training.dataset.reading.own import BOARD, MODEL, PICTURES, RECORD, STATE, WEIGHTS
+from training.dataset.reading.own import MODEL, PICTURES, RECORD, STATE, TENSORBOARD, WEIGHTS
 from training.dataset.reading.table import cells
 from training.errors import DatasetError, SettingError
 from training.evaluation.evaluate import Evaluation
@@ -49,7 +49,7 @@ from training.run.settings import RunSettings
 
 CHECKPOINT = Path("checkpoint", STATE)
 FIGURES = ("history.json", "metrics.json", "report.html", "scores.csv")
-OWN = frozenset([MODEL, RECORD, BOARD, *PICTURES, *FIGURES, CHECKPOINT.parent.name])
+OWN = frozenset([MODEL, RECORD, TENSORBOARD, *PICTURES, *FIGURES, CHECKPOINT.parent.name])
 MAX_RECORD_BYTES = 64 * 1024**2
 """Of run.json; that of 100,000 photos left out is smaller."""
 
@@ -100,7 +100,7 @@ def make_room(settings: RunSettings, progress: Progress) -> None:
         )
     if settings.overwrite and not settings.resume:
         (out / CHECKPOINT).unlink(missing_ok=True)
-        for events in (out / BOARD).glob(EVENT_FILES):
+        for events in (out / TENSORBOARD).glob(EVENT_FILES):
             events.unlink()
 
 

@@ -7,7 +7,7 @@ from salver.messages import speaks
 from salver.text import printable
 from training.dataset.check import checked
 from training.dataset.dataset import Dataset
-from training.dataset.reading.own import BOARD, MODEL
+from training.dataset.reading.own import MODEL, TENSORBOARD
 from training.dataset.reading.places import alone, refuse_inside
 from training.errors import Interrupted, SettingError
 from training.evaluation.evaluate import evaluate
@@ -77,15 +77,15 @@ def _check_place(settings: RunSettings) -> None:
     if out.exists() and not out.is_dir():
         raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
     if settings.tensorboard is not None:
-        _check_board(settings.tensorboard, out)
+        _check_tensorboard(settings.tensorboard, out)
         refuse_inside(settings.data, settings.tensorboard, "The TensorBoard folder")
     refuse_inside(settings.data, out, "The run folder")
 
 
-def _check_board(board: Path, out: Path) -> None:
-    inside = board.resolve().is_relative_to(out.resolve())
-    if inside and board.resolve().relative_to(out.resolve()).parts[:1] != (BOARD,):
-        raise SettingError(f"The TensorBoard folder {board} lies in the run folder: name it {out / BOARD}.")
+def _check_tensorboard(folder: Path, out: Path) -> None:
+    inside = folder.resolve().is_relative_to(out.resolve())
+    if inside and folder.resolve().relative_to(out.resolve()).parts[:1] != (TENSORBOARD,):
+        raise SettingError(f"The TensorBoard folder {folder} lies in the run folder: name it {out / TENSORBOARD}.")
 
 
 def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:

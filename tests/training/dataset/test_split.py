@@ -27,7 +27,6 @@ def test_three_parts_have_every_label_and_their_shares(tmp_path: Path) -> None:
 
 
 def test_three_images_are_enough_for_three_parts_and_two_are_named(tmp_path: Path) -> None:
-    """DS04."""
     dataset = photo_folder(tmp_path, {"a": 20, "b": 3})
     assert all(part.counts()["b"] == 1 for part in dataset.split(val_size=0.1, test_size=0.1))
     (tmp_path / "b" / "002.jpg").unlink()
@@ -36,7 +35,6 @@ def test_three_images_are_enough_for_three_parts_and_two_are_named(tmp_path: Pat
 
 
 def test_copies_never_cross_and_a_picture_under_two_labels_stays_in_one_part(tmp_path: Path) -> None:
-    """DS09."""
     photo_folder(tmp_path, {"a": 10, "b": 10})
     for name in ("one.jpg", "two.jpg", "three.jpg"):
         (tmp_path / "a" / name).write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
@@ -82,7 +80,6 @@ def test_a_label_that_is_one_group_is_named_with_its_counts(tmp_path: Path) -> N
 
 
 def test_a_missing_test_class_shifts_no_label(tmp_path: Path) -> None:
-    """DS11."""
     for label, count in {"1": 4, "2": 1, "10": 4}.items():
         (tmp_path / label).mkdir()
         for number in range(count):

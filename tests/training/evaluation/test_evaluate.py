@@ -26,7 +26,6 @@ def from_matrix(matrix: Sequence[Sequence[int]]) -> Evaluation:
 
 
 def test_the_2018_example_is_9091_overall_and_7500_class_averaged() -> None:
-    """EV01."""
     matrix = [[0, 1, 0, 1], [0, 7, 0, 0], [0, 0, 2, 0], [0, 0, 0, 11]]
     evaluation = from_matrix(matrix)
     assert round(evaluation.accuracy, 4) == 0.9091

@@ -150,7 +150,6 @@ def test_the_best_k_are_those_of_scikit_learn_and_of_equal_scores_the_first_is_t
 
 
 def test_ev01_the_2018_example_is_9091_overall_and_7500_class_averaged_each_under_its_name() -> None:
-    """EV01."""
     matrix = ((0, 1, 0, 1), (0, 7, 0, 0), (0, 0, 2, 0), (0, 0, 0, 11))
     pairs = [
         (truth, predicted) for truth in range(4) for predicted in range(4) for _ in range(matrix[truth][predicted])

@@ -117,7 +117,6 @@ def test_images_are_labelled_flagged_and_undone_by_keyboard_and_training_uses_it
 def test_a_run_takes_the_labels_that_were_given_and_the_split_and_skips_what_is_broken_only_when_told(
     photos: Path, tmp_path: Path
 ) -> None:
-    """DS05."""
     (photos / "annotations.csv").write_text("path,label,flag,note\nbowl/000.jpg,cup,,\nbowl/001.jpg,,bad,\n")
     Dataset.write_split(tmp_path / "split.csv", Dataset.from_dir(photos).split(val_size=0.2, test_size=0.2, seed=7))
     placed = (tmp_path / "split.csv").read_text().count(",test,")
