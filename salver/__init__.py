@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from salver.errors import SalverError
     from training.dataset.dataset import Dataset
     from training.evaluation.evaluate import evaluate
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
     from training.report.contact_sheet import contact_sheet
     from training.report.notebook import annotate, results_viewer
     from training.run.classifier import Classifier
@@ -30,7 +30,7 @@ else:  # a type checker would take any name for one of ours
         "ScoreError": ("salver.client.result", "client"),
         "ScoringClient": ("salver.client.scoring", "client"),
         "annotate": ("training.report.notebook", "annotate"),
-        "augment": ("training.fit.augment", "train"),
+        "augment": ("training.fit.augmentation", "train"),
         "contact_sheet": ("training.report.contact_sheet", "train"),
         "evaluate": ("training.evaluation.evaluate", "train"),
         "results_viewer": ("training.report.notebook", "train"),

@@ -10,7 +10,7 @@ from salver.messages import errors_as_messages, show
 from training.fit.recipe import Augmentation
 from training.ranges import SECONDS, SEED, check_shares
 
-# As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
+# As in cli/train.py, imports stand inside the functions; nothing here imports torch, except for `augment`.
 
 Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")]
 
@@ -26,11 +26,10 @@ def check(
 ) -> None:
     """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
     with errors_as_messages(code=2):
-        from training.cli.check_table import print_report
+        from training.cli.output import print_report
         from training.dataset import check as module
         from training.dataset.reading.places import refuse_inside
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         path = out or data / "check.json"
         for folder in (data, *([against] if against else [])):
@@ -61,7 +60,6 @@ def split(
         from salver.text import counted
         from training.dataset.dataset import Dataset
         from training.dataset.reading.places import refuse_inside
-        from training.dataset.split_file import write_split
 
         check_shares(val_size=val_size, test_size=test_size)
         path = out or data / "split.csv"
@@ -69,7 +67,7 @@ def split(
         dataset = Dataset.from_dir(data)
         groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
         parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
-        write_split(path, parts)
+        dataset.write_split(path, parts)
         show(dataset.summary())
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
@@ -98,10 +96,9 @@ def augment(
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
     with errors_as_messages():
         from training.dataset.dataset import Dataset
-        from training.fit.augmentation import pipeline
         from training.report.contact_sheet import write_sheet
 
-        write_sheet(preview, Dataset.from_dir(data), pipeline(preset), seed)
+        write_sheet(preview, Dataset.from_dir(data), preset, seed)
         show(f"written to {preview}")
 
 
@@ -134,8 +131,7 @@ def build(
         from training.dataset.gather.download import DownloadLimits
         from training.dataset.gather.providers import provider as named
         from training.dataset.gather.spec import QuerySource, describe, read_spec
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         sources = read_spec(spec)
         asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None

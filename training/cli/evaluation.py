@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from training.evaluation.schema import Estimate, MetricsFile
     from training.evaluation.thresholds import Effect
 
-# As in training.commands, imports stand inside the functions: `salver --help` has to be quick.
+# As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
 
 EPILOGS = {
     "evaluate": """Examples:
@@ -69,15 +69,13 @@ def evaluate(
     accuracy is below --fail-under or the old model's. 2: not written.
     """
     with errors_as_messages(code=2):
-        from training.dataset.reading.alone import alone
-        from training.dataset.reading.places import refuse_inside
+        from training.dataset.reading.places import alone, refuse_inside
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
         from training.evaluation.plots import plots
-        from training.progress import Shown
+        from training.progress import Screen, Shown
         from training.report.report import metrics_of, write_report
-        from training.screen import Screen
 
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")

@@ -255,9 +255,9 @@ def train(
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
         from training.cli.output import print_summary
         from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
-        from training.progress import Shown, Silent
-        from training.run.run import RunSettings, train_run
-        from training.screen import Screen
+        from training.progress import Screen, Shown, Silent
+        from training.run.run import train_run
+        from training.run.settings import RunSettings
 
         chosen = PRESETS.get(preset)
         settings = RunSettings(

@@ -13,10 +13,10 @@ from training.dataset.collection import Collection, collect
 from training.dataset.dataset import Dataset
 from training.dataset.findings import Finding, Inspected, find_all, smaller
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache
-from training.dataset.inspection.inspection import Inspection, inspect_files
+from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.inspection import Inspection
+from training.dataset.reading.annotations import Quarantined, read_quarantine, write_quarantine
 from training.dataset.reading.folder import natural_order, nfc
-from training.dataset.reading.quarantine import Quarantined, read_quarantine, write_quarantine
 from training.errors import DatasetError
 from training.progress import Progress, Silent
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from salver.text import counted, printable
 from training.dataset.image import LabelledImage
 from training.dataset.reading.alike import refuse_alike
-from training.dataset.reading.annotations import Annotation, read_annotations
+from training.dataset.reading.annotations import Annotation, Quarantined, read_annotations, read_quarantine
 from training.dataset.reading.folder import FoundImage, natural_order, nfc, scan
 from training.dataset.reading.layout import Part, inner_labels, labels_in_names
-from training.dataset.reading.quarantine import Quarantined, read_quarantine
 from training.errors import DatasetError
 
 

@@ -8,18 +8,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from salver.artifact.manifest import label_fault
-from salver.text import counted
+from salver.text import counted, printable
+from training.dataset.annotate.store import AnnotationStore, Change
 from training.dataset.collection import LeftOut, collect, some
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache
+from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
-from training.dataset.inspection.inspection import inspect_files
 from training.dataset.reading.alike import refuse_alike
+from training.dataset.reading.annotations import Annotation, Flag, read_annotations
 from training.dataset.reading.folder import natural_order, nfc
 from training.dataset.reading.layout import PARTS, Part
 from training.dataset.reading.table import read_table
 from training.dataset.split import Group, choose, ranked
+from training.dataset.split_file import read_parts, write_parts
 from training.errors import DatasetError
 from training.ranges import SEED, check_shares
 
@@ -93,6 +98,19 @@ class Dataset:
         found = Counter(image.label for image in self.images)
         return {label: found[label] for label in self.labels}
 
+    def targets(self, labels: Sequence[str], whose: str = "The classifier") -> NDArray[np.int64]:
+        """[images], indices into `labels`. Raises DatasetError, which says `whose` they are, for an image with another
+        label.
+        """
+        indices = {label: index for index, label in enumerate(labels)}
+        for image in self.images:
+            if image.label not in indices:
+                raise DatasetError(
+                    f"{image.path} has the label '{image.label}'. {whose} does not have it: its labels are "
+                    f"{', '.join(labels)}. Give these photos one of them, or leave them out."
+                )
+        return np.array([indices[image.label] for image in self.images], dtype=np.int64)
+
     def fingerprint(self) -> str:
         """sha256 over the sorted pairs of label and content digest: file names and places play no part."""
         pairs = sorted((image.label, image.sha256) for image in self.images)
@@ -140,6 +158,50 @@ class Dataset:
         """Those that the folders are, without empty ones; none where the first-level folders are the labels."""
         of = {part: tuple(image for image in self.images if image.part == part) for part in PARTS}
         return {part: self._part(images, part) for part, images in of.items() if images}
+
+    def annotations(self) -> dict[str, Annotation]:
+        """What was said about images of the folder, by name in Unicode form NFC: label, flag and note.
+
+        Raises DatasetError for a data set that was not read from a folder, and an annotations.csv that is none.
+        """
+        return read_annotations(self._folder())
+
+    def annotate(self, image: LabelledImage | str, *, label: str = "", flag: Flag = "", note: str = "") -> None:
+        """Say that of an image, in place of what annotations.csv says of it: as the page of `salver annotate` does.
+
+        `image` may be its name. Without `label` the folder's counts, and the flag "bad" leaves the image out. Read the
+        data set again to have it. Raises DatasetError as `annotations` does and for what cannot be kept; and OSError.
+        """
+        store = AnnotationStore(self._folder())
+        name = image if isinstance(image, str) else image.name
+        if store.path(name) is None:
+            raise DatasetError(f"{self.root} has no image '{printable(name)}'. Read the data set again.")
+        store.change([Change(name, Annotation(label, flag, note))], store.version())
+
+    def _folder(self) -> Path:
+        if self.root is None:
+            raise DatasetError("Annotations lie beside the images of a folder, and this data set is a table's.")
+        return self.root
+
+    @staticmethod
+    def write_split(path: Path | str, parts: "Sequence[Dataset]") -> None:
+        """Keep the parts that `split` gave in a file, as `salver split` does.
+
+        Raises OSError, and DatasetError for what is no part of a split.
+        """
+        rows = [(dataset.part, dataset.images) for dataset in parts if dataset.part is not None]
+        if len(rows) < len(parts):
+            raise DatasetError("Only the parts that Dataset.split gives can be written to a split file.")
+        write_parts(Path(path), rows)
+
+    def read_split(self, path: Path | str) -> "dict[Part, Self]":
+        """The parts into which such a file puts these images, without those that are empty.
+
+        Labels are the data set's own, so that what has been annotated since counts. An image that is no longer used,
+        such as one flagged as bad, drops out. Raises DatasetError for an image that the file does not place, or whose
+        content has changed, and for an unknown part.
+        """
+        return {part: self._part(images, part) for part, images in read_parts(Path(path), self.images).items()}
 
     def split_as_given(
         self,

@@ -14,7 +14,7 @@ from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.artifact.manifest import PixelSpec
 from salver.system.regular_file import read_regular
 from salver.text import counted, printable
-from training.dataset.decoding import decoders
+from training.dataset.inspection.decoding import decoders
 from training.dataset.inspection.inspection import inspect_bytes
 from training.dataset.reading.layout import Part
 from training.errors import DatasetError

@@ -17,7 +17,7 @@ from salver.artifact.manifest import PixelSpec
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.loop import infer
-from training.fit.minibatches import PixelImages, targets_of
+from training.fit.minibatches import Minibatches
 from training.nets.linear import cross_validated_accuracy
 from training.nets.nets import PixelNet
 from training.progress import Progress
@@ -91,11 +91,11 @@ def extract(
     fresh = [image for image in dataset.images if image.sha256 not in vectors]
     if fresh:
         progress.begin(f"features, {spec.resize}", len(fresh))
-        images = PixelImages(Dataset(tuple(fresh), dataset.labels), dataset.labels, spec, decode_now=False)
+        images = Minibatches(Dataset(tuple(fresh), dataset.labels), dataset.labels, spec, decode_now=False)
         try:
             computed = infer(net.eval().features, images, accelerator, progress).numpy()
         except DatasetError:
-            PixelImages(dataset, dataset.labels, spec)  # which names them all
+            Minibatches(dataset, dataset.labels, spec)  # which names them all
             raise
         own = {image.sha256: vector for image, vector in zip(fresh, computed, strict=True)}
         vectors |= own
@@ -114,7 +114,7 @@ def choose_resize(
     seed: int,
 ) -> PixelSpec:
     """The one under which a linear classifier of the features does best in cross-validation; the first of equals."""
-    targets = targets_of(dataset, dataset.labels)
+    targets = torch.from_numpy(dataset.targets(dataset.labels))
     accuracies = []
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache, progress)

@@ -1,6 +1,5 @@
 """For notebooks: the report of an evaluation and the annotation page of a data set, shown in the cell."""
 
-import base64
 import html
 import threading
 from dataclasses import dataclass, field
@@ -10,10 +9,7 @@ from typing import TYPE_CHECKING
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.facts import folders
-from training.evaluation.metrics import measure
-from training.evaluation.plots import WIDTH, Plot, precision_recall_plot, roc_plot
-from training.evaluation.schema import Estimate
+from training.evaluation.metrics import folders
 from training.report.page_data import page_data
 from training.report.report import MAX_THUMBNAILS, NO_EPOCHS, metrics_of, render
 
@@ -41,22 +37,6 @@ def results_viewer(
     """The page of `salver evaluate`, with its images, slider and curves. Raises SettingError as `metrics_of` does."""
     metrics = metrics_of(evaluation, old=old)
     return Viewer(render(page_data(evaluation, metrics, NO_EPOCHS, old, max_thumbnails)), height)
-
-
-def summary(evaluation: Evaluation) -> str:
-    """HTML: the figures of the whole set with their intervals, and the curves."""
-    metrics = measure(evaluation)
-    rows = [
-        ("Images", str(metrics.images)),
-        ("Accuracy, overall", _shown(metrics.accuracy)),
-        ("Accuracy, class-averaged", _shown(metrics.class_averaged_accuracy)),
-        ("F1, macro", _shown(metrics.macro_f1)),
-        ("Labels without images", html.escape(", ".join(metrics.absent_labels)) or "none"),
-        ("Images without an answer", str(metrics.non_finite)),
-    ]
-    cells = "".join(f"<tr><th style='text-align: left'>{name}</th><td>{value}</td></tr>" for name, value in rows)
-    curves = "".join(map(_image, (roc_plot(metrics), precision_recall_plot(metrics))))
-    return f"<table>{cells}</table>{curves}"
 
 
 class Annotating:
@@ -96,16 +76,5 @@ def annotate(dataset: Dataset | Path | str, host: str = "localhost", height: int
     return Annotating(open_page(Path(dataset), 0, framed=True), host, height)
 
 
-def _image(plot: Plot) -> str:
-    data = base64.b64encode(plot.png()).decode()
-    return f'<img alt="" width="{WIDTH}" src="data:image/png;base64,{data}">'
-
-
 def _frame(height: int) -> str:
     return f'style="width: 100%; height: {height}px; border: 0" allow="clipboard-write"'
-
-
-def _shown(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4f}" if estimate.value is not None else f"– {html.escape(estimate.reason or '')}"
-    return f"{estimate.value:.4f} <small>({estimate.low:.3f} to {estimate.high:.3f})</small>"

@@ -1,9 +1,13 @@
-"""The three parts of a data set that a run works with."""
+"""The three parts of a data set that a run works with, and how it comes by them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from salver.text import counted
 from training.dataset.dataset import Dataset, check_trainable
+from training.dataset.reading.layout import PARTS
+from training.errors import SettingError
+from training.run.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,20 @@ class Parts:
                 f"training images, too, so the figures are too good: {', '.join(leaks[:3])}{more}"
             )
         return lines
+
+
+def split(data: Dataset, settings: RunSettings) -> Parts:
+    """As the split file says, as the folders are, or by shares.
+
+    Raises SettingError, and DatasetError when a label has nothing to train on or a part no images.
+    """
+    if settings.split_file is not None:
+        return _parts_of_file(settings.split_file, data)
+    return Parts(*data.split_as_given(settings.val_size, settings.test_size, seed=settings.seed))
+
+
+def _parts_of_file(path: Path, data: Dataset) -> Parts:
+    parts = data.read_split(path)
+    if empty := [part for part in PARTS if part not in parts]:
+        raise SettingError(f"{path} has no images for the part {' and '.join(empty)}. Split again.")
+    return Parts(parts["train"], parts["validation"], parts["test"])

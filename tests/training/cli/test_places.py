@@ -120,7 +120,7 @@ def test_a_build_beside_its_sources_is_taken(data: Path) -> None:
 def test_python_refuses_it_too(data: Path) -> None:
     from torchvision.transforms import v2
 
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
     from training.report.contact_sheet import write_sheet
 
     dataset, before = Dataset.from_dir(data), everything(data)
@@ -136,12 +136,11 @@ def test_python_refuses_it_too(data: Path) -> None:
 
 @pytest.mark.torch
 def test_another_precision_is_not_exported_among_the_photos(run_folder: Path) -> None:
-    from training.export.precision import export_precision
-    from training.progress import Silent
+    from tests.training.support.runs import exported
 
     photos = Path(json.loads((run_folder / "run.json").read_text())["settings"]["data"])
     with pytest.raises(SettingError, match=r"The model file .* lies in the folder of photos"):
-        export_precision(run_folder, "int8", photos / "model.int8.onnx", 1.0, Silent())
+        exported(run_folder, "int8", photos / "model.int8.onnx", 1.0)
 
 
 @pytest.mark.torch
@@ -151,7 +150,7 @@ def test_folders_that_salver_wrote_among_the_photos_are_no_labels_and_said(
     """By an earlier version, or copied there: a run, a report, an interrupted run, TensorBoard's, augmented photos."""
     from torchvision.transforms import v2
 
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
 
     shutil.copytree(finished_run, data / "runs" / "first")
     ended = run("evaluate", finished_run / "model.onnx", data, "--out", tmp_path / "report")

@@ -8,15 +8,17 @@ from torchvision.transforms import v2
 from typer.testing import CliRunner
 
 from salver.cli import build
+from tests.support.models import manifest_for
 from training.dataset.dataset import Dataset, LabelledImage
 from training.dataset.gather.download import DownloadLimits
 from training.dataset.gather.sample.render import render, write_sample
 from training.errors import SettingError, TrainingError
-from training.export.precision import export_precision
-from training.fit.augment import augment
+from training.export.precision import FloatModel, export_precision
+from training.fit.augmentation import augment
 from training.fit.recipe import Recipe
 from training.fit.schedule import Cosine, Stepwise
 from training.nets.linear import svm
+from training.nets.nets import pixel_spec
 from training.progress import Silent
 from training.ranges import SEED
 from training.report.contact_sheet import contact_sheet
@@ -164,7 +166,13 @@ def test_the_largest_seed_is_one() -> None:
         lambda number: DownloadLimits(per_host=number),
         lambda number: DownloadLimits(timeout_seconds=number),
         lambda number: DownloadLimits(max_bytes=number),
-        lambda number: export_precision(Path("run"), "int8", Path("out"), 2 * number, Silent()),
+        lambda number: export_precision(
+            FloatModel(Path("run"), b"", manifest_for(("bowl", "cup"), pixel_spec(64), b"", [0.0, 0.0]), ONE, ONE),
+            "int8",
+            Path("out"),
+            max_accuracy_loss=2 * number,
+            progress=Silent(),
+        ),
     ],
 )
 @pytest.mark.parametrize("number", [NAN, INFINITY, -1, 1e300])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from tests.training.evaluation.evaluations import from_logits, from_pairs, random_evaluation
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.reliability import BINS, coverage, expected_calibration_error
 
 pytestmark = pytest.mark.torch
@@ -24,7 +24,7 @@ def test_the_calibration_error_is_the_gap_of_scikit_learns_bins_weighted_by_thei
 
 
 def test_every_answered_image_is_in_one_bin_which_has_its_mean() -> None:
-    found = measure(random_evaluation(300, 4)).calibration
+    found = compute_metrics(random_evaluation(300, 4)).calibration
     assert sum(each.images for each in found.bins_before) == 300
     gaps = [each.images * abs(each.accuracy - each.confidence) for each in found.bins_before if each.images]  # type: ignore[operator]
     assert found.error_before.value == pytest.approx(sum(gaps) / 300)
@@ -43,4 +43,4 @@ def test_coverage_rises_to_all_images_and_its_accuracy_to_that_of_the_set() -> N
 def test_of_an_overconfident_model_the_error_is_how_much() -> None:
     certain = from_pairs([0] * 6 + [1] * 4, [0] * 10, 2)
     certain.logits[:] *= 100
-    assert measure(certain).calibration.error_before.value == pytest.approx(0.4)
+    assert compute_metrics(certain).calibration.error_before.value == pytest.approx(0.4)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from training.evaluation.calibration import fit_temperature
+from training.evaluation.reliability import fit_temperature
 
 pytestmark = pytest.mark.torch
 

@@ -9,7 +9,7 @@ from tests.training.run.test_run import file_size_limit
 from training.dataset.test_set import read_test_set
 from training.errors import SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.model_file import ModelFile
 from training.evaluation.thresholds import choose_threshold, effect, set_threshold
 
@@ -115,8 +115,8 @@ def test_evaluation_reports_coverage_and_the_accuracy_of_what_is_answered(file: 
     after = evaluate(file.path, dataset)
     left = (before.predictions != 0) | (before.scores >= 0.8)
     assert 0 < left.sum() < len(dataset)
-    found = measure(after).abstention
+    found = compute_metrics(after).abstention
     assert found.abstained == (~left).sum()
     assert found.coverage.value == left.mean()
     assert found.accuracy.value == before.right[left].mean()
-    assert measure(after).accuracy == measure(before).accuracy
+    assert compute_metrics(after).accuracy == compute_metrics(before).accuracy

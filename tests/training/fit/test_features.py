@@ -9,8 +9,7 @@ from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.device import make_accelerator
 from training.fit.features import FeatureCache, choose_resize, extract
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
 pytestmark = pytest.mark.torch

@@ -21,7 +21,7 @@ from training.dataset.image import LabelledImage
 from training.dataset.test_set import read_test_set
 from training.errors import DatasetError
 from training.evaluation.evaluate import evaluate
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.model_file import ModelFile
 from training.evaluation.plots import confusion_figure
 from training.evaluation.schema import MetricsFile
@@ -112,7 +112,7 @@ def test_a_classifier_evaluated_and_the_file_that_was_made_from_it_give_the_same
 def test_a_set_with_one_label_alone_is_evaluated(model: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "red").symlink_to(photos / "red")
-    test = measure(evaluate(model, read_test_set(tmp_path / "one", None, "test")))
+    test = compute_metrics(evaluate(model, read_test_set(tmp_path / "one", None, "test")))
     assert test.absent_labels == ("green", "blue")
     assert test.class_averaged_accuracy.value == test.accuracy.value
     with pytest.raises(DatasetError, match="no labelled images"):

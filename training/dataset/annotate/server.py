@@ -24,9 +24,8 @@ from salver.text import printable, validation_message
 from training.dataset.annotate.access import Door
 from training.dataset.annotate.api import Changes, Duplicates, Page, page_of
 from training.dataset.annotate.store import AnnotationStore, Change, ChangedElsewhere
-from training.dataset.inspection.cache import InspectionCache
+from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
-from training.dataset.inspection.inspection import inspect_files
 from training.dataset.inspection.thumbnails import PICTURE_SIDE, picture, thumbnail
 from training.dataset.reading.annotations import Annotation
 from training.dataset.reading.folder import nfc

@@ -12,16 +12,15 @@ from salver.artifact.errors import ImageError
 from salver.artifact.formats import identify
 from salver.system.durable import durable
 from salver.system.regular_file import read_regular
-from training.dataset.decoding import decoders
 from training.dataset.gather.download import Downloader, DownloadLimits, downloader
 from training.dataset.gather.origins import Origin, Sources
 from training.dataset.gather.providers import Hit, Provider
 from training.dataset.gather.spec import FolderSource, QuerySource, Source, UrlSource
+from training.dataset.inspection.decoding import decoders
 from training.dataset.inspection.inspection import SMALL
 from training.dataset.reading.alike import refuse_alike
-from training.dataset.reading.alone import alone
 from training.dataset.reading.folder import images_below
-from training.dataset.reading.places import refuse_among_photos, refuse_inside
+from training.dataset.reading.places import alone, refuse_among_photos, refuse_inside
 from training.dataset.reading.table import write_table
 from training.errors import DatasetError, SourceError
 from training.progress import Progress

@@ -1,11 +1,28 @@
-"""Where commands write: never among the photos that they read, where the next command would take it for photos."""
+"""Where commands write: one at a time in a folder, and never among photos, where the next would take it for photos."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from salver.system.lock import Taken, locked_folder
 from salver.text import printable
 from training.dataset.reading.folder import IMAGE_SUFFIX, OWN_FILES, places
 from training.errors import SettingError
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing to `folder`, which is made where it is missing, until the block ends.
+
+    A folder that was made for nothing is taken away again. Raises SettingError, with the other's process id and
+    machine, when one is at it; and OSError.
+    """
+    try:
+        with locked_folder(folder):
+            yield
+    except Taken as error:
+        raise SettingError(f"{folder} is in use by {error.who}. {error.advice}") from None
 
 
 def refuse_inside(data: Path, out: Path, what: str, own: str = "") -> None:

@@ -14,7 +14,6 @@ from training.dataset.dataset import Dataset
 from training.dataset.reading.annotations import Annotation, write_annotations
 from training.dataset.reading.folder import scan
 from training.dataset.reading.layout import part_named
-from training.dataset.split_file import read_split, write_split
 from training.dataset.test_set import read_test_set
 from training.errors import DatasetError
 
@@ -236,7 +235,7 @@ def test_annotations_quarantine_and_split_files_work_with_parts(tmp_path: Path) 
     }
     split = run("split", root)
     assert "train: 6 images (cup 2, plate 4)" in split.output
-    parts = read_split(root / "split.csv", dataset)
+    parts = dataset.read_split(root / "split.csv")
     assert {part: images.counts() for part, images in parts.items()} == counts
 
 
@@ -289,7 +288,7 @@ def test_a_test_set_is_the_part_that_is_asked_for(tmp_path: Path) -> None:
 def test_a_split_file_goes_before_the_folders(tmp_path: Path) -> None:
     root = parted(tmp_path, "train", "test")
     dataset = Dataset.from_dir(root)
-    write_split(tmp_path / "other.csv", dataset.split(val_size=0.3, test_size=0.3))
+    Dataset.write_split(tmp_path / "other.csv", dataset.split(val_size=0.3, test_size=0.3))
     test = read_test_set(root, tmp_path / "other.csv", "test")
     assert {image.name.split("/")[0] for image in test.images} == {"test", "train"}
 
@@ -308,7 +307,7 @@ def test_parts_of_two_unicode_forms_of_a_label_are_one_label(tmp_path: Path) -> 
 
 def test_no_image_of_a_part_that_folders_give_is_augmented_for_training(tmp_path: Path) -> None:
     torch = pytest.importorskip("torchvision.transforms.v2")
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
 
     dataset = Dataset.from_dir(parted(tmp_path / "photos", "train", "test"))
     with pytest.raises(DatasetError, match="Augment its training part"):

@@ -16,7 +16,7 @@ from tests.training.support.photos import photo_folder
 from training.dataset.gather.build import build
 from training.dataset.gather.download import DownloadLimits
 from training.dataset.gather.spec import FolderSource
-from training.dataset.reading.alone import alone
+from training.dataset.reading.places import alone
 from training.errors import SettingError
 from training.progress import Silent
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[4]
 
 HOLD = """
 import pathlib, sys
-from training.dataset.reading.alone import alone
+from training.dataset.reading.places import alone
 with alone(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()

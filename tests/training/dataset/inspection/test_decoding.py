@@ -12,10 +12,9 @@ from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits
 from tests.salver.artifact import hostile
 from tests.salver.artifact.pictures import encode, noise
-from training.dataset import decoding
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache
-from training.dataset.inspection.inspection import inspect_files
+from training.dataset.inspection import decoding
+from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.thumbnails import thumbnail
 from training.errors import DatasetError
 
@@ -38,8 +37,8 @@ def photos(tmp_path: Path) -> list[Path]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with Decoders(Limits(max_cpu_seconds=0.02)) as impatient:
-        for room in ("inspection", "labelled_image", "thumbnails"):
-            monkeypatch.setattr(f"training.{room}.decoders", lambda: impatient)
+        for room in ("inspection.inspection", "image", "inspection.thumbnails"):
+            monkeypatch.setattr(f"training.dataset.{room}.decoders", lambda: impatient)
         yield
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from salver.cli import build
 from tests.training.support.photos import photo_folder
-from training.screen import Screen
+from training.progress import Screen
 
 TITLE = "\x1b]0;owned\x07"
 
