@@ -1,24 +1,20 @@
 """ASGI middleware around everything else: each request is counted, logged, given an id and, when asked for, traced."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.limits.memory import Budget, Share
+from service.telemetry.logs import Fields
+from service.telemetry.metrics import Metrics
 from service.telemetry.observation import SCOPE_KEY, Observation
 from service.telemetry.tracing import Tracing, parse_traceparent, start_tracing
-
-if TYPE_CHECKING:
-    from service.limits.memory import Share
-    from service.service import Lifecycle
-    from service.telemetry.logs import Fields
 
 log = logging.getLogger("salver.access")
 
@@ -44,10 +40,23 @@ class Templates:
         return next((template for pattern, template in self._patterns if pattern.match(path)), UNKNOWN_ROUTE)
 
 
-class Observer:
+class Served(Protocol):
+    """What is asked of the service for every request."""
+
+    @property
+    def budget(self) -> Budget: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def draining(self) -> bool: ...
+
+
+class Telemetry:
     """The middleware; outermost, so that it sees every answer."""
 
-    def __init__(self, app: ASGIApp, service: Lifecycle, templates: Templates) -> None:
+    def __init__(self, app: ASGIApp, service: Served, templates: Templates) -> None:
         self._app = app
         self._service = service
         self._metrics = service.metrics
