@@ -1,6 +1,6 @@
 """`create_app(service)`: the routes and error handlers, and nothing at import."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
@@ -10,17 +10,18 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
-from service.api.front import SCORE_PATH, ErrorHandlers, Front
 from service.api.model import router as model
-from service.api.openapi import PROBLEM_JSON, describe
+from service.api.openapi import describe
 from service.api.reload import router as model_reload
-from service.api.score import problem_response
+from service.api.responses import PROBLEM_JSON
+from service.api.score import problem_response, score
 from service.api.v2.routes import failure_response, in_protocol
 from service.api.v2.routes import router as inference_protocol
 from service.errors import INTERNAL, ScoringError, out_of_memory
-from service.pages.docs import router as docs
-from service.pages.landing import router as page
+from service.limits.hosts import LoopbackOnly
+from service.pages.routes import router as pages
 from service.service import Service
 from service.telemetry.middleware import Telemetry, Templates
 from service.telemetry.observation import observation_of
@@ -58,17 +59,17 @@ def create_app(service: Service, *, local_only: bool = False) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry does it
     )
     app.state.service = service
+    # At the head, where an image passes nothing else; FastAPI's own routes cost as much as all of ours.
+    app.router.routes[:0] = [*([LoopbackOnly()] if local_only else []), Route("/score", score, methods=["POST"])]
     app.include_router(model)
     app.include_router(inference_protocol)
     app.include_router(model_reload)
-    app.include_router(page)
-    app.include_router(docs)
+    app.include_router(pages)
     document = describe(app)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     for kind, handler in ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    templates = Templates([SCORE_PATH, *(route.path for route in iter_route_contexts(app.routes) if route.path)])
-    app.add_middleware(Front, handlers=ERROR_HANDLERS, local_only=local_only)
+    templates = Templates([route.path for route in iter_route_contexts(app.routes) if route.path])
     # Around Starlette's own outermost middleware, which answers 500.
     app.middleware_stack = telemetry = Telemetry(app.build_middleware_stack(), service, templates)
     return app
@@ -108,7 +109,7 @@ async def _internal_error(request: Request, _: Exception) -> Response:
     return await _scoring_error(request, ScoringError("internal", INTERNAL))
 
 
-ERROR_HANDLERS: ErrorHandlers = {
+ERROR_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
     ScoringError: _scoring_error,
     HTTPException: _http_error,
     ClientDisconnect: _client_gone,

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 
 from salver.artifact.manifest import Parity, PixelSpec
-from service.api.openapi import problems
+from service.api.responses import problems
 from service.service import service_of
 
 

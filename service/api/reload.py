@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from salver.artifact.errors import ModelFileError
-from service.api.openapi import problem_answer, problems
+from service.api.responses import problem_answer, problems
 from service.service import service_of
 
 router = APIRouter()

@@ -15,9 +15,9 @@ from service.api.answer import answer_all, answer_item, problem_json
 from service.api.body import Head, joined, read_body, read_head, read_media, read_pieces
 from service.api.form import Form
 from service.api.json_body import JsonBody
-from service.api.openapi import JSON, PROBLEM_JSON
 from service.api.query import check_no_query, parse_query
 from service.api.request import BodyParser, Item, Url
+from service.api.responses import JSON, PROBLEM_JSON
 from service.errors import ScoringError
 from service.fetch.resolve import CALLER
 from service.limits.deadline import Deadline

@@ -54,7 +54,10 @@ class Served(Protocol):
 
 
 class Telemetry:
-    """The middleware; outermost, so that it sees every answer."""
+    """The middleware; outermost, so that it sees every answer.
+
+    HEAD, which monitors ask with, is answered as GET is, without the body.
+    """
 
     def __init__(self, app: ASGIApp, service: Served, templates: Templates) -> None:
         self._app = app
@@ -90,17 +93,22 @@ class Telemetry:
                 observation.status = CLIENT_GONE
             return message
 
+        head_only = scope["method"] == "HEAD"
+
         async def observed_send(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                observation.response_bytes += len(message.get("body", b""))
-            elif message["type"] == "http.response.start":
+            if message["type"] == "http.response.start":
                 observation.status = observation.status or message["status"]
                 message["headers"] = [*message["headers"], *self._headers(observation)]
-            await send(message)
+                await send(message)
+                if head_only:  # at once: the caller takes it for the end, and may ask again before a long body is read
+                    await send({"type": "http.response.body"})
+            elif not head_only:
+                observation.response_bytes += len(message.get("body", b""))
+                await send(message)
 
         self._metrics.requests_in_flight += 1
         try:
-            await self._app(scope, observed_receive, observed_send)
+            await self._app({**scope, "method": "GET"} if head_only else scope, observed_receive, observed_send)
         finally:
             self._metrics.requests_in_flight -= 1
             self._end(observation)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.body import SHORT_BYTES, joined, read_head, read_pieces
-from service.api.openapi import JSON
+from service.api.responses import JSON
 from service.api.v2.request import LENGTH_HEADER, WHOLE_BYTES, InferBody, InferRequest
 from service.api.v2.response import respond
 from service.errors import ScoringError

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from service.api.openapi import JSON, PROBLEM_HEADERS, REFERENCE, SCORE_HEADERS, Schema, headers
+from service.api.responses import JSON, PROBLEM_HEADERS, REFERENCE, SCORE_HEADERS, Schema, headers
 from service.api.v2.infer import BINARY, answer
 from service.api.v2.request import LENGTH_HEADER, InferRequest
 from service.api.v2.response import InferResponse

@@ -238,7 +238,9 @@ def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def test_without_a_collector_the_sdk_is_not_even_imported() -> None:
-    script = "import sys, service.__main__; from service.tracing import *; print(start_tracing(), *sys.modules)"
+    script = (
+        "import sys, service.__main__; from service.telemetry.tracing import *; print(start_tracing(), *sys.modules)"
+    )
     printed = run_python(script).stdout.split()
     assert printed[0] == "None"
     assert "service.telemetry.tracing" in printed
@@ -247,7 +249,7 @@ def test_without_a_collector_the_sdk_is_not_even_imported() -> None:
 
 def test_without_the_extra_a_warning_says_what_to_install() -> None:
     absent = "import sys; sys.modules['opentelemetry.exporter'] = None; "
-    script = absent + "from service.tracing import *; print(start_tracing())"
+    script = absent + "from service.telemetry.tracing import *; print(start_tracing())"
     ran = run_python(script, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert ran.stdout == "None\n"
     assert "pip install -e '.[tracing]'" in ran.stderr
