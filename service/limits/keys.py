@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Never
 
+from salver.system.daemon import in_daemon_thread
 from salver.system.steady_file import read_steady
 from salver.text import counted
 from service.errors import ScoringError, SettingsError
-from service.files.daemon import in_daemon_thread
-from service.files.freshness import Freshness
-from service.settings import PREFIX, Settings
+from service.settings import PREFIX, Freshness, Settings
 
 log = logging.getLogger("salver.service")
 

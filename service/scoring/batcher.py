@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from salver.artifact.bounds.decoders import Decoders
-from service.errors import ScoringError, attempt
+from service.errors import ScoringError
 from service.scoring.device import CPU
 from service.scoring.model import Model, Pixels
 from service.scoring.queue import Encoded, ImageQueue, Outcome, Result, Ticket
 from service.scoring.runner import Runner
 from service.scoring.runs import Runs
-from service.scoring.scorer import CLOSE_SECONDS, Scorer, finite, prepare
+from service.scoring.scorer import CLOSE_SECONDS, Scorer, finite, prepare, scored_or_error
 from service.settings import Settings
 
 GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))
@@ -84,7 +84,7 @@ class BatchScorer:
 
     def _decode(self, ticket: Ticket) -> None:
         began = time.perf_counter()
-        pixels = attempt(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
+        pixels = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         ended = time.perf_counter()
         if isinstance(pixels, ScoringError):
             self.queue.put(ticket, Result(pixels, ticket.queue_seconds, ended - began))
@@ -121,9 +121,9 @@ class BatchScorer:
     def _outcomes(self, images: Sequence[Pixels]) -> list[Outcome]:
         """One outcome an image; when a batch fails its images are run one by one, so that the good ones are scored."""
         with self.runs.one() as options:
-            logits = attempt(self._runner.run, images, options)
+            logits = scored_or_error(self._runner.run, images, options)
         if not isinstance(logits, ScoringError):
-            return [attempt(finite, row) for row in logits]
+            return [scored_or_error(finite, row) for row in logits]
         if len(images) == 1:
             return [logits]
         return [outcome for image in images for outcome in self._outcomes([image])]

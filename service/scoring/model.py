@@ -19,9 +19,9 @@ from salver.artifact.test_card import card_pixels, check_card
 from salver.system.steady_file import read_steady
 from salver.text import printable, reason
 from service.errors import ScoringError
-from service.files.watch import local_path
 from service.scoring.device import CPU, CUDA, TENSORRT, Provider, gpu_providers, preload_gpu_libraries
 from service.scoring.runs import SILENT
+from service.scoring.watch import local_path
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]

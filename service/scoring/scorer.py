@@ -1,17 +1,25 @@
 """Scoring on a CPU: as many threads as cores, each decoding and running one image at a time on one model copy."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from salver.artifact.bounds.decoders import Decoders
-from service.errors import ScoringError, attempt
+from salver.artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
+from service.errors import INTERNAL, ScoringError, out_of_memory, overloaded
 from service.scoring.encoded import LongText, image_bytes
 from service.scoring.model import Logits, Model, Pixels
 from service.scoring.queue import Encoded, ImageQueue, Result, Ticket
 from service.scoring.runs import Runs
+
+Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
+
+log = logging.getLogger("salver.service")
 
 CLOSE_SECONDS = 5.0
 
@@ -49,11 +57,11 @@ class Scorer:
 
     def _score(self, ticket: Ticket) -> Result:
         began = time.perf_counter()
-        pixels = attempt(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
+        pixels = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         decoded = time.perf_counter()
         if isinstance(pixels, ScoringError):
             return Result(pixels, ticket.queue_seconds, decoded - began)
-        outcome = attempt(self._run, pixels, ticket.alone)
+        outcome = scored_or_error(self._run, pixels, ticket.alone)
         return Result(outcome, ticket.queue_seconds, decoded - began, time.perf_counter() - decoded)
 
     def _run(self, pixels: Pixels, alone: bool) -> Logits:
@@ -77,3 +85,32 @@ def finite(logits: Logits) -> Logits:
     if not np.isfinite(logits).all():
         raise ScoringError("inference-failed", "The model gave non-finite scores for this image.")
     return logits
+
+
+def scored_or_error(
+    action: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Value | ScoringError:
+    """Run one image's work: whatever goes wrong is that image's own error and never ends a scoring thread."""
+    try:
+        return action(*args, **kwargs)
+    except (ScoringError, ImageError, DecodingUnavailable, MemoryError) as error:
+        # Its traceback would hold every frame, and with them the image, until Python looks for circles.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        return _scoring_error(error)
+    except Exception:
+        log.exception("scoring an image failed")
+        return ScoringError("internal", INTERNAL)
+
+
+def _scoring_error(error: Exception) -> ScoringError:
+    """What decoding raises, in the closed set."""
+    match error:
+        case ScoringError():
+            return error
+        case ImageTooLarge():
+            return ScoringError("image-too-large", str(error))
+        case ImageError():
+            return ScoringError("undecodable-image", str(error))
+        case DecodingUnavailable():
+            return overloaded(f"{error} Try again later.")
+    return out_of_memory()

@@ -1,24 +1,20 @@
 """ASGI middleware around everything else: each request is counted, logged, given an id and, when asked for, traced."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.limits.memory import Budget, Share
+from service.telemetry.logs import Fields
+from service.telemetry.metrics import Metrics
 from service.telemetry.observation import SCOPE_KEY, Observation
 from service.telemetry.tracing import Tracing, parse_traceparent, start_tracing
-
-if TYPE_CHECKING:
-    from service.limits.memory import Share
-    from service.service import Lifecycle
-    from service.telemetry.logs import Fields
 
 log = logging.getLogger("salver.access")
 
@@ -44,10 +40,26 @@ class Templates:
         return next((template for pattern, template in self._patterns if pattern.match(path)), UNKNOWN_ROUTE)
 
 
-class Observer:
-    """The middleware; outermost, so that it sees every answer."""
+class Served(Protocol):
+    """What is asked of the service for every request."""
 
-    def __init__(self, app: ASGIApp, service: Lifecycle, templates: Templates) -> None:
+    @property
+    def budget(self) -> Budget: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def draining(self) -> bool: ...
+
+
+class Telemetry:
+    """The middleware; outermost, so that it sees every answer.
+
+    HEAD, which monitors ask with, is answered as GET is, without the body.
+    """
+
+    def __init__(self, app: ASGIApp, service: Served, templates: Templates) -> None:
         self._app = app
         self._service = service
         self._metrics = service.metrics
@@ -81,17 +93,22 @@ class Observer:
                 observation.status = CLIENT_GONE
             return message
 
+        head_only = scope["method"] == "HEAD"
+
         async def observed_send(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                observation.response_bytes += len(message.get("body", b""))
-            elif message["type"] == "http.response.start":
+            if message["type"] == "http.response.start":
                 observation.status = observation.status or message["status"]
                 message["headers"] = [*message["headers"], *self._headers(observation)]
-            await send(message)
+                await send(message)
+                if head_only:  # at once: the caller takes it for the end, and may ask again before a long body is read
+                    await send({"type": "http.response.body"})
+            elif not head_only:
+                observation.response_bytes += len(message.get("body", b""))
+                await send(message)
 
         self._metrics.requests_in_flight += 1
         try:
-            await self._app(scope, observed_receive, observed_send)
+            await self._app({**scope, "method": "GET"} if head_only else scope, observed_receive, observed_send)
         finally:
             self._metrics.requests_in_flight -= 1
             self._end(observation)

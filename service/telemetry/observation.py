@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from service.limits.memory import Share
+from service.scoring.queue import Result
 from service.telemetry.metrics import STAGES, Metrics, stage_seconds
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
-
-    from service.scoring.queue import Result
 
 SCOPE_KEY = "salver.observation"
 
@@ -81,7 +80,7 @@ class Observation:
         return intervals
 
 
-def observed(request: Request) -> Observation:
+def observation_of(request: Request) -> Observation:
     """The observation of this request."""
     observation: Observation = request.scope[SCOPE_KEY]
     return observation

@@ -94,7 +94,10 @@ def health(number: str) -> str:
 @pytest.mark.parametrize(("cpus", "memory", "budget_mib"), [("1", "512m", 128), ("2", "256m", 64)])
 def test_threads_and_memory_follow_the_containers_limits(model: Path, cpus: str, memory: str, budget_mib: int) -> None:
     """This machine's cgroup version; tests/service has recorded files of both."""
-    look = "import salver.system.cores as c, service.memory as m; print(c.available_cores(), m.default_budget_bytes(0))"
+    look = (
+        "import salver.system.cores as c, service.scoring.machine as m; "
+        "print(c.available_cores(), m.default_budget_bytes(0))"
+    )
     limits = ("--cpus", cpus, "--memory", memory, "--env", "SALVER_API_KEYS=k")
     with container(model, *limits) as (number, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)

@@ -11,6 +11,7 @@ from fastapi.routing import iter_route_contexts
 
 from service.app import create_app
 from service.limits.keys import Keys
+from service.service import Service
 from service.settings import PREFIX, Settings
 from tests.deploy.manifests import (
     JOBS,
@@ -63,7 +64,7 @@ def settings() -> frozenset[str]:
 
 @cache
 def paths() -> frozenset[str]:
-    app = create_app(Settings(model="none"), Keys([]))
+    app = create_app(Service(Settings(model="none"), Keys([])))
     return frozenset(route.path for route in iter_route_contexts(app.routes) if route.path)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from service.errors import outcome
-
 Result = TypeVar("Result")
 
 
@@ -23,9 +21,17 @@ async def in_daemon_thread(action: Callable[[], Result]) -> Result | Exception:
             done.set_result(result)
 
     def work() -> None:
-        result = outcome(action)
+        result = caught(action)
         with suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(tell, result)
 
-    started = outcome(threading.Thread(target=work, name="file-reader", daemon=True).start)
+    started = caught(threading.Thread(target=work, name="file-reader", daemon=True).start)
     return started if isinstance(started, Exception) else await done
+
+
+def caught(action: Callable[[], Result]) -> Result | Exception:
+    """What it gives or raises, as a value for whoever waits on another thread."""
+    try:
+        return action()
+    except Exception as error:  # noqa: BLE001  # nothing is hidden: it is handed on
+        return error

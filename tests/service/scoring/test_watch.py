@@ -6,7 +6,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from service.files.watch import AGAIN_SECONDS, Watch, signature
+from service.scoring.watch import AGAIN_SECONDS, Watch, signature
 
 
 class Clock:

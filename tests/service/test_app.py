@@ -10,14 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service.errors import ScoringError
-from service.pages.landing import MEDIA_TYPES
+from service.pages.routes import LANDING
 from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
 RED = solid((200, 30, 40))
 PNG = {"Content-Type": "image/png"}
-PAGES = ("/", "/docs", *(f"/page/{name}" for name in MEDIA_TYPES), "/docs/docs.js", "/docs/swagger-ui.css")
+PAGES = ("/", "/docs", *(f"/page/{file.name}" for file in LANDING.iterdir()), "/docs/docs.js", "/docs/swagger-ui.css")
 READABLE = (
     *("/healthz", "/readyz", "/metrics", "/model", "/openapi.json", *PAGES),
     *("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/salver", "/v2/models/salver/ready"),
