@@ -2,26 +2,24 @@
 
 import math
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import typer
 
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
-from loadtest.errors import LoadTestError, Terminated
-from loadtest.local import local_service
-from loadtest.places import keep, try_place
-from loadtest.processes import run_locust
+from loadtest.errors import LoadTestError
+from loadtest.processes import local_service, run_locust
 from loadtest.results import report
+from loadtest.results.places import keep, try_place
 from loadtest.results.result import P99_ANSWERS, Result
 from loadtest.traffic import options as options_of
 from loadtest.traffic.options import DEFAULT_SIZES, MOST_RATE, MOST_USERS
+from salver.messages import errors_as_messages, show, tell
 from salver.system.lock import Taken, locked_folder
-from salver.text import printable, printable_json, printable_lines, reason
+from salver.text import printable, printable_json
 
 NOT_HELD = 1
 ENOUGH = 1.3
@@ -102,7 +100,7 @@ def capacity(
     def so_far() -> str:
         return f"the highest rate that held so far: {max(search.best, default=None) or 'none'} requests/s"
 
-    with _errors_as_messages(so_far):
+    with errors_as_messages(NOT_HELD, command="loadtest", so_far=so_far):
         options_of.check(options(start))
         if out is not None:
             try_place(out / CAPACITY)
@@ -110,8 +108,7 @@ def capacity(
         found = find(url, slo_p99_ms, search, start, precision, repeats)
         if rate is not None:
             found = found.model_copy(update={"plan": plan(found, rate, headroom)})
-        text = printable_json(found.model_dump_json(indent=2)) if as_json else printable_lines("\n".join(lines(found)))
-        typer.echo(text)
+        show(printable_json(found.model_dump_json(indent=2)) if as_json else "\n".join(lines(found)))
         _write(found, out)
     if found.images_per_second is None:
         raise typer.Exit(NOT_HELD)
@@ -143,7 +140,7 @@ def local(
     options: dict[str, object] = {"rate": rate, "users": 64, "run_time": seconds, "warm_up": min(5, seconds // 2)}
     options |= {"p99_ms": p99_ms, "error_rate": error_rate, "mix": mix, "sizes": sizes, "images": images}
     options |= {"processes": processes, "out": out}
-    with _errors_as_messages(lambda: f"what was measured until then lies in {out}"):
+    with errors_as_messages(NOT_HELD, command="loadtest", so_far=lambda: f"what was measured until then lies in {out}"):
         options_of.check(options)
         with _alone(out), local_service(model, out) as url:
             _, code = run_locust({"host": url} | options)
@@ -170,7 +167,7 @@ def _give_key(key: str | None) -> None:
 def _tell(step: Step) -> None:
     p99 = "no answer" if step.p99_ms is None else f"p99 {step.p99_ms:.1f} ms"
     verdict = "holds" if step.holds else f"does not hold: {step.reasons[0]}"
-    typer.echo(printable(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}"), err=True)
+    tell(printable(f"{step.rate:8.1f} requests/s  {p99:<16} {verdict}"))
 
 
 def _write(found: Capacity, out: Path | None) -> None:
@@ -178,28 +175,3 @@ def _write(found: Capacity, out: Path | None) -> None:
         keep(out / CAPACITY, found.model_dump_json(indent=2))
         if found.at_capacity is not None:
             keep(out / REPORT, report.page(found.at_capacity))
-
-
-@contextmanager
-def _errors_as_messages(so_far: Callable[[], str]) -> Iterator[None]:
-    """Exit code 1 for what a person can mend; 130 for Ctrl-C and 143 for SIGTERM, with what there is `so_far`."""
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    except LoadTestError as error:
-        typer.echo(printable_lines(f"salver loadtest: {error}"), err=True)
-        raise typer.Exit(NOT_HELD) from None
-    except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        typer.echo(printable_lines(f"salver loadtest: {reason(error)}{place}"), err=True)
-        raise typer.Exit(NOT_HELD) from None
-    except KeyboardInterrupt as error:
-        typer.echo(f"Interrupted; {so_far()}.", err=True)
-        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
-        raise typer.Exit(128 + number) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(_: int, __: FrameType | None) -> None:
-    raise Terminated

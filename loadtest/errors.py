@@ -5,7 +5,3 @@ from salver.errors import SalverError
 
 class LoadTestError(SalverError):
     """The run cannot be done as asked; the message says what to change."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does: what it started is ended first."""

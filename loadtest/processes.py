@@ -1,20 +1,26 @@
-"""Locust as a process of its own, since it changes the sockets and threads of the one it runs in."""
+"""The processes that a load test starts: Locust, which changes sockets and threads of its own, and a service."""
 
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from loadtest.errors import LoadTestError
 from loadtest.results.result import Result
+from salver.client.errors import DeploymentFailed
+from salver.deployment.ready import running_service
 
 LOCUSTFILE = Path(__file__).absolute().parent / "locustfile.py"
 OWN_VARIABLES = ("LOCUST_", "LOADTEST_")
 STDERR_SHOWN = 2000
+START_SECONDS = 60.0
+LOG, LOG_SHOWN = "service.log", 500
+SERVICE_SETTINGS = {"SALVER_URL_ALLOWLIST": "127.0.0.1", "SALVER_LOG_FORMAT": "text"}
 
 
 def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Result, int]:
@@ -74,3 +80,21 @@ def _finished(command: list[str], folder: Path, quiet: bool) -> tuple[int, str]:
     if came:
         signal.raise_signal(came[0])
     return process.returncode, words or ""
+
+
+@contextmanager
+def local_service(model: Path, out: Path) -> Iterator[str]:
+    """The model's service on this machine until the block is left; yields its URL. Its log goes to `out`.
+
+    Raises LoadTestError when it does not become ready.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / LOG
+    log.unlink(missing_ok=True)  # a pipe of that name would be waited for
+    with log.open("w") as file:
+        try:
+            with running_service(model, SERVICE_SETTINGS, timeout_seconds=START_SECONDS, stderr=file) as url:
+                yield url
+        except DeploymentFailed:
+            said = log.read_text().strip()[-LOG_SHOWN:]
+            raise LoadTestError(f"The service did not become ready; {log} ends with: {said}") from None

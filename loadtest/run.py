@@ -9,15 +9,15 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
-from loadtest.places import keep, try_place
 from loadtest.results import report, scrape
+from loadtest.results.places import keep, try_place
 from loadtest.results.record import Record
 from loadtest.results.result import EXIT_CODES, Result, result_of
 from loadtest.results.text import summary
 from loadtest.session import Session, payloads, photos_of
 from loadtest.traffic import options as options_of
 from loadtest.traffic.options import Options
-from loadtest.web import way_to
+from loadtest.traffic.web import check_way_to
 from salver.text import printable_lines, reason
 
 TICK_SECONDS = 0.5
@@ -51,7 +51,7 @@ class Run:
         if self.judges and (environment.host is not None or self.parsed.headless):
             environment.host = options_of.service_url(environment.host or "")
         for url in (environment.host, options.metrics_url):
-            way_to(url or "")
+            check_way_to(url or "")
         # First: a worker may be told to begin while it still renders.
         self._listen()
         if self.judges:

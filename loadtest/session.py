@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 
 from loadtest.results.answer import Answers
-from loadtest.results.histogram import bucket_of
-from loadtest.results.record import AFTER_THE_END, Generator, Record
+from loadtest.results.record import AFTER_THE_END, Generator, Record, bucket_of
 from loadtest.traffic.arrivals import Arrivals, due_times
 from loadtest.traffic.file_server import FileServer
 from loadtest.traffic.options import Options

@@ -1,12 +1,14 @@
 """The `salver` command: it lists the sub-commands and imports a room only when one of its commands is called."""
 
+import os
+import signal
 import sys
-from importlib.metadata import version
-from typing import Annotated, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 from salver.rooms import Unavailable, load, missing
+
+if TYPE_CHECKING:
+    import typer
 
 
 class Command(NamedTuple):
@@ -44,16 +46,28 @@ COMMANDS = {
 }
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
-        typer.echo(version("salver"))
-        raise typer.Exit
-
-
-def build(called: str | None) -> typer.Typer:
+def build(called: str | None) -> "typer.Typer":
     """The command line in which the command `called` is real and the others are lines in the list."""
+    import typer  # here, where Ctrl-C is already one line
+
+    def show_version(asked: bool) -> None:  # as typer calls it
+        if asked:
+            import importlib.metadata
+
+            typer.echo(importlib.metadata.version("salver"))
+            raise typer.Exit
+
+    def options(
+        *,
+        _: Annotated[
+            bool,
+            typer.Option("--version", help="Show Salver's version and exit.", callback=show_version, is_eager=True),
+        ] = False,
+    ) -> None:
+        """What can stand before a command."""
+
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-    app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(_options)
+    app.callback(help="From a folder of labelled photos to an image-scoring service on a cluster.")(options)
     for name, command in COMMANDS.items():
         if name == called:
             module = load(command.module, f"'salver {name}'", command.extra)
@@ -67,20 +81,15 @@ def build(called: str | None) -> typer.Typer:
     return app
 
 
-def _options(
-    _: Annotated[
-        bool, typer.Option("--version", help="Show Salver's version and exit.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """What can stand before a command."""
-
-
 def _nothing() -> None:
     """Stands for what is not called."""
 
 
 def main() -> None:
-    """Run the command line; a room whose packages are not installed is named with the line that installs them."""
+    """Run the command line; a room whose packages are not installed is named with the line that installs them.
+
+    Ctrl-C is one line and 130 at any time: while a room is imported, and in commands that say nothing of their own.
+    """
     called = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     try:
         build(called)()
@@ -90,3 +99,18 @@ def main() -> None:
         if called is None:
             raise
         sys.exit(missing(f"'salver {called}'", error.name, COMMANDS[called].extra))
+    except KeyboardInterrupt:
+        _end_interrupted()
+    except SystemExit as ended:
+        # Typer turns a Ctrl-C that the command did not catch into an exit without a word.
+        if ended.__context__ is not None and isinstance(ended.__context__.__cause__, KeyboardInterrupt):
+            _end_interrupted()
+        raise
+
+
+def _end_interrupted() -> NoReturn:
+    """At once: where Ctrl-C came amid an `exec`, as of a dataclass, Python would go on to end by the signal."""
+    sys.stderr.write("Interrupted.\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(128 + signal.SIGINT)

@@ -1,6 +1,7 @@
 """The root of every room's errors.
 
 SalverError                  its text is one plain sentence that a person can act on
+├── Interrupted              a command was asked to stop; what it has done is kept
 ├── VariableError            a proxy or certificates that the environment names cannot be used
 ├── ArtifactError            salver.artifact.errors: an image, or a model file
 ├── ClientError              salver.client.errors: a call to a service, or a deployment
@@ -13,6 +14,13 @@ SalverError                  its text is one plain sentence that a person can ac
 
 class SalverError(Exception):
     """The root: its text is one plain sentence that a person can act on."""
+
+
+class Interrupted(SalverError):
+    """A command was asked to stop and did, in between two steps; what it has done is kept."""
+
+    signal: int = 2
+    """The number of the signal that asked: SIGINT unless it is said."""
 
 
 class VariableError(SalverError):

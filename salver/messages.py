@@ -2,34 +2,45 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
 
-from salver.text import printable_lines
-from training.errors import Interrupted, TrainingError
+from salver.errors import Interrupted, SalverError
+from salver.text import printable_lines, reason
 
 
 @contextmanager
-def errors_as_messages(code: int = 1, again: str = "Start the command again.") -> Iterator[None]:
+def errors_as_messages(
+    code: int = 1,
+    again: str = "Start the command again.",
+    *,
+    command: str = "",
+    codes: Mapping[type[SalverError], int] | None = None,
+    so_far: Callable[[], str] | None = None,
+) -> Iterator[None]:
     """Exit code `code` and a message for what a person can mend; 130 for Ctrl-C and 143 for SIGTERM, with what to do
-    `again`; a fault of ours keeps its traceback.
+    `again` or what there is `so_far`; a fault of ours keeps its traceback.
+
+    The name of a `command` stands before what is wrong; without it, only the first of several processes speaks. `codes`
+    has the kinds of error that have a code of their own.
     """
     before = signal.signal(signal.SIGTERM, Terminated.raise_)
     try:
         yield
     except (KeyboardInterrupt, Terminated, Interrupted) as error:
-        say(f"{str(error) or 'Interrupted.'} {again}")
+        said = f"Interrupted; {so_far()}." if so_far else f"{str(error) or 'Interrupted.'} {again}"
+        _complain("", said.strip(), once=not command)
         raise typer.Exit(128 + getattr(error, "signal", signal.SIGINT)) from None
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        say(f"{error.strerror or error}{place}")
+        _complain(command, f"{reason(error)}{place}", once=not command)
         raise typer.Exit(code) from error
-    except TrainingError as error:
-        say(str(error))
-        raise typer.Exit(code) from error
+    except SalverError as error:
+        _complain(command, str(error), once=not command)
+        raise typer.Exit((codes or {}).get(type(error), code)) from error
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -45,17 +56,21 @@ class Terminated(BaseException):
         raise cls("Ended by SIGTERM.")
 
 
-def say(text: str) -> None:
-    """On standard error, once for all processes."""
-    if speaks():
-        typer.echo(printable_lines(text), err=True)
-
-
 def show(text: str) -> None:
     """On standard output. Names and labels in the text stay text on a terminal."""
     typer.echo(printable_lines(text))
 
 
+def tell(text: str) -> None:
+    """On standard error."""
+    typer.echo(printable_lines(text), err=True)
+
+
 def speaks() -> bool:
     """Of several processes, which meet the same fault, the first speaks for all; torchrun numbers them."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _complain(command: str, text: str, *, once: bool) -> None:
+    if not once or speaks():
+        tell(f"salver {command}: {text}" if command else text)

@@ -6,9 +6,7 @@ URL, and compares what the service answers with what training computed. It ends 
 
 import csv
 import json
-import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -24,9 +22,10 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from salver.client.errors import DeploymentFailed
 from salver.client.result import Score, ScoreError
 from salver.client.scoring import ScoringClient
-from salver.deployment.ready import answers_ready
+from salver.deployment.ready import running_service
 
 DATA, RUN = Path("runs/sample"), Path("runs/demo")
 SHOWN_IMAGES, URL_IMAGES = 8, 5
@@ -53,7 +52,7 @@ def main() -> None:
     salver("train", str(DATA), "--base", "mobilenet_v2", "--weights", "offline", "--out", str(RUN), "--overwrite")
     step("3/4  Serve the file with a key")
     key = secrets.token_urlsafe(16)
-    with running_service(key) as url:
+    with served(key) as url:
         step("4/4  Score the held-out photos over HTTP and compare with training")
         score_and_compare(url, key)
     console.print(f"\n[bold green]All steps were right[/], in {time.monotonic() - start:.0f} s. What there is now:")
@@ -79,29 +78,16 @@ def salver(*arguments: str) -> None:
 
 
 @contextmanager
-def running_service(key: str) -> Iterator[str]:
-    """`salver serve` on a free loopback port until the block is left; yields its URL once it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"SALVER_API_KEYS": key, "SALVER_URL_ALLOWLIST": "127.0.0.1", "SALVER_DRAIN_SECONDS": "0"}
-    command = [sys.executable, "-P", "-m", "salver", "serve", str(RUN / "model.onnx"), "--port", str(port)]
-    with subprocess.Popen(command, env=os.environ | settings | {"SALVER_LOG_FORMAT": "text"}) as process:
-        try:
-            yield wait_until_ready(process, f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> str:
-    """The URL, once /readyz answers 200."""
+def served(key: str) -> Iterator[str]:
+    """The model's service until the block is left; yields its URL once it is ready."""
     start = time.monotonic()
-    while process.poll() is None and time.monotonic() - start < START_SECONDS:
-        if answers_ready(url):
+    settings = {"SALVER_API_KEYS": key, "SALVER_URL_ALLOWLIST": "127.0.0.1", "SALVER_LOG_FORMAT": "text"}
+    try:
+        with running_service(RUN / "model.onnx", settings, timeout_seconds=START_SECONDS) as url:
             console.print(f"ready after {time.monotonic() - start:.1f} s")
-            return url
-        time.sleep(0.05)
-    fail(f"the service was not ready within {START_SECONDS} s; its log is above.")
+            yield url
+    except DeploymentFailed as error:
+        fail(f"{error} Its log is above.")
 
 
 def score_and_compare(url: str, key: str) -> None:

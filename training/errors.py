@@ -3,13 +3,13 @@
 TrainingError
 ├── SettingError      a base, image size, schedule or other setting of the run that cannot work
 ├── DatasetError      the folder of photos, or a split of it, cannot be used
-├── Interrupted       the run was asked to stop; what it has done is kept
 ├── SourceError       one source of images of a data set that is being built gives none; the others go on
 ├── WeightsError      the starting weights cannot be fetched, read or fitted to the net
 ├── ExportRefused     the gate found that the model file differs from the trained net
 └── ForeignFolder     a folder that the sample was to be written to holds something else (gather.sample)
 """
 
+from salver.errors import Interrupted as Interrupted
 from salver.errors import SalverError
 
 
@@ -23,13 +23,6 @@ class SettingError(TrainingError):
 
 class DatasetError(TrainingError):
     """The folder of photos, or a split of it, cannot be used."""
-
-
-class Interrupted(TrainingError):
-    """The run was asked to stop and did, between two steps; what it has done is kept where there is a checkpoint."""
-
-    signal: int = 2
-    """The number of the signal that asked: SIGINT unless it is said."""
 
 
 class SourceError(TrainingError):

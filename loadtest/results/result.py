@@ -7,9 +7,8 @@ from typing import Literal, Self
 from pydantic import BaseModel
 
 from loadtest.results import scrape
-from loadtest.results.histogram import Histogram, percentile, total, value_of
-from loadtest.results.histogram import mean as mean_of
-from loadtest.results.record import AFTER_THE_END, Record, Tally
+from loadtest.results.record import AFTER_THE_END, Histogram, Record, Tally, percentile, total, value_of
+from loadtest.results.record import mean as mean_of
 from loadtest.traffic.options import Options
 from loadtest.traffic.payload import TITLES, Kind
 from salver.text import counted

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import requests
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
-from loadtest.errors import LoadTestError
-from loadtest.web import get
+from salver.client.errors import ServiceUnreachable
+from salver.client.web import Connections
 
 STAGES = ("fetch", "queue", "decode", "inference", "total")
 TIMEOUT_SECONDS = 2.0
@@ -45,8 +45,9 @@ class ServiceUse(BaseModel):
 def read(url: str, seconds: float) -> Sample | None:
     """The metrics at `url`; None when it does not answer with a Salver service's."""
     try:
-        answer = get(url, TIMEOUT_SECONDS)
-    except (requests.RequestException, LoadTestError):
+        with Connections(url, TIMEOUT_SECONDS).http as http:
+            answer = http.get(url, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL, ServiceUnreachable):
         return None
     return parse(answer.text, seconds) if answer.status_code == 200 else None
 

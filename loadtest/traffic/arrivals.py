@@ -1,13 +1,40 @@
-"""The open loop: when each request is due, whatever became of those before it."""
+"""How the load changes over a run, and, in the open loop, when each request is due whatever became of those before."""
 
 import random
 from collections import deque
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Literal
 
-from loadtest.traffic.shape import Shape
-
 Kind = Literal["poisson", "constant"]
+
+STEPS = 5
+SPIKE_BASE = 0.2
+
+
+class Shape(StrEnum):
+    """`constant`, `ramp` (0 to the peak), `steps` (a fifth more each fifth), `spike` (the middle fifth), `soak`."""
+
+    CONSTANT = "constant"
+    RAMP = "ramp"
+    STEPS = "steps"
+    SPIKE = "spike"
+    SOAK = "soak"
+
+    def level(self, done: float) -> float:
+        """The share of the peak, 0 to 1, when the share `done` of the run is over; 0 outside of it."""
+        if not 0 <= done < 1:
+            return 0.0
+        match self:
+            case Shape.RAMP:
+                return done
+            case Shape.STEPS:
+                return (int(done * STEPS) + 1) / STEPS
+            case Shape.SPIKE:
+                return 1.0 if 0.4 <= done < 0.6 else SPIKE_BASE
+            case Shape.SOAK:
+                return min(1.0, done * 20)
+        return 1.0
 
 
 def due_times(rate: float, kind: Kind, shape: Shape, seconds: float, generator: random.Random) -> Iterator[float]:

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from loadtest.errors import LoadTestError
 from loadtest.traffic.arrivals import Kind as ArrivalKind
+from loadtest.traffic.arrivals import Shape
 from loadtest.traffic.payload import Kind
 from loadtest.traffic.photos import SIZES, from_folder
-from loadtest.traffic.shape import Shape
 from salver.text import printable, validation_message
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from salver.client.errors import ClientError, ServiceUnreachable
+from salver.client.errors import ServiceUnreachable
 from salver.client.result import Score, ScoreError
 from salver.client.scoring import MAX_ITEMS, ScoringClient
-from salver.text import printable, printable_json, printable_lines
+from salver.messages import errors_as_messages
+from salver.text import printable, printable_json
 
 FAILED, UNREACHABLE = 1, 2
 
@@ -28,17 +29,16 @@ def score(
     Ends with status 1 when an image could not be scored and with 2 when the service could not be reached.
     """
     results: list[Score | ScoreError] = []
-    try:
-        with ScoringClient(url, key) as client:
-            for start in range(0, len(images), MAX_ITEMS):
-                names = images[start : start + MAX_ITEMS]
-                part = client.score(names, softmax, top_k)
-                results += part
-                if not as_json:
-                    typer.echo("\n".join(_lines(names, part, width=max(map(len, images)))))
-    except ClientError as error:
-        typer.echo(printable_lines(f"salver score: {error}"), err=True)
-        raise typer.Exit(UNREACHABLE if isinstance(error, ServiceUnreachable) else FAILED) from None
+    with (
+        errors_as_messages(FAILED, again="", command="score", codes={ServiceUnreachable: UNREACHABLE}),
+        ScoringClient(url, key) as client,
+    ):
+        for start in range(0, len(images), MAX_ITEMS):
+            names = images[start : start + MAX_ITEMS]
+            part = client.score(names, softmax, top_k)
+            results += part
+            if not as_json:
+                typer.echo("\n".join(_lines(names, part, width=max(map(len, images)))))
     if as_json:
         items = [_item(*pair) for pair in zip(images, results, strict=True)]
         typer.echo(printable_json(json.dumps(items, ensure_ascii=False, indent=2)))

@@ -1,16 +1,14 @@
 """The commands `salver deploy | list | status | scale | delete | build-image`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from salver.client.errors import ClientError
 from salver.deployment.deployment import Deployment, quiet
 from salver.deployment.target import MAX_REPLICAS, MAX_TIMEOUT_SECONDS, Device, Say, Status, TargetName
-from salver.text import printable, printable_lines
+from salver.messages import errors_as_messages, tell
+from salver.text import printable
 
 Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
 Model = Annotated[Path, typer.Argument(help="The file model.onnx.")]
@@ -35,7 +33,7 @@ def deploy(
     verbose: Verbose = False,
 ) -> None:
     """Serve a model file as a process, a container or on Kubernetes, and wait until it is ready."""
-    with _errors_as_messages("deploy"):
+    with errors_as_messages(again="", command="deploy"):
         deployment = Deployment(
             name, model, target, replicas, device, namespace, None, image, timeout, _progress(verbose)
         )
@@ -44,7 +42,7 @@ def deploy(
 
 def list_deployments(target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
     """List the deployments on a target; ends with 1 when one is damaged or was only begun."""
-    with _errors_as_messages("list"):
+    with errors_as_messages(again="", command="list"):
         found = Deployment.list_deployment(target, namespace, _commands(verbose))
         for status in found:
             typer.echo(_line(status))
@@ -54,7 +52,7 @@ def list_deployments(target: Where = "local", namespace: Namespace = "default", 
 
 def status(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
     """Say how many replicas are ready, and where; ends with 1 when none is."""
-    with _errors_as_messages("status"):
+    with errors_as_messages(again="", command="status"):
         found = Deployment(name, target=target, namespace=namespace, say=_commands(verbose)).status()
         typer.echo(_line(found))
         raise typer.Exit(0 if found.ready else 1)
@@ -70,7 +68,7 @@ def scale(
     verbose: Verbose = False,
 ) -> None:
     """Fix the number of replicas, or let the load decide between --min and --max."""
-    with _errors_as_messages("scale"):
+    with errors_as_messages(again="", command="scale"):
         deployment = Deployment(name, target=target, namespace=namespace, say=_commands(verbose))
         if replicas is not None and least is None and most is None:
             deployment.scale(replicas)
@@ -82,7 +80,7 @@ def scale(
 
 def delete(name: Name, target: Where = "local", namespace: Namespace = "default", verbose: Verbose = False) -> None:
     """End a deployment and remove what deploying it made."""
-    with _errors_as_messages("delete"):
+    with errors_as_messages(again="", command="delete"):
         Deployment(name, target=target, namespace=namespace, say=_commands(verbose)).delete()
 
 
@@ -90,7 +88,7 @@ def build_image(
     name: Name, model: Model, device: OnDevice = "cpu", image: Image = None, verbose: Verbose = False
 ) -> None:
     """Build an image of the service with the model in it, for Kubernetes."""
-    with _errors_as_messages("build-image"):
+    with errors_as_messages(again="", command="build-image"):
         deployment = Deployment(name, model, "kubernetes", device=device, image=image, say=_commands(verbose))
         typer.echo(printable(deployment.build_docker_image()))
 
@@ -102,25 +100,9 @@ def _line(status: Status) -> str:
     return printable("  ".join(words + [status.fault] * bool(status.fault)))
 
 
-def _tell(line: str) -> None:
-    typer.echo(printable_lines(line), err=True)
-
-
 def _commands(verbose: bool) -> Say:
-    return _tell if verbose else quiet
+    return tell if verbose else quiet
 
 
 def _progress(verbose: bool) -> Say:
-    return lambda line: _tell(line) if verbose or not line.startswith("$") else None
-
-
-@contextmanager
-def _errors_as_messages(command: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        _tell(f"salver {command}: {error}")
-        raise typer.Exit(1) from None
-    except OSError as error:
-        _tell(f"salver {command}: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-        raise typer.Exit(1) from None
+    return lambda line: tell(line) if verbose or not line.startswith("$") else None

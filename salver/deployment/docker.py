@@ -74,7 +74,7 @@ class DockerTarget:
         self._docker("rename", container, container + BEFORE)
         try:
             self._docker("rename", container + NEXT, container)
-        except (DeploymentFailed, KeyboardInterrupt):
+        except BaseException:
             self._docker("rename", container + BEFORE, container)
             raise
 

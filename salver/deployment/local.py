@@ -1,20 +1,24 @@
 """Deployments as processes of this machine: `python -P -m service` in the background."""
 
 import os
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Annotated
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from salver.client.errors import DeploymentFailed
-from salver.deployment.ready import answers_ready, check_version, wait_until_ready
+from salver.deployment.ready import (
+    answers_ready,
+    check_version,
+    free_port,
+    serve_command,
+    url_of,
+    wait_until_ready,
+)
 from salver.deployment.settings import without_ours
 from salver.deployment.store import Store
 from salver.deployment.target import BEGUN, Say, Status, Wanted, as_before
@@ -25,12 +29,7 @@ KEY, LOG = "key", "log"
 """Each process has a key file and a log with its port."""
 END_SECONDS = 45.0
 """Longer than the service's drain and its longest request."""
-OVER = ("X", "Z")
-"""What the kernel says of a process that is gone, and of one that has ended and was not yet waited for."""
-
-LOOKS = 20
-
-MODULE = ("-m", "service", "--port")
+LOOKS, LOOK_SECONDS = 20, 0.005
 GATE = 'read -r go && exec "$@" </dev/null'
 """For a shell that becomes the service when a line comes, and ends when its caller died before that."""
 
@@ -45,15 +44,18 @@ class _Process(BaseModel):
     port: Annotated[int, Field(ge=1, le=65535)]
 
     @property
-    def runs(self) -> bool:
-        """Whether that process is still there, and this user's."""
-        state, started = _state_and_start(self.pid)
-        return (
-            state not in OVER
-            and started == self.started
-            and _command(self.pid)[-4:] == [*MODULE, str(self.port)]
-            and _owner(self.pid) == os.geteuid()
-        )
+    def found(self) -> psutil.Process | None:
+        """That process, while it is there and this user's."""
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process = psutil.Process(self.pid)
+            if (
+                process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+                and _started(process) == self.started
+                and process.uids().effective == os.geteuid()
+                and _command(process)[-4:] == serve_command(self.port)[-4:]
+            ):
+                return process
+        return None
 
 
 class LocalTarget:
@@ -68,14 +70,14 @@ class LocalTarget:
         """Start the new process beside the old one, which ends once the new one is ready."""
         if wanted.replicas != 1:
             raise DeploymentFailed("A local deployment is one process; replicas are for target='kubernetes'.")
-        name, before, port = wanted.name, self._process(wanted.name), _free_port()
+        name, before, port = wanted.name, self._process(wanted.name), free_port()
         self._clear(name, before)
         with ExitStack() as undo:
             undo.callback(self._give_up, name, port)
             try:
                 self._start(wanted, port)
-                wait_until_ready(_url(port), wanted.timeout_seconds, lambda: self._process(name, NEXT) is not None)
-                check_version(_url(port), wanted.key, wanted.version)
+                wait_until_ready(url_of(port), wanted.timeout_seconds, lambda: self._process(name, NEXT) is not None)
+                check_version(url_of(port), wanted.key, wanted.version)
             except DeploymentFailed as error:
                 said = " / ".join(self._store.last_lines(name, _file(LOG, port), 3))
                 raise DeploymentFailed(f"{error} Its last words: {said}{as_before(before)}") from None
@@ -105,7 +107,7 @@ class LocalTarget:
 
     def _start(self, wanted: Wanted, port: int) -> None:
         """Start the service once it is recorded in NEXT, where it is found whatever becomes of this process."""
-        command = [sys.executable, "-P", *MODULE, str(port)]  # -P: nothing that lies in the current folder is run
+        command = serve_command(port)
         self._say(f"$ {' '.join(command)}")
         settings = {
             "SALVER_LOG_FORMAT": "text",
@@ -128,8 +130,7 @@ class LocalTarget:
         self._children.add(process.pid)
         assert process.stdin is not None
         with process.stdin as gate:
-            started = _state_and_start(process.pid)[1]
-            state = _Process(pid=process.pid, started=started, port=port)
+            state = _Process(pid=process.pid, started=_started(psutil.Process(process.pid)), port=port)
             self._store.write(wanted.name, NEXT, state.model_dump_json())
             gate.write(b"\n")
 
@@ -139,7 +140,7 @@ class LocalTarget:
         if process is None and not begun and (self._store.has(name, STATE) or not self._store.has(name)):
             return None
         shown = process or self._process(name, NEXT)
-        url = "" if shown is None else _url(shown.port)
+        url = "" if shown is None else url_of(shown.port)
         fault = "" if process is not None and not begun else BEGUN
         return Status(name, "local", int(url != "" and answers_ready(url)), 1, url, fault)
 
@@ -174,12 +175,12 @@ class LocalTarget:
         process = self._process(name)
         if process is None:
             raise DeploymentFailed(f"There is no local deployment '{name}'.")
-        yield _url(process.port)
+        yield url_of(process.port)
 
     def _process(self, name: str, file: str = STATE) -> _Process | None:
         """The running one; None when it ended, whoever has its number now. Raises DeploymentFailed when damaged."""
         state = self._recorded(name, file)
-        return state if state is not None and state.runs else None
+        return state if state is not None and state.found else None
 
     def _recorded(self, name: str, file: str) -> _Process | None:
         text = self._store.read(name, file)
@@ -200,11 +201,11 @@ class LocalTarget:
         process = self._recorded(name, file)
         if process is None:
             return
-        if process.runs:
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(process.pid, signal.SIGTERM)
+        if found := process.found:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                found.terminate()
         for _ in range(int(END_SECONDS / 0.05)):
-            if not process.runs:
+            if process.found is None:
                 if process.pid in self._children:
                     with suppress(ChildProcessError):  # a program that wants no exit codes
                         os.waitpid(process.pid, os.WNOHANG)
@@ -217,42 +218,16 @@ def _file(kind: str, port: int) -> str:
     return f"{kind}-{port}"
 
 
-def _url(port: int) -> str:
-    return f"http://127.0.0.1:{port}"
+def _started(process: psutil.Process) -> str:
+    """When it began, in clock ticks since this machine did: no change of the clock changes that."""
+    return str(round((process.create_time() - psutil.boot_time()) * os.sysconf("SC_CLK_TCK")))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _state_and_start(pid: int) -> tuple[str, str]:
-    """The kernel's letter for what the process does, and when it began, in ticks; OVER's first when it is over."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return OVER[0], "0"
-    return fields[0], fields[19]
-
-
-def _command(pid: int) -> list[str]:
-    """Its words; none when it is over. For a moment of its beginning the kernel has none of a process that is there."""
-    words: list[str] = []
+def _command(process: psutil.Process) -> list[str]:
+    """Its words. For a moment of its beginning the kernel has none of a process that is there."""
     for _ in range(LOOKS):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-        except OSError:
-            return []
-        if words or _state_and_start(pid)[0] in OVER:
-            break
-        time.sleep(0.005)
-    return words
-
-
-def _owner(pid: int) -> int | None:
-    """The user's number; None when it is over."""
-    try:
-        return Path(f"/proc/{pid}").stat().st_uid
-    except OSError:
-        return None
+        words: list[str] = process.cmdline()
+        if words:
+            return words
+        time.sleep(LOOK_SECONDS)
+    return []

@@ -1,7 +1,14 @@
-"""Waiting until a service says that it is ready, and asking it which model it serves."""
+"""A service as a process on a free port, waiting until one says that it is ready, and asking which model it serves."""
 
+import os
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -16,6 +23,50 @@ MAX_CARD_BYTES = 64 * 1024**2
 
 class _Card(BaseModel):
     version: str
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def url_of(port: int) -> str:
+    """Of a service that listens on loopback."""
+    return f"http://127.0.0.1:{port}"
+
+
+def serve_command(port: int) -> list[str]:
+    """The service on that port of loopback. -P: nothing that lies in the current folder is run."""
+    return [sys.executable, "-P", "-m", "service", "--port", str(port)]
+
+
+@contextmanager
+def process_of(
+    command: Sequence[str], environment: Mapping[str, str], stderr: IO[str] | int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that is asked to end when the block is left, and waited for."""
+    with subprocess.Popen(command, env=environment, text=True, stderr=stderr) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def running_service(
+    model: Path, settings: Mapping[str, str], *, timeout_seconds: float, stderr: IO[str] | None = None
+) -> Iterator[str]:
+    """A model file on a free port of loopback until the block is left; yields its URL once it is ready.
+
+    `settings` are variables beside this process' own. Raises DeploymentFailed when it does not become ready.
+    """
+    port = free_port()
+    environment = os.environ | {"SALVER_DRAIN_SECONDS": "0", **settings, "SALVER_MODEL": str(model)}
+    with process_of(serve_command(port), environment, stderr) as process:
+        wait_until_ready(url_of(port), timeout_seconds, lambda: process.poll() is None)
+        yield url_of(port)
 
 
 def answers_ready(url: str) -> bool:

@@ -2,10 +2,9 @@
 
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,18 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from salver.deployment.ready import free_port as free_port
+from salver.deployment.ready import process_of, serve_command
 from service.limits.keys import read_keys
 from service.server import Server
 from service.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -53,16 +48,10 @@ def running_service(model: Path | str, until_ready: bool = True, **settings: obj
         yield client
 
 
-@contextmanager
-def service_process(model: Path | str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def service_process(model: Path | str, port: int, **environment: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """The service as the process that a container runs; ended when the block is left."""
-    command = [sys.executable, "-m", "service", "--port", str(port)]
-    variables = {"PATH": "/usr/bin:/bin", "SALVER_MODEL": str(model), **environment}
-    with subprocess.Popen(command, env=variables, text=True, stderr=subprocess.PIPE) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
+    variables = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "SALVER_MODEL": str(model), **environment}
+    return process_of(serve_command(port), variables, subprocess.PIPE)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -1,6 +1,5 @@
-"""The service without decode and inference, for the front cost: python -m tools.bench.front MODEL PORT."""
+"""The service without decode and inference, for the front cost: python -m tools.bench.front PORT, with SALVER_MODEL."""
 
-import os
 import sys
 
 import numpy as np
@@ -9,7 +8,6 @@ from service.__main__ import run
 from service.scoring.encoded import LongText, image_bytes
 from service.scoring.queue import Result, Ticket
 from service.scoring.scorer import Scorer
-from service.settings import PREFIX
 
 MAX_BYTES = 20 * 1024**2
 
@@ -23,5 +21,4 @@ def _answer_at_once(self: Scorer, ticket: Ticket) -> Result:
 
 if __name__ == "__main__":
     Scorer._score = _answer_at_once  # type: ignore[method-assign]
-    os.environ[f"{PREFIX}MODEL"] = sys.argv[1]
-    sys.exit(run("127.0.0.1", int(sys.argv[2])))
+    sys.exit(run("127.0.0.1", int(sys.argv[1])))

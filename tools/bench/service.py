@@ -11,11 +11,10 @@ import io
 import json
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ import uvloop
 from PIL import Image
 
 from salver.artifact.pixels import decode, to_pixels
+from salver.deployment.ready import free_port, process_of, serve_command
 from salver.system.cores import available_cores
 from service.scoring.model import Model, load_model
 from tools.bench.load import Load, request_bytes, run_load
@@ -36,7 +36,6 @@ THUMBNAIL, VGA, PHONE = (300, 225), (640, 480), (4000, 3000)
 POOL = 16
 """Different images in a pool: one repeated image would stay in the processor's caches and flatter everybody."""
 START_SECONDS = 20
-PORT = 18_431
 LOG = Path("build/bench.log")
 """What the service that is being measured says."""
 DISTURBED = 0.05
@@ -164,27 +163,25 @@ class Service:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, first: bytes) -> Iterator[Service]:
-    """Start `command`, wait for its first 200 on `first`, and end it afterwards."""
-    environment = {**os.environ, "SALVER_DRAIN_SECONDS": "0", "SALVER_LOG_FORMAT": "text"}
+def running(model: Path, first: bytes, command: Callable[[int], Sequence[str]] = serve_command) -> Iterator[Service]:
+    """Start the command of a port, wait for its first 200 on `first`, and end it afterwards."""
+    port = free_port()
+    settings = {"SALVER_MODEL": str(model), "SALVER_DRAIN_SECONDS": "0", "SALVER_LOG_FORMAT": "text"}
     LOG.parent.mkdir(exist_ok=True)
-    with LOG.open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
-        began = time.perf_counter()
-        try:
-            while time.perf_counter() - began < START_SECONDS:
-                try:
-                    if not uvloop.run(run_load(port, [first], 1, count=1)).failures:
-                        break
-                except OSError:
-                    time.sleep(0.01)
-            yield Service(process.pid, port, time.perf_counter() - began)
-        finally:
-            process.terminate()
+    began = time.perf_counter()
+    with LOG.open("w") as log, process_of(command(port), os.environ | settings, log) as process:
+        while time.perf_counter() - began < START_SECONDS:
+            try:
+                if not uvloop.run(run_load(port, [first], 1, count=1)).failures:
+                    break
+            except OSError:
+                time.sleep(0.01)
+        yield Service(process.pid, port, time.perf_counter() - began)
 
 
-def service_command(model: Path, port: int) -> list[str]:
-    """The service as an operator starts it."""
-    return [sys.executable, "-P", "-m", "salver", "serve", str(model), "--port", str(port)]
+def front_command(port: int) -> list[str]:
+    """The service without decode and inference."""
+    return [sys.executable, "-P", "-m", "tools.bench.front", str(port)]
 
 
 def measure_speed(bench: Bench, float_path: Path, int8_path: Path | None, rounds: int) -> None:
@@ -205,7 +202,7 @@ def measure_model(bench: Bench, kind: str, path: Path, vga: list[bytes]) -> floa
     requests = list_requests(vga)
     limit = bench.limit(kind, load_model(str(path), "cpu", CORES), vga)
     name = f"{kind} limit" if kind == "int8" else "limit"
-    with running(service_command(path, PORT), PORT, requests[0]) as service:
+    with running(path, requests[0]) as service:
         for connections in (8, 32, 128):
             load = bench.load(kind, service, requests, connections)
             speeds[connections] = load.requests_per_second
@@ -219,7 +216,7 @@ def measure_manners(bench: Bench, path: Path, vga: list[bytes], phones: list[byt
     model = load_model(str(path), "cpu", CORES)
     limit, phone_limit = bench.limit("again", model, vga), bench.limit("12-megapixel", model, phones)
     requests, lists = list_requests(vga), list_requests(vga, 8)
-    with running(service_command(path, PORT), PORT, requests[0]) as service:
+    with running(path, requests[0]) as service:
         bench.note("start to first right answer, s", service.start_seconds)
         alone = bench.load("alone", service, requests, 1)
         bench.note("float, 1 connection: images/s / limit", alone.requests_per_second / limit)
@@ -243,11 +240,10 @@ async def _beside(port: int, good: Sequence[bytes], broken: Sequence[bytes], sec
 def measure_front(bench: Bench, path: Path, count: int = 3000) -> None:
     """Processor time of everything but decode and inference, for a 640 x 480 base64 image in a request."""
     requests = list_requests(photos(VGA))
-    command = [sys.executable, "-P", "-m", "tools.bench.front", str(path), str(PORT)]
-    with running(command, PORT, requests[0]) as service:
-        uvloop.run(run_load(PORT, requests, 8, count=count // 10))
+    with running(path, requests[0], front_command) as service:
+        uvloop.run(run_load(service.port, requests, 8, count=count // 10))
         before = cpu_seconds(service.pid)
-        uvloop.run(run_load(PORT, requests, 8, count=count))
+        uvloop.run(run_load(service.port, requests, 8, count=count))
         bench.note("front cost, ms of CPU a request", (cpu_seconds(service.pid) - before) / count * 1000)
 
 
@@ -257,10 +253,10 @@ def measure_memory(bench: Bench, path: Path) -> None:
     mixed = list_requests(thumbnails) * 2 + list_requests(vga) + list_requests(thumbnails, 8) + list_requests(phones)
     mixed += list_requests([photo[:5000] for photo in vga])
     random.Random(0).shuffle(mixed)  # noqa: S311
-    with running(service_command(path, PORT), PORT, mixed[0]) as service:
+    with running(path, mixed[0]) as service:
         early = _median_memory(service, mixed)
         bench.note("memory after 1,000 mixed requests, MiB", early)
-        uvloop.run(run_load(PORT, mixed, 16, count=8000))
+        uvloop.run(run_load(service.port, mixed, 16, count=8000))
         bench.note("memory after 10,000 / after 1,000", _median_memory(service, mixed) / early)
 
 
@@ -275,7 +271,7 @@ def _median_memory(service: Service, requests: Sequence[bytes], count: int = 100
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    uvloop.run(run_load(PORT, requests, 16, count=count))
+    uvloop.run(run_load(service.port, requests, 16, count=count))
     over.set()
     watcher.join()
     return median(seen)

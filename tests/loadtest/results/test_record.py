@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from loadtest.results.histogram import bucket_of, mean, percentile, total
+from loadtest.results.record import bucket_of, mean, percentile, total
 
 
 def test_percentiles_are_within_two_hundredths_of_the_exact_ones() -> None:

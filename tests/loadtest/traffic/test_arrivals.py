@@ -3,8 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from loadtest.traffic.arrivals import Arrivals, Kind, due_times
-from loadtest.traffic.shape import Shape
+from loadtest.traffic.arrivals import Arrivals, Kind, Shape, due_times
 
 
 def times(rate: float, kind: Kind, shape: Shape = Shape.CONSTANT, seconds: float = 100) -> list[float]:

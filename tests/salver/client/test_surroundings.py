@@ -20,11 +20,11 @@ from salver.client.errors import ServiceUnreachable, UnexpectedAnswer
 from salver.client.result import Score
 from salver.client.scoring import ScoringClient
 from salver.deployment.deployment import Deployment
+from salver.deployment.ready import wait_until_ready
 from tests.salver.conftest import KEY, Service
 from tests.support.images import photo
 from tests.support.models import probe
 from tests.support.proxy import ROUNDABOUT, Seen, http_proxy
-from tools.demo import wait_until_ready
 
 NAME = "service.example"
 ODD = ("*", "::1", "[::1]", "10.0.0.0/8", " ", ",,", "http://x", ":8000", "[::1", "%", "a b,c,")
@@ -254,15 +254,13 @@ def test_an_office_changes_nothing_about_a_deployment_on_this_machine(
     assert proxy.lines == []
 
 
-def test_the_demo_and_an_images_health_check_ask_this_machine_past_the_proxy(
+def test_the_wait_for_a_service_and_an_images_health_check_ask_this_machine_past_the_proxy(
     service: Service, proxy: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Docker hands the proxies of its own settings on to every container."""
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, proxy.url)
-    with subprocess.Popen(["/bin/sleep", "60"]) as stays:
-        assert wait_until_ready(stays, service.url) == service.url
-        stays.kill()
+    wait_until_ready(service.url, timeout_seconds=60, alive=lambda: True)
     text = (Path(__file__).parents[3] / "Dockerfile.serve").read_text()
     (line,) = re.findall(r"HEALTHCHECK.*\\\n +CMD (\[.*\])", text)
     for port, code in ((port_of(service), 0), (9, 1)):
