@@ -67,12 +67,13 @@ def split(
         dataset = Dataset.from_dir(data)
         groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
         parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
+        replaced = " in place of the one before" if path.exists() else ""
         dataset.write_split(path, parts)
         show(dataset.summary())
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
             show(f"{part.part}: {counted(len(part), 'image')} ({counts})")
-        show(f"written to {path}; next: salver train {data} --split {path} --out RUN")
+        show(f"written to {path}{replaced}; next: salver train {data} --split {path} --out RUN")
 
 
 def annotate(

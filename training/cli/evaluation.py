@@ -69,7 +69,7 @@ def evaluate(
     accuracy is below --fail-under or the old model's. 2: not written.
     """
     with errors_as_messages(code=2):
-        from training.dataset.reading.places import alone, refuse_inside
+        from training.dataset.reading.places import alone, refuse_inside, refuse_run
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
@@ -80,6 +80,7 @@ def evaluate(
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
         refuse_inside(data, out, "The report")
+        refuse_run(out, "The folder")
         console = Screen()
         with alone(out), Shown(console) as progress:
             dataset = read_test_set(data, split, part)

@@ -45,9 +45,9 @@ def choose(
     quotas = _largest_remainder(sizes, share)
     chosen = {image for name, members in strata.items() for image in _fill(members, quotas[name], parts_of_first)}
     images = {image for group in groups for image in group.images}
-    _check_part("first", labels, chosen, images)
+    _check_part(labels, chosen, images)
     if stratify:
-        _check_part("second", labels, images - chosen, images)
+        _check_part(labels, images - chosen, images)
     return chosen
 
 
@@ -69,14 +69,15 @@ def _check_labels(groups: Sequence[Group], labels: Sequence[str], parts: int) ->
             )
 
 
-def _check_part(name: str, labels: Sequence[str], part: set[LabelledImage], images: set[LabelledImage]) -> None:
+def _check_part(labels: Sequence[str], part: set[LabelledImage], images: set[LabelledImage]) -> None:
     present = {image.label for image in part}
     for label in labels:
         if label not in present:
             count = sum(image.label == label for image in images)
             raise DatasetError(
-                f"The {name} part has no image of '{label}', of which there are {count}. Split with stratify=True, "
-                "into larger parts, or with smaller groups."
+                f"One part would have no image of '{label}', of which there are {count}: too many of them belong "
+                "together, the part is too small, or labels are not divided evenly (stratify). Change the groups or "
+                "the shares."
             )
 
 

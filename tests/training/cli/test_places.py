@@ -208,3 +208,19 @@ def test_every_picture_of_a_report_is_known(finished_run: Path, data: Path) -> N
     evaluation = evaluate(finished_run / "model.onnx", Dataset.from_dir(data))
     names = plots(evaluation, metrics_of(evaluation).test)
     assert {f"{name}.{form}" for name in names for form in ("png", "svg")} == set(REPORT_PICTURES)
+
+
+def test_a_report_does_not_take_the_place_of_a_runs_own(finished_run: Path, data: Path) -> None:
+    """The figures of the run would be gone, and its scores.csv would say something else."""
+    before = {path.name: path.read_bytes() for path in finished_run.iterdir() if path.is_file()}
+    refused = run("evaluate", finished_run / "model.onnx", data, "--out", finished_run)
+    assert (refused.exit_code, "holds a run of 'salver train'" in refused.stderr) == (2, True)
+    assert {path.name: path.read_bytes() for path in finished_run.iterdir() if path.is_file()} == before
+
+
+def test_a_split_that_replaces_another_says_so(data: Path, tmp_path: Path) -> None:
+    words = ("split", data, "--val-size", "0.2", "--out", tmp_path / "split.csv")
+    first, second = run(*words), run(*words)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert f"written to {tmp_path}/split.csv; next" in first.output
+    assert f"written to {tmp_path}/split.csv in place of the one before; next" in second.output

@@ -200,3 +200,9 @@ def test_a_file_name_that_is_not_utf_8_is_checked_and_written_out(folder: Path) 
     assert (result.returncode, result.stderr) == (0, "")
     assert "udce9.jpg" in (folder / "check.json").read_text()
     assert "1 quarantined" in Dataset.from_dir(folder).summary()
+
+
+def test_a_photo_without_a_label_is_no_second_label_for_its_copy(folder: Path) -> None:
+    (folder / "loose.jpg").write_bytes((folder / "a" / "000.jpg").read_bytes())
+    kinds = {finding.kind: finding for finding in run(folder).findings}
+    assert "identical, two labels" not in kinds

@@ -8,6 +8,7 @@ from pathlib import Path
 from salver.system.lock import Taken, locked_folder
 from salver.text import printable
 from training.dataset.reading.folder import IMAGE_SUFFIX, OWN_FILES, places
+from training.dataset.reading.own import MODEL, RECORD
 from training.errors import SettingError
 
 
@@ -52,6 +53,15 @@ def refuse_among_photos(out: Path, what: str) -> None:
         # A folder that cannot be looked into, such as another user's home, is passed over.
         if any(os.path.isfile(folder / name) for name in OWN_FILES) and _label_folders(folder) > 1:  # noqa: PTH113
             raise _inside(folder, out, what)
+
+
+def refuse_run(out: Path, what: str) -> None:
+    """Raises SettingError when `out` is a run's folder, whose figures and pages have the same names."""
+    if any((out / name).exists() for name in (MODEL, RECORD)):
+        raise SettingError(
+            f"{what} {printable(out)} holds a run of 'salver train', whose metrics.json and report.html would be "
+            "replaced. Name another folder."
+        )
 
 
 def _inside(data: Path, out: Path, what: str) -> SettingError:
