@@ -80,7 +80,7 @@ def measure_net(figures: Figures, base: str, dataset: Dataset, side: int = 224) 
 
 def _step(fit: FitState, pixels: Tensor, targets: Tensor, accelerator: Accelerator) -> None:
     """What a step of fine-tuning computes, without files and bookkeeping."""
-    set_training(fit.net, RECIPE.frozen_batch_norm)
+    set_training(fit.net, frozen_batch_norm=RECIPE.frozen_batch_norm)
     loss = cross_entropy(fit.net(pixels), targets, label_smoothing=RECIPE.label_smoothing)
     fit.optimizer.zero_grad()
     accelerator.backward(loss)
@@ -88,7 +88,7 @@ def _step(fit: FitState, pixels: Tensor, targets: Tensor, accelerator: Accelerat
 
 
 def _epoch(fit: FitState, images: Minibatches, accelerator: Accelerator) -> None:
-    train_one_epoch(fit.net, fit, images, accelerator, Silent())
+    train_one_epoch(fit.net, fit, images, accelerator, progress=Silent())
     fit.end_epoch(None, 0.0)
 
 

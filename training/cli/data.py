@@ -17,6 +17,7 @@ Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label
 
 def check(
     data: Data,
+    *,
     against: Annotated[Path | None, typer.Option(help="Another folder: report images that are in both.")] = None,
     quarantine: Annotated[
         bool,
@@ -36,7 +37,7 @@ def check(
             refuse_inside(folder, path, "The report", own="check.json")
         console = Screen()
         with Shown(console) as progress:
-            report = module.check(data, against, quarantine, progress)
+            report = module.check(data, against, quarantine=quarantine, progress=progress)
         report.write(path)
         print_report(report, console)
         console.print(f"everything is in {path}", highlight=False, markup=False, soft_wrap=True)
@@ -45,6 +46,7 @@ def check(
 
 def split(
     data: Data,
+    *,
     val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
     test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
     seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives another split.")] = 0,
@@ -66,7 +68,7 @@ def split(
         refuse_inside(data, path, "The split file", own="split.csv")
         dataset = Dataset.from_dir(data)
         groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
-        parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
+        parts = dataset.split_as_given(val_size, test_size, stratify=stratify, seed=seed, groups=groups)
         replaced = " in place of the one before" if path.exists() else ""
         dataset.write_split(path, parts)
         show(dataset.summary())
@@ -78,6 +80,7 @@ def split(
 
 def annotate(
     data: Data,
+    *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
@@ -85,7 +88,7 @@ def annotate(
     with errors_as_messages():
         from training.dataset.annotate.server import serve
 
-        serve(data, port, lambda address: _show(address, browser))
+        serve(data, port, lambda address: _show(address, browser=browser))
 
 
 def augment(
@@ -103,7 +106,7 @@ def augment(
         show(f"written to {preview}")
 
 
-def _show(address: str, browser: bool) -> None:
+def _show(address: str, *, browser: bool) -> None:
     show(f"open {address}\nThe address works once; the page then stays open to this browser. Ctrl-C ends it.")
     if browser:
         typer.launch(address)
@@ -111,6 +114,7 @@ def _show(address: str, browser: bool) -> None:
 
 def build(
     spec: Annotated[Path, typer.Argument(help='JSON: {"label": ["text query", "folder", "https://image"], …}.')],
+    *,
     out: Annotated[Path, typer.Option(help="Folder to fill; a second run goes on where the first one ended.")],
     provider: Annotated[
         str,
@@ -140,7 +144,7 @@ def build(
         console = Screen()
         console.print(describe(sources), highlight=False, markup=False, soft_wrap=True)
         with Shown(console) as progress:
-            report = module.build(sources, out, asked, per_query, limits, progress)
+            report = module.build(sources, out, asked, per_query=per_query, limits=limits, progress=progress)
         lines = [
             f"{counted(report.added, 'image')} added, {report.kept} kept from an earlier run, "
             f"{counted(report.copies, 'copy', 'copies')} left out, {len(report.failures)} failed",

@@ -54,6 +54,7 @@ class CheckReport:
 def check(
     root: Path,
     against: Path | None = None,
+    *,
     quarantine: bool = False,
     progress: Progress | None = None,
     cache: InspectionCache | None = None,
@@ -65,13 +66,13 @@ def check(
     """
     if cache is None:
         with InspectionCache.of_user() as cache:
-            return check(root, against, quarantine, progress, cache)
+            return check(root, against, quarantine=quarantine, progress=progress, cache=cache)
     progress = progress or Silent()
     collection = collect(root)
     inspected = _inspect(collection, cache, progress)
     if quarantine:
         _put_in_quarantine(root, collection, inspected)
-        return check(root, against, False, progress, cache)
+        return check(root, against, quarantine=False, progress=progress, cache=cache)
     other = _inspect(collect(against), cache, progress) if against else None
     findings = find_all(collection, inspected, other)
     return _report(root, collection, inspected.readable().inspections, findings)

@@ -207,6 +207,7 @@ class Dataset:
         self,
         val_size: float,
         test_size: float,
+        *,
         stratify: bool = True,
         seed: int = 0,
         groups: "Grouping | None" = None,
@@ -228,13 +229,13 @@ class Dataset:
         shares: dict[Part, float] = {"test": test_size, "validation": val_size}
         for part, share in shares.items():
             if part not in given:
-                given["train"], cut = given["train"].split(1 - share, stratify, seed, groups)
+                given["train"], cut = given["train"].split(1 - share, stratify=stratify, seed=seed, groups=groups)
                 given[part] = replace(cut, part=part)
         return given["train"], given["validation"], given["test"]
 
     @overload
     def split(
-        self, train_size: float = 0.66, stratify: bool = True, seed: int = 0, groups: "Grouping | None" = None
+        self, train_size: float = 0.66, *, stratify: bool = True, seed: int = 0, groups: "Grouping | None" = None
     ) -> tuple[Self, Self]: ...
 
     @overload
@@ -251,10 +252,10 @@ class Dataset:
     def split(
         self,
         train_size: float = 0.66,
+        *,
         stratify: bool = True,
         seed: int = 0,
         groups: "Grouping | None" = None,
-        *,
         val_size: float | None = None,
         test_size: float | None = None,
     ) -> tuple[Self, ...]:
@@ -272,21 +273,21 @@ class Dataset:
         if val_size is None and test_size is None:
             check_shares(train_size=train_size)
             together = ranked(self._together(groups), self.labels, seed)
-            return self._cut(together, Fraction(str(train_size)), stratify, ("train", "test"))
+            return self._cut(together, Fraction(str(train_size)), stratify=stratify, names=("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
         check_shares(val_size=val_size, test_size=test_size)
         together = ranked(self._together(groups), self.labels, seed)
         validation, test = Fraction(str(val_size)), Fraction(str(test_size))
-        rest, tested = self._cut(together, 1 - test, stratify, ("train", "test"), parts_of_first=2)
+        rest, tested = self._cut(together, 1 - test, stratify=stratify, names=("train", "test"), parts_of_first=2)
         kept = set(rest.images)
         remaining = [group for group in together if group.images[0] in kept]
         share = 1 - validation / (1 - test)
-        return *rest._cut(remaining, share, stratify, ("train", "validation")), tested
+        return *rest._cut(remaining, share, stratify=stratify, names=("train", "validation")), tested
 
     def _cut(
-        self, groups: list[Group], share: Fraction, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
+        self, groups: list[Group], share: Fraction, *, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
     ) -> tuple[Self, Self]:
-        chosen = choose(groups, self.labels, share, stratify, parts_of_first)
+        chosen = choose(groups, self.labels, share, stratify=stratify, parts_of_first=parts_of_first)
         first = tuple(image for image in self.images if image in chosen)
         second = tuple(image for image in self.images if image not in chosen)
         return self._part(first, names[0]), self._part(second, names[1])

@@ -28,7 +28,7 @@ def ranked(groups: Sequence[Sequence[LabelledImage]], labels: Sequence[str], see
 
 
 def choose(
-    groups: Sequence[Group], labels: Sequence[str], share: Fraction, stratify: bool, parts_of_first: int = 1
+    groups: Sequence[Group], labels: Sequence[str], share: Fraction, *, stratify: bool, parts_of_first: int = 1
 ) -> set[LabelledImage]:
     """The images of the first part: `share` of all, rounded down, as near to it as groups allow.
 

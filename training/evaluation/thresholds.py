@@ -73,7 +73,7 @@ def choose_threshold(evaluation: Predictions, label: str, min_precision: float) 
 
 
 def set_threshold(
-    file: ModelFile, out: Path, label: str, threshold: float, min_precision: float | None, fingerprint: str | None
+    file: ModelFile, out: Path, label: str, threshold: float, *, min_precision: float | None, fingerprint: str | None
 ) -> ModelFile:
     """Write the model file with that threshold, and with how it came about, to `out`; 0 removes the label's threshold.
 

@@ -20,7 +20,7 @@ CALIBRATION_IMAGES = 128
 """Training images from which the ranges of the activations are taken."""
 
 
-def to_int8(source: Path, calibration: Minibatches, first_in_float: bool = False) -> onnx.ModelProto:
+def to_int8(source: Path, calibration: Minibatches, *, first_in_float: bool = False) -> onnx.ModelProto:
     """The graph of `source` as int8; input, output, and opset stay as they are.
 
     The last layer stays in float: its output would otherwise know 255 values, and near labels would tie. The first

@@ -100,11 +100,11 @@ def export_precision(
         # onnxruntime reads paths: this is the file that was read, whatever gets its name in the folder of the run.
         source = Path(folder, "float.onnx")
         source.write_bytes(model.data)
-        attempts = _attempts(source, precision, calibration, validation, manifest.labels)
+        attempts = _attempts(source, precision, calibration, validation, labels=manifest.labels)
         attempt = _choose(attempts, precision, before, max_accuracy_loss)
     if precision == "fp16":
         _check_logits(before, attempt.judged)
-    changed = _manifest(manifest, precision, attempt, validation, before)
+    changed = _manifest(manifest, precision, attempt, validation=validation, before=before)
     onnx.helper.set_model_props(attempt.graph, changed.to_metadata())
     with durable(out) as partial:
         partial.write_bytes(attempt.graph.SerializeToString())
@@ -113,7 +113,7 @@ def export_precision(
 
 
 def _attempts(
-    source: Path, precision: Precision, calibration: Minibatches, validation: Minibatches, labels: Sequence[str]
+    source: Path, precision: Precision, calibration: Minibatches, validation: Minibatches, *, labels: Sequence[str]
 ) -> Iterator[_Attempt]:
     """The fastest first."""
     if precision == "fp16":
@@ -122,7 +122,7 @@ def _attempts(
         yield _Attempt(graph, here, _evaluate(_elsewhere(graph, precision), validation, labels))
         return
     for first_in_float in (False, True):
-        graph = to_int8(source, calibration, first_in_float)
+        graph = to_int8(source, calibration, first_in_float=first_in_float)
         here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
         yield _Attempt(graph, here, here)
 
@@ -174,7 +174,7 @@ def _elsewhere(graph: onnx.ModelProto, precision: Precision) -> onnxruntime.Infe
 
 
 def _manifest(
-    manifest: Manifest, precision: Precision, attempt: _Attempt, validation: Minibatches, before: Evaluation
+    manifest: Manifest, precision: Precision, attempt: _Attempt, *, validation: Minibatches, before: Evaluation
 ) -> Manifest:
     """The float file's, with the new file's own answer on the test card and its own parity between batch sizes."""
     after = attempt.judged

@@ -123,7 +123,7 @@ def augment(
         original = image.decode(WHOLE)
         for number, transform in enumerate(transforms):
             for copy in range(copies):
-                made.append(_write(image, original, transform, (number, copy), out, seed))
+                made.append(_write(image, original, transform, place=(number, copy), out=out, seed=seed))
                 progress.advance(1)
     rows = ((image.name, image.label, image.source) for image in made)
     write_table(out / "augmented.csv", ("path", "label", "source"), rows)
@@ -131,7 +131,13 @@ def augment(
 
 
 def _write(
-    image: LabelledImage, original: Image.Image, transform: v2.Transform, place: tuple[int, int], out: Path, seed: int
+    image: LabelledImage,
+    original: Image.Image,
+    transform: v2.Transform,
+    *,
+    place: tuple[int, int],
+    out: Path,
+    seed: int,
 ) -> LabelledImage:
     number, copy = place
     draw = hashlib.sha256(f"{seed} {number} {copy} {image.sha256}".encode()).digest()

@@ -41,7 +41,7 @@ def train_epochs(
     with torch.random.fork_rng(devices=[]):
         try:
             while fit.progressed.epoch < total:
-                train_one_epoch(net, fit, images, accelerator, progress)
+                train_one_epoch(net, fit, images, accelerator, progress=progress)
                 start = time.perf_counter()
                 reached = accuracy() if accuracy else None
                 epoch = fit.end_epoch(reached, time.perf_counter() - start)

@@ -79,7 +79,13 @@ class FeatureCache:
 
 
 def extract(
-    net: PixelNet, dataset: Dataset, spec: PixelSpec, accelerator: Accelerator, cache: FeatureCache, progress: Progress
+    net: PixelNet,
+    dataset: Dataset,
+    spec: PixelSpec,
+    accelerator: Accelerator,
+    *,
+    cache: FeatureCache,
+    progress: Progress,
 ) -> Tensor:
     """The vectors before the last layer, float32 [images, width], of the net as it was loaded.
 
@@ -109,6 +115,7 @@ def choose_resize(
     dataset: Dataset,
     specs: Sequence[PixelSpec],
     accelerator: Accelerator,
+    *,
     cache: FeatureCache,
     progress: Progress,
     seed: int,
@@ -117,7 +124,7 @@ def choose_resize(
     targets = torch.from_numpy(dataset.targets(dataset.labels))
     accuracies = []
     for spec in specs:
-        features = extract(net, dataset, spec, accelerator, cache, progress)
+        features = extract(net, dataset, spec, accelerator, cache=cache, progress=progress)
         accuracies.append(cross_validated_accuracy(features, targets, seed))
         progress.report(f"{spec.resize}: cross-validated accuracy of the features {accuracies[-1]:.3f}")
     best = max(accuracies)

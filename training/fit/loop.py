@@ -21,7 +21,7 @@ EVALUATION_BATCH = 32
 
 
 def train_one_epoch(
-    net: nn.Module, fit: FitState, images: Minibatches, accelerator: Accelerator, progress: Progress
+    net: nn.Module, fit: FitState, images: Minibatches, accelerator: Accelerator, *, progress: Progress
 ) -> None:
     """The rest of the epoch that `fit.progressed` stands in; `net` is `fit.net`, as Accelerate prepared it.
 
@@ -29,8 +29,8 @@ def train_one_epoch(
     """
     recipe, progressed = fit.recipe, fit.progressed
     processes, own = accelerator.num_processes, accelerator.process_index
-    parts = shuffled(len(images), recipe.batch_size, fit.seed, progressed.epoch, processes)
-    set_training(net, recipe.frozen_batch_norm)
+    parts = shuffled(len(images), recipe.batch_size, fit.seed, progressed.epoch, processes=processes)
+    set_training(net, frozen_batch_norm=recipe.frozen_batch_norm)
     weights, device = fit.class_weights, accelerator.device
     minibatches = images.minibatches([part[own::processes] for part in parts[progressed.step :]])
     for part in parts[progressed.step :]:
@@ -53,7 +53,7 @@ def train_one_epoch(
 
         seen = torch.stack([loss_sum.detach() * len(part) / divisor, (logits.argmax(1) == targets).sum()])
         loss_of_all, correct = accelerator.reduce(seen).tolist()
-        progressed.add(len(part), loss_of_all, correct, time.perf_counter() - began, waited)
+        progressed.add(len(part), loss_of_all, correct, seconds=time.perf_counter() - began, waited_seconds=waited)
         if not progressed.loss_sum < float("inf"):
             raise SettingError("The loss is no longer finite: the net has diverged. Train with lower learning rates.")
         progress.advance(len(part), str(progressed))
@@ -64,7 +64,7 @@ def train_one_epoch(
             torch.distributed.broadcast(statistics, src=0)
 
 
-def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
+def set_training(net: nn.Module, *, frozen_batch_norm: bool) -> None:
     """Training mode; batch normalisation goes on with the statistics it has when they are frozen."""
     net.train()
     if frozen_batch_norm:

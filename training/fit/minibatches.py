@@ -48,6 +48,7 @@ class Minibatches:
         labels: Sequence[str],
         spec: PixelSpec,
         progress: Progress | None = None,
+        *,
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         decode_now: bool = True,
     ) -> None:
@@ -117,7 +118,7 @@ def minibatch_sizes(count: int, batch_size: int, processes: int = 1) -> list[int
     return [batch_size] * full + [rest] * (rest > 0)
 
 
-def shuffled(count: int, batch_size: int, seed: int, epoch: int, processes: int = 1) -> list[list[int]]:
+def shuffled(count: int, batch_size: int, seed: int, epoch: int, *, processes: int = 1) -> list[list[int]]:
     """The indices of an epoch's minibatches: every image once, in an order that `seed` and `epoch` decide."""
     order = torch.randperm(count, generator=generator(seed, epoch))
     return [part.tolist() for part in torch.split(order, minibatch_sizes(count, batch_size, processes))]

@@ -39,7 +39,7 @@ class Progressed:
     """For the next minibatch's images."""
     epochs: list[Epoch] = field(default_factory=list)
 
-    def add(self, images: int, loss_sum: float, correct: float, seconds: float, waited_seconds: float) -> None:
+    def add(self, images: int, loss_sum: float, correct: float, *, seconds: float, waited_seconds: float) -> None:
         """A step is done."""
         self.step += 1
         self.images += images

@@ -36,7 +36,7 @@ def results_viewer(
 ) -> Viewer:
     """The page of `salver evaluate`, with its images, slider and curves. Raises SettingError as `metrics_of` does."""
     metrics = metrics_of(evaluation, old=old)
-    return Viewer(render(page_data(evaluation, metrics, NO_EPOCHS, old, max_thumbnails)), height)
+    return Viewer(render(page_data(evaluation, metrics, NO_EPOCHS, old=old, max_thumbnails=max_thumbnails)), height)
 
 
 class Annotating:

@@ -53,7 +53,7 @@ def write_report(
     """FOLDER/metrics.json and FOLDER/report.html. Raises OSError."""
     with durable(folder / "metrics.json") as partial:
         partial.write_text(laid_out(metrics.model_dump(mode="json")) + "\n", encoding="utf-8")
-    page = render(page_data(evaluation, metrics, history, old, max_thumbnails))
+    page = render(page_data(evaluation, metrics, history, old=old, max_thumbnails=max_thumbnails))
     with durable(folder / "report.html") as partial:
         partial.write_text(page, encoding="utf-8")
 

@@ -52,6 +52,7 @@ class Classifier:
         labels: Sequence[str],
         image_size: int | tuple[int, int] = 224,
         weights: str = "imagenet",
+        *,
         seed: int = 0,
         resize: Resize | Literal["auto"] = "auto",
         device: Device = "auto",
@@ -180,6 +181,7 @@ class Classifier:
         self,
         path: Path | str,
         validation: Dataset | None = None,
+        *,
         metrics: Mapping[str, float] | None = None,
         thresholds: Mapping[str, float] | None = None,
         reported: Evaluation | None = None,
@@ -206,9 +208,9 @@ class Classifier:
             self.pixels,
             Path(path),
             self._trained_on,
-            validation,
-            reported,
-            figures | dict(metrics or {}),
+            validation=validation,
+            reported=reported,
+            metrics=figures | dict(metrics or {}),
             head=self.head,
             temperature=fit_temperature(reported.logits, reported.truths),
             thresholds=dict(thresholds) if thresholds else None,
@@ -261,12 +263,14 @@ class Classifier:
         if self._chooses_resize:
             size = self.pixels.height, self.pixels.width
             specs = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
-            self.pixels = choose_resize(self.net, train, specs, self._accelerator, self._cache, progress, seed)
+            self.pixels = choose_resize(
+                self.net, train, specs, self._accelerator, cache=self._cache, progress=progress, seed=seed
+            )
         self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
         self._validation, self.exported = eval_dataset, None
 
     def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
-        features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)
+        features = extract(self.net, train, self.pixels, self._accelerator, cache=self._cache, progress=progress)
         layer = fit_linear(estimator, features, torch.from_numpy(train.targets(self.labels)), len(self.labels))
         with torch.no_grad():
             self.net.net.head.weight.copy_(layer.weight)

@@ -59,7 +59,9 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         return None
     progress.report("exporting, and comparing the file with the net …")
     metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
-    manifest = classifier.export(settings.out / MODEL, parts.validation, metrics, settings.thresholds, validation)
+    manifest = classifier.export(
+        settings.out / MODEL, parts.validation, metrics=metrics, thresholds=settings.thresholds, reported=validation
+    )
     result = RunResult(settings.out, classifier, manifest, validation, test, time.perf_counter() - start)
     write_run(result, settings, data, parts)
     return result

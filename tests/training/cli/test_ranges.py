@@ -128,7 +128,7 @@ ONE = Dataset((LabelledImage(Path("cup.jpg"), "cup", "cup.jpg"),), ("bowl", "cup
 @pytest.mark.parametrize(
     "call",
     [
-        lambda seed: Classifier("resnet18", ["bowl", "cup"], 64, "none", seed),
+        lambda seed: Classifier("resnet18", ["bowl", "cup"], 64, "none", seed=seed),
         lambda seed: ONE.split(seed=seed),
         lambda seed: augment(ONE, [v2.Identity()], out="nowhere", seed=seed),
         lambda seed: contact_sheet(ONE, v2.Identity(), seed),
@@ -145,7 +145,7 @@ def test_every_function_that_takes_a_seed_says_which_it_can_be(call: Callable[[o
 def test_the_largest_seed_is_one() -> None:
     assert SEED.check(2**32 - 1)
     assert render("cup", 0, 2**32 - 1).size
-    assert Classifier("resnet18", ["bowl", "cup"], 64, "none", 2**32 - 1).labels
+    assert Classifier("resnet18", ["bowl", "cup"], 64, "none", seed=2**32 - 1).labels
 
 
 @pytest.mark.parametrize(

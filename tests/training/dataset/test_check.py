@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(root: Path, against: Path | None = None, quarantine: bool = False) -> CheckReport:
     with InspectionCache() as cache:
-        return check(root, against, quarantine, cache=cache)
+        return check(root, against, quarantine=quarantine, cache=cache)
 
 
 def opened(path: Path) -> Image.Image:

@@ -214,9 +214,9 @@ def test_a_refused_export_leaves_the_file_of_before_and_nothing_else(exported: E
             exported.manifest.pixels,
             path,
             TrainedOn("fingerprint", {}, 0),
-            exported.validation,
-            wrong,
-            {},
+            validation=exported.validation,
+            reported=wrong,
+            metrics={},
         )
     assert path.read_bytes() == b"the model of before"
     assert list(tmp_path.iterdir()) == [path]

@@ -39,7 +39,7 @@ def net(seed: int = 0, base: str = "resnet18") -> PixelNet:
 
 
 def features(net: PixelNet, dataset: Dataset, cache: Path, counted: Counted) -> torch.Tensor:
-    return extract(net, dataset, SPEC, make_accelerator("cpu"), FeatureCache(cache), counted)
+    return extract(net, dataset, SPEC, make_accelerator("cpu"), cache=FeatureCache(cache), progress=counted)
 
 
 @pytest.mark.parametrize(("base", "width"), [("resnet18", 512), ("alexnet", 4096), ("mobilenet_v2", 1280)])
@@ -108,6 +108,9 @@ def test_the_resize_is_chosen_by_what_the_features_are_good_for(tmp_path: Path) 
     dataset = Dataset.from_dir(tmp_path / "photos")
     specs = [pixel_spec(64, "crop"), pixel_spec(64, "stretch")]
     cache = FeatureCache(tmp_path / "cache")
-    chosen = choose_resize(net(), dataset, specs, make_accelerator("cpu"), cache, Silent(), 0)
+    chosen = choose_resize(net(), dataset, specs, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
     assert chosen.resize == "stretch"
-    assert choose_resize(net(), dataset, specs[:1] * 2, make_accelerator("cpu"), cache, Silent(), 0) is specs[0]
+    assert (
+        choose_resize(net(), dataset, specs[:1] * 2, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
+        is specs[0]
+    )

@@ -29,7 +29,7 @@ def fit(recipe: Recipe = RECIPE, base: str = "resnet18") -> FitState:
 
 
 def epoch(fit: FitState, images: Minibatches) -> None:
-    train_one_epoch(fit.net, fit, images, make_accelerator("cpu"), Silent())
+    train_one_epoch(fit.net, fit, images, make_accelerator("cpu"), progress=Silent())
 
 
 def test_an_epoch_sees_every_image_and_the_next_one_has_a_lower_loss(images: Minibatches) -> None:

@@ -37,7 +37,7 @@ NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"
 """Pages of this machine, which may show the page inside of theirs when it is opened for that."""
 
 
-def create_app(store: AnnotationStore, token: str, port: int, framed: bool = False) -> FastAPI:
+def create_app(store: AnnotationStore, token: str, port: int, *, framed: bool = False) -> FastAPI:
     """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     door = Door(token, port)
@@ -160,12 +160,12 @@ class OpenPage:
             self.server.run(sockets=[self.listener])
 
 
-def open_page(root: Path, port: int, framed: bool = False) -> OpenPage:
+def open_page(root: Path, port: int, *, framed: bool = False) -> OpenPage:
     """On 127.0.0.1; 0 takes a free port. Raises DatasetError and OSError."""
     store = AnnotationStore(root)
     listener = socket.create_server(("127.0.0.1", port))
     port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
-    config = uvicorn.Config(create_app(store, token, port, framed), log_level="warning", access_log=False)
+    config = uvicorn.Config(create_app(store, token, port, framed=framed), log_level="warning", access_log=False)
     return OpenPage(uvicorn.Server(config), listener, port, token)
 
 

@@ -63,6 +63,7 @@ def build(
     sources: Sequence[Source],
     out: Path,
     provider: Provider | None,
+    *,
     per_query: int,
     limits: DownloadLimits,
     progress: Progress,
@@ -79,20 +80,21 @@ def build(
             refuse_inside(source.folder, out / source.label, "The folder to fill")
     refuse_among_photos(out, "The folder to fill")
     with alone(out):
-        return _build(sources, out, provider, per_query, limits, progress)
+        return _build(sources, out, provider, per_query=per_query, limits=limits, progress=progress)
 
 
 def _build(
     sources: Sequence[Source],
     out: Path,
     provider: Provider | None,
+    *,
     per_query: int,
     limits: DownloadLimits,
     progress: Progress,
 ) -> BuildReport:
     with Sources(out) as known:
         refuse_alike({*(row.label for row in known.known), *(source.label for source in sources)}, str(out))
-        work = _Build(out, known, provider, per_query, limits.max_bytes, progress)
+        work = _Build(out, known, provider, per_query=per_query, max_bytes=limits.max_bytes, progress=progress)
         asyncio.run(work.run(sources, limits))
     report = BuildReport(work.added, work.kept, work.copies, tuple(work.failures))
     rows = ((failure.label, failure.source, failure.reason) for failure in report.failures)
@@ -108,6 +110,7 @@ class _Build:
         out: Path,
         known: Sources,
         provider: Provider | None,
+        *,
         per_query: int,
         max_bytes: int,
         progress: Progress,

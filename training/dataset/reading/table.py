@@ -25,7 +25,7 @@ _MARKED = re.compile(rf"(?<![^;\t\r\n])'(?={_FORMULA})")
 Row = Sequence[str | float]
 
 
-def read_table(path: Path, columns: Sequence[str], torn_end: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
+def read_table(path: Path, columns: Sequence[str], *, torn_end: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and the wanted columns of each row; further columns are left alone, a byte order mark is skipped.
 
     With `torn_end` the last row may have been cut off by the end of its writer, and comes as far as it goes. Raises

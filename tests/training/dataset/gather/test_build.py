@@ -29,7 +29,7 @@ def run(
     sources: Sequence[Source], out: Path, asked: Provider | None = None, per_query: int = 5, **limits: float
 ) -> BuildReport:
     chosen = DownloadLimits(**{"timeout_seconds": 20, "retries": 2, **limits})  # type: ignore[arg-type]
-    return build(sources, out, asked, per_query, chosen, Silent())
+    return build(sources, out, asked, per_query=per_query, limits=chosen, progress=Silent())
 
 
 def rows(out: Path, name: str = "sources.csv") -> list[dict[str, str]]:
@@ -186,7 +186,14 @@ def test_a_build_goes_on_where_ctrl_c_ended_it(tmp_path: Path) -> None:
     with web_site(photos(8)) as site:
         sources = [UrlSource("cup", site.url(f"/{number}.jpg")) for number in range(8)]
         with pytest.raises(KeyboardInterrupt):
-            build(sources, tmp_path / "out", None, 5, DownloadLimits(connections=1), Interrupting("fetching", 2))
+            build(
+                sources,
+                tmp_path / "out",
+                None,
+                per_query=5,
+                limits=DownloadLimits(connections=1),
+                progress=Interrupting("fetching", 2),
+            )
         before = len(rows(tmp_path / "out"))
         report = run(sources, tmp_path / "out")
     assert before == 3

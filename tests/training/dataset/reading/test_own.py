@@ -227,9 +227,9 @@ def test_a_build_writes_tables_that_no_spreadsheet_runs(tmp_path: Path) -> None:
     photo_folder(tmp_path / "=photos", {"cup": 1, "bowl": 1})
     os.mkfifo(tmp_path / "=photos" / "x.jpg")
     sources = [FolderSource("=1+1", tmp_path / "=photos"), FolderSource("@none", tmp_path / "none")]
-    report = build_set(sources, tmp_path / "out", None, 5, DownloadLimits(), Silent())
+    report = build_set(sources, tmp_path / "out", None, per_query=5, limits=DownloadLimits(), progress=Silent())
     assert (report.added, len(report.failures)) == (2, 2)
     for name in ("sources.csv", "failures.csv"):
         assert not any(line.startswith(("=", "@")) for line in (tmp_path / "out" / name).read_text().splitlines())
-    again = build_set(sources, tmp_path / "out", None, 5, DownloadLimits(), Silent())
+    again = build_set(sources, tmp_path / "out", None, per_query=5, limits=DownloadLimits(), progress=Silent())
     assert (again.added, again.kept) == (0, 2)

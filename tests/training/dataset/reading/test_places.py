@@ -80,8 +80,8 @@ def test_two_builds_into_one_folder_do_not_mix(tmp_path: Path) -> None:
     photo_folder(tmp_path / "cups", {"a": 1, "b": 1})
     sources, out = [FolderSource("cup", tmp_path / "cups")], tmp_path / "out"
     with alone(out), pytest.raises(SettingError, match=f"in use by process {os.getpid()} "):
-        build(sources, out, None, 5, DownloadLimits(), Silent())
-    assert build(sources, out, None, 5, DownloadLimits(), Silent()).added == 2
+        build(sources, out, None, per_query=5, limits=DownloadLimits(), progress=Silent())
+    assert build(sources, out, None, per_query=5, limits=DownloadLimits(), progress=Silent()).added == 2
 
 
 @pytest.mark.torch
