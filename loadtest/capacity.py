@@ -113,7 +113,7 @@ class Search:
         return step.holds
 
 
-def find(url: str, slo_p99_ms: float, search: Search, start: float, precision: float, repeats: int) -> Capacity:
+def find(url: str, slo_p99_ms: float, search: Search, *, start: float, precision: float, repeats: int) -> Capacity:
     """Search once from `start`, then `repeats` - 1 times around what was found."""
     rates: list[float] = []
     limited = False

@@ -43,6 +43,7 @@ Arrivals = Literal["poisson", "constant"]
 
 @loadtest.command()
 def capacity(
+    *,
     url: Annotated[str, typer.Option(help="URL of one replica.")] = "http://127.0.0.1:8000",
     slo_p99_ms: Annotated[
         float,
@@ -105,7 +106,7 @@ def capacity(
         if out is not None:
             try_place(out / CAPACITY)
             try_place(out / REPORT)
-        found = find(url, slo_p99_ms, search, start, precision, repeats)
+        found = find(url, slo_p99_ms, search, start=start, precision=precision, repeats=repeats)
         if rate is not None:
             found = found.model_copy(update={"plan": plan(found, rate, headroom)})
         show(printable_json(found.model_dump_json(indent=2)) if as_json else "\n".join(lines(found)))
@@ -117,6 +118,7 @@ def capacity(
 @loadtest.command()
 def local(
     model: Annotated[Path, typer.Argument(help="model.onnx to serve.")],
+    *,
     rate: Annotated[float, typer.Option(min=0.1, max=MOST_RATE, help="Requests/s, in an open loop.")] = 10,
     seconds: Annotated[
         int, typer.Option(min=2, max=MOST_SECONDS, help="Length of the run, its warm-up of 5 s included.")

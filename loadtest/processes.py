@@ -23,7 +23,7 @@ LOG, LOG_SHOWN = "service.log", 500
 SERVICE_SETTINGS = {"SALVER_URL_ALLOWLIST": "127.0.0.1", "SALVER_LOG_FORMAT": "text"}
 
 
-def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Result, int]:
+def run_locust(options: Mapping[str, object], *, quiet: bool = False) -> tuple[Result, int]:
     """A headless run with these options (`p99_ms` is `--p99-ms`; None is left out), and Locust's exit code.
 
     Raises LoadTestError with Locust's words when there is no result. Ctrl-C and SIGTERM end the run, with its result
@@ -37,13 +37,13 @@ def run_locust(options: Mapping[str, object], quiet: bool = False) -> tuple[Resu
             if value is not None:
                 text = str(value.absolute() if isinstance(value, Path) else value)
                 command += [f"--{name.replace('_', '-')}", text]
-        code, words = _finished(command, Path(folder), quiet)
+        code, words = _finished(command, Path(folder), quiet=quiet)
         if not path.exists():
             raise LoadTestError(f"Locust ended with {code} and without a result. {words.strip()[-STDERR_SHOWN:]}")
         return Result.model_validate_json(path.read_text()), code
 
 
-def _finished(command: list[str], folder: Path, quiet: bool) -> tuple[int, str]:
+def _finished(command: list[str], folder: Path, *, quiet: bool) -> tuple[int, str]:
     """In a folder of its own: Locust imports from the current one, and takes settings from its locust.conf."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
     environment |= {"PYTHONSAFEPATH": "1"}

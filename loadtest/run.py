@@ -177,8 +177,15 @@ class Run:
         record = self.session.record if self.session is not None and self.makes_load else self.record
         exceptions = [row["msg"] for row in self.runner.exceptions.values()]
         host = str(self.environment.host)
-        lost, interrupted = self.lost_workers, self.interrupted_after
-        return result_of(record, self.options, host, self.samples, exceptions, lost, interrupted)
+        return result_of(
+            record,
+            self.options,
+            host,
+            self.samples,
+            exceptions=exceptions,
+            lost_workers=self.lost_workers,
+            interrupted_after=self.interrupted_after,
+        )
 
     def _write(self, result: Result) -> None:
         text, options = result.model_dump_json(indent=2), self.options

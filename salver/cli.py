@@ -50,7 +50,7 @@ def build(called: str | None) -> "typer.Typer":
     """The command line in which the command `called` is real and the others are lines in the list."""
     import typer  # here, where Ctrl-C is already one line
 
-    def show_version(asked: bool) -> None:  # as typer calls it
+    def show_version(*, asked: bool) -> None:
         if asked:
             import importlib.metadata
 

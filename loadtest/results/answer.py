@@ -53,10 +53,10 @@ class Answers:
         if len(items) != len(payload.photos):
             return f"{counted(len(payload.photos), 'image')} sent, {len(items)} answered"
         pairs = zip(items, payload.photos, strict=True)
-        faults = (self._fault_of_item(item, photo, payload.softmax) for item, photo in pairs)
+        faults = (self._fault_of_item(item, photo, softmax=payload.softmax) for item, photo in pairs)
         return next((fault for fault in faults if fault), None)
 
-    def _fault_of_item(self, item: Item, photo: int, softmax: bool) -> str | None:
+    def _fault_of_item(self, item: Item, photo: int, *, softmax: bool) -> str | None:
         if item.error is not None:
             return f"item error {_known(item.error.type)} in a 200"
         if not item.scores:

@@ -131,6 +131,7 @@ def result_of(
     options: Options,
     host: str,
     samples: Sequence[scrape.Sample] = (),
+    *,
     exceptions: Sequence[str] = (),
     lost_workers: int = 0,
     interrupted_after: float | None = None,

@@ -88,7 +88,7 @@ class Payloads:
 Weighted = Iterator[tuple[Payload, float]]
 
 
-def _item(data: bytes, softmax: bool) -> dict[str, object]:
+def _item(data: bytes, *, softmax: bool) -> dict[str, object]:
     return {"image_in_base64": base64.b64encode(data).decode(), "parameters": {"add_softmax": softmax}}
 
 
@@ -99,7 +99,7 @@ def _json(items: Sequence[dict[str, object]]) -> bytes:
 def _singles(photos: Sequence[Photo]) -> Weighted:
     for place, photo in enumerate(photos):
         for softmax in (False, True):
-            body = _json([_item(photo.data, softmax)])
+            body = _json([_item(photo.data, softmax=softmax)])
             yield Payload(Kind.BASE64, "/score", JSON, body, (place,), softmax), photo.weight
 
 
@@ -114,7 +114,7 @@ def _lists(photos: Sequence[Photo]) -> Weighted:
     for start in range(0, len(small), max(1, len(small) // 8)):
         places = tuple(small[(start + step) % len(small)] for step in range(LIST_IMAGES))
         for softmax in (False, True):
-            body = _json([_item(photos[place].data, softmax) for place in places])
+            body = _json([_item(photos[place].data, softmax=softmax) for place in places])
             yield Payload(Kind.LIST, "/score", JSON, body, places, softmax), 1.0
 
 
@@ -138,11 +138,13 @@ def _broken(photos: Sequence[Photo]) -> Weighted:
     whole = min(photos, key=lambda photo: len(photo.data)).data
     undecodable = Refusal(422, "urn:salver:undecodable-image")
     yield (
-        Payload(Kind.BROKEN, "/score", JSON, _json([_item(whole[: len(whole) // 2], False)]), refusal=undecodable),
+        Payload(
+            Kind.BROKEN, "/score", JSON, _json([_item(whole[: len(whole) // 2], softmax=False)]), refusal=undecodable
+        ),
         3.0,
     )
     too_large = Refusal(413, "urn:salver:image-too-large")
-    yield Payload(Kind.BROKEN, "/score", JSON, _json([_item(_bomb(), False)]), refusal=too_large), 1.0
+    yield Payload(Kind.BROKEN, "/score", JSON, _json([_item(_bomb(), softmax=False)]), refusal=too_large), 1.0
 
 
 def _bomb() -> bytes:

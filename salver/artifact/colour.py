@@ -65,7 +65,7 @@ def to_srgb(image: Image.Image, background: Colour) -> Image.Image:
 
 def _band_to_srgb(image: Image.Image, scale: tuple[int, bool], background: Colour) -> Image.Image:
     profile = image.info.get("icc_profile")
-    base, alpha = _split_alpha(_scale_16_bits(image, *scale) if image.mode.startswith("I;16") else image)
+    base, alpha = _split_alpha(_scale_16_bits(image, scale) if image.mode.startswith("I;16") else image)
     rgb = _to_rgb(base, profile)
     if alpha is None:
         return rgb
@@ -82,8 +82,9 @@ def _scale_of(image: Image.Image) -> tuple[int, bool]:
     return largest, image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
-def _scale_16_bits(image: Image.Image, largest: int, white_is_zero: bool) -> Image.Image:
+def _scale_16_bits(image: Image.Image, scale: tuple[int, bool]) -> Image.Image:
     """L or, with a transparent grey value, LA: each value times 255 over its range, rounded."""
+    largest, white_is_zero = scale
     values = np.asarray(image)
     scaled = ((np.multiply(values, 255, dtype=np.uint32) + largest // 2) // largest).astype(np.uint8)
     grey = Image.fromarray(255 - scaled if white_is_zero else scaled)

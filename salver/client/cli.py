@@ -18,6 +18,7 @@ FAILED, UNREACHABLE = 1, 2
 
 def score(
     images: Annotated[list[str], typer.Argument(help="Image files, or http(s) URLs that the service fetches.")],
+    *,
     url: Annotated[str, typer.Option(help="URL of the service.")] = "http://127.0.0.1:8000",
     key: Annotated[str | None, typer.Option(envvar="SALVER_KEY", help="Key of the service.")] = None,
     softmax: Annotated[bool, typer.Option("--softmax", help="Print probabilities instead of logits.")] = False,

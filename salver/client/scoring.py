@@ -57,7 +57,7 @@ class ScoringClient:
     def score(
         self,
         images: "Source | Iterable[Source]",
-        softmax: bool = False,
+        softmax: bool = False,  # documented by its place
         top_k: int | None = None,
         resize: tuple[int, int] | None = None,
     ) -> list[Score | ScoreError]:

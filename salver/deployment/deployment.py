@@ -22,12 +22,12 @@ from salver.deployment.target import (
     MAX_REPLICAS,
     MAX_TIMEOUT_SECONDS,
     Command,
+    DeploymentSpec,
     Device,
-    Say,
+    Reporter,
     Status,
     Target,
     TargetName,
-    Wanted,
     check_name,
     check_number,
 )
@@ -37,7 +37,7 @@ ADD_SOFTMAX = "add_softmax"
 BUILD_SECONDS = 600
 
 
-def target_named(target: TargetName, namespace: str, say: Say) -> Target:
+def target_named(target: TargetName, namespace: str, say: Reporter) -> Target:
     """Raises DeploymentFailed for another name."""
     if target == "local":
         return LocalTarget(say)
@@ -60,13 +60,14 @@ class Deployment:
         name: str,
         model: str | os.PathLike[str] | None = None,
         target: TargetName = "local",
+        *,
         replicas: int = 1,
         device: Device = "cpu",
         namespace: str = "default",
         service_key: str | None = None,
         image: str | None = None,
         timeout_seconds: float = 300.0,
-        say: Say = quiet,
+        say: Reporter = quiet,
     ) -> None:
         """`model` is needed to deploy only. `image` is the container's; on Kubernetes it holds the model (see
         `build_docker_image`) and lies where the nodes find it. `say` hears progress and each command that is run.
@@ -97,7 +98,7 @@ class Deployment:
             key = self._key or self._target.key(self.name) or secrets.token_urlsafe(KEY_BYTES)
             self._say(f"deploying '{self.name}' to {self._kind}; waiting until it is ready …")
             self._target.deploy(
-                Wanted(
+                DeploymentSpec(
                     name=self.name,
                     model=model,
                     version=version,
@@ -191,7 +192,9 @@ class Deployment:
             return client.score(images, softmax, resize=image_resize_dims)
 
     @staticmethod
-    def list_deployment(target: TargetName = "local", namespace: str = "default", say: Say = quiet) -> list[Status]:
+    def list_deployment(
+        target: TargetName = "local", namespace: str = "default", say: Reporter = quiet
+    ) -> list[Status]:
         """Every deployment of ours on a target."""
         return target_named(target, namespace, say).all()
 

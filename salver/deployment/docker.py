@@ -10,7 +10,17 @@ from pathlib import Path
 from salver.client.errors import DeploymentFailed
 from salver.deployment.ready import answers_ready, check_version, wait_until_ready
 from salver.deployment.store import Store
-from salver.deployment.target import BEGUN, INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted, as_before
+from salver.deployment.target import (
+    BEGUN,
+    INSTANCE,
+    MANAGED,
+    OURS,
+    SERVES_ON,
+    Command,
+    DeploymentSpec,
+    Reporter,
+    Status,
+)
 
 KEY, MODEL = "key", "model.onnx"
 MARK = "begun"
@@ -31,16 +41,16 @@ LIMITS = ("--memory", "1g", "--cpus", "2")
 class DockerTarget:
     """One container a deployment."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Reporter) -> None:
         self._docker = Command("docker", say)
         self._look = Command("docker", lambda _: None)  # ten times a second: nobody wants to read that
         self._store = Store("docker")
 
-    def deploy(self, wanted: Wanted) -> None:
+    def deploy(self, spec: DeploymentSpec) -> None:
         """Start the new container beside the old one, which ends once the new one is ready."""
-        if wanted.replicas != 1:
+        if spec.replicas != 1:
             raise DeploymentFailed("A Docker deployment is one container; replicas are for target='kubernetes'.")
-        name = wanted.name
+        name = spec.name
         self._finish_swap(_container_name(name))
         before = self._container(name)
         self._remove(set(self._containers(name)) - {before})  # what an earlier deploy left that was killed
@@ -50,17 +60,17 @@ class DockerTarget:
             undo.callback(self._give_up, name, before, mount)
             try:
                 if not before:
-                    self._store.write(name, KEY, wanted.key + "\n")
-                self._docker(*self._run(wanted, container, self._fill(wanted, mount)), whole=True)
+                    self._store.write(name, KEY, spec.key + "\n")
+                self._docker(*self._run(spec, container, self._fill(spec, mount)), whole=True)
                 url = self._url(container)
-                wait_until_ready(url, wanted.timeout_seconds, lambda: self._runs(container))
-                check_version(url, wanted.key, wanted.version)
+                wait_until_ready(url, spec.timeout_seconds, lambda: self._runs(container))
+                check_version(url, spec.key, spec.version)
                 if before:
                     self._swap(_container_name(name))
             except DeploymentFailed as error:
-                raise DeploymentFailed(f"{error}{self._last_words(container)}{as_before(before)}") from None
+                raise DeploymentFailed(f"{error}{self._last_words(container)}{SERVES_ON if before else ''}") from None
             undo.pop_all()
-        self._store.write(name, KEY, wanted.key + "\n")
+        self._store.write(name, KEY, spec.key + "\n")
         self._remove([before] if before else [])
         self._store.keep(name, KEY, mount)
 
@@ -93,13 +103,13 @@ class DockerTarget:
         said = self._docker("logs", "--tail", "3", number, stderr=True).strip().splitlines()
         return f" Its last words: {' / '.join(said)}"
 
-    def _fill(self, wanted: Wanted, mount: str) -> Path:
+    def _fill(self, spec: DeploymentSpec, mount: str) -> Path:
         """A folder for this container alone: Docker looks into it again when the container is started again."""
-        folder = self._store.folder(wanted.name) / mount
+        folder = self._store.folder(spec.name) / mount
         try:
             folder.mkdir(mode=0o700, parents=True)
-            shutil.copyfile(wanted.model, folder / MODEL)
-            key = self._store.write(wanted.name, f"{mount}/{KEY}", wanted.key + "\n")
+            shutil.copyfile(spec.model, folder / MODEL)
+            key = self._store.write(spec.name, f"{mount}/{KEY}", spec.key + "\n")
             if os.geteuid() == 0:  # root in the container is nobody's wish: give all to the image's own user
                 for path in (folder, folder / MODEL, key):
                     os.chown(path, IMAGE_USER, -1)
@@ -107,20 +117,20 @@ class DockerTarget:
             raise DeploymentFailed(f"The model cannot be copied to {folder}: {error.strerror}.") from error
         return folder
 
-    def _run(self, wanted: Wanted, container: str, folder: Path) -> list[str]:
+    def _run(self, spec: DeploymentSpec, container: str, folder: Path) -> list[str]:
         user = os.geteuid() or IMAGE_USER
-        labels = [f"--label={name}={value}" for name, value in {**OURS, INSTANCE: wanted.name}.items()]
-        gpu = ["--gpus", "1"] if wanted.device == "gpu" else []
-        text = [] if "SALVER_LOG_FORMAT" in wanted.settings else ["--env", "SALVER_LOG_FORMAT=text"]
+        labels = [f"--label={name}={value}" for name, value in {**OURS, INSTANCE: spec.name}.items()]
+        gpu = ["--gpus", "1"] if spec.device == "gpu" else []
+        text = [] if "SALVER_LOG_FORMAT" in spec.settings else ["--env", "SALVER_LOG_FORMAT=text"]
         # By name alone: Docker takes the values out of the environment, where no list of processes shows them.
-        handed_on = [word for name in wanted.settings for word in ("--env", name)]
+        handed_on = [word for name in spec.settings for word in ("--env", name)]
         return [
             *("run", "--detach", "--name", container, *labels, "--restart", "unless-stopped"),
             *("--user", f"{user}:0", *CONFINED, *LIMITS, *gpu, "--publish", "127.0.0.1::8000"),
             *("--volume", f"{folder}:{MOUNTED}:ro", "--env", f"SALVER_MODEL={MOUNTED}/{MODEL}"),
             *("--env", f"SALVER_API_KEYS_FILE={MOUNTED}/{KEY}", "--env", "SALVER_DRAIN_SECONDS=0"),
-            *("--env", f"SALVER_DEVICE={'cuda' if wanted.device == 'gpu' else 'cpu'}", *text, *handed_on),
-            wanted.image,
+            *("--env", f"SALVER_DEVICE={'cuda' if spec.device == 'gpu' else 'cpu'}", *text, *handed_on),
+            spec.image,
         ]
 
     def find(self, name: str) -> Status | None:

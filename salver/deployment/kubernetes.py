@@ -1,12 +1,6 @@
-"""Deployments on Kubernetes, through kubectl: k8s/base under the deployment's own name, by server-side apply.
-
-The number of replicas is never in what is applied: an autoscaler owns it, or `kubectl scale` set it.
-"""
+"""Deployments on Kubernetes, through kubectl and its server-side apply."""
 
 import base64
-import hashlib
-import json
-import shutil
 import subprocess
 import tempfile
 import time
@@ -17,24 +11,19 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from salver.client.errors import DeploymentFailed
+from salver.deployment.manifests import (
+    KEY,
+    autoscaler,
+    instance_selector,
+    object_name,
+    secret,
+    write_kustomization,
+)
 from salver.deployment.ready import check_version
-from salver.deployment.target import BEGUN, INSTANCE, MANAGED, OURS, Command, Say, Status, Wanted
+from salver.deployment.target import BEGUN, INSTANCE, MANAGED, OURS, Command, DeploymentSpec, Reporter, Status
 
-_PACKED = Path(__file__).resolve().with_name("base")
-BASE = _PACKED if _PACKED.is_dir() else _PACKED.parents[2] / "k8s" / "base"
-"""In an installation it lies beside this file, in a checkout at its root."""
-KEY = "keys"
-KEY_DIGEST = "salver/key-digest"
-"""An annotation of the pods: another key makes new pods, which read it at once; a mounted Secret is refreshed late."""
-DIGEST_WORK = 2**14
-"""Makes it costly to guess a key by the digest, for those who may look at pods and not at Secrets."""
 SETTLE_SECONDS, LOOK_SECONDS = 60.0, 0.5
 """As long as a pod of before may take to end: until then it can be the one that answers."""
-CPU_TARGET = 70
-GPU_RESOURCES = {  # those of k8s/components/gpu, where their reasons stand
-    "requests": {"cpu": "4", "memory": "4Gi"},
-    "limits": {"cpu": "4", "memory": "6Gi", "nvidia.com/gpu": "1"},
-}
 
 
 class _Metadata(BaseModel):
@@ -87,51 +76,54 @@ class _List(BaseModel):
 class KubernetesTarget:
     """A Deployment, a Service and what belongs to them, in one namespace of kubectl's current context."""
 
-    def __init__(self, say: Say, namespace: str) -> None:
+    def __init__(self, say: Reporter, namespace: str) -> None:
         self._kubectl = Command("kubectl", say)
         self._namespace = namespace
 
-    def deploy(self, wanted: Wanted) -> None:
-        name = wanted.name
+    def deploy(self, spec: DeploymentSpec) -> None:
+        name = spec.name
         self._refuse_foreign(name)
-        before = self._get("deployments", _instance(name))
-        self._apply(f"{_secret(name, wanted.key)}\n---\n{self._render(wanted)}")
-        if not self._get("hpa", _instance(name)):
-            self._call("scale", f"deployment/{_object(name)}", f"--replicas={wanted.replicas}")
-        way_back = self._way_back(wanted) if before else ""
-        self._wait(name, wanted.timeout_seconds, way_back)
-        self._check(wanted, way_back)
+        before = self._get("deployments", instance_selector(name))
+        with tempfile.TemporaryDirectory() as folder:
+            write_kustomization(Path(folder), spec, self._namespace)
+            objects = self._kubectl("kustomize", folder)
+        self._apply(f"{secret(name, spec.key)}\n---\n{objects}")
+        if not self._get("hpa", instance_selector(name)):
+            self._call("scale", f"deployment/{object_name(name)}", f"--replicas={spec.replicas}")
+        way_back = self._way_back(spec) if before else ""
+        self._wait(name, spec.timeout_seconds, way_back)
+        self._check(spec, way_back)
 
-    def _way_back(self, wanted: Wanted) -> str:
+    def _way_back(self, spec: DeploymentSpec) -> str:
         """The base's rollout keeps ready pods until new ones are; one on a GPU has to free it first."""
-        serves = "was ended to free its GPU" if wanted.device == "gpu" else "serves on"
-        undo = f"kubectl rollout undo --namespace {self._namespace} deployment/{_object(wanted.name)}"
+        serves = "was ended to free its GPU" if spec.device == "gpu" else "serves on"
+        undo = f"kubectl rollout undo --namespace {self._namespace} deployment/{object_name(spec.name)}"
         return f"What was deployed before {serves}; '{undo}' takes the change back."
 
     def _wait(self, name: str, timeout_seconds: float, way_back: str) -> None:
-        wait = ("rollout", "status", f"deployment/{_object(name)}", f"--timeout={timeout_seconds:.0f}s")
+        wait = ("rollout", "status", f"deployment/{object_name(name)}", f"--timeout={timeout_seconds:.0f}s")
         try:
             self._call(*wait, timeout_seconds=timeout_seconds + 30)
         except DeploymentFailed as error:
             said = f"{error} {' / '.join(self._words(name))} {way_back}"
             raise DeploymentFailed(said.strip()) from None
 
-    def _check(self, wanted: Wanted, way_back: str) -> None:
+    def _check(self, spec: DeploymentSpec, way_back: str) -> None:
         """Each time through another forwarding: one that leads to a pod of before ends with that."""
-        end = time.monotonic() + min(wanted.timeout_seconds, SETTLE_SECONDS)
+        end = time.monotonic() + min(spec.timeout_seconds, SETTLE_SECONDS)
         while True:
             try:
-                with self.reach(wanted.name) as url:
-                    return check_version(url, wanted.key, wanted.version)
+                with self.reach(spec.name) as url:
+                    return check_version(url, spec.key, spec.version)
             except DeploymentFailed as error:
                 if time.monotonic() >= end:
-                    said = f"The pods are ready, but: {error} The image is {wanted.image}: see that it holds the model."
+                    said = f"The pods are ready, but: {error} The image is {spec.image}: see that it holds the model."
                     raise DeploymentFailed(f"{said} {way_back}".strip()) from None
             time.sleep(LOOK_SECONDS)
 
     def _words(self, name: str) -> Iterator[str]:
         """What the pods say themselves."""
-        for pod in self._get("pods", _instance(name)):
+        for pod in self._get("pods", instance_selector(name)):
             status = pod.status
             for container in status.init_containers + status.containers:
                 for state in (container.state.waiting, container.state.terminated):
@@ -141,20 +133,12 @@ class KubernetesTarget:
                 c.message for c in status.conditions if c.status == "False" and "unschedul" in c.message.lower()
             )
         try:
-            yield self._call("logs", "--selector", _instance(name), "--all-containers", "--tail=3").strip()
+            yield self._call("logs", "--selector", instance_selector(name), "--all-containers", "--tail=3").strip()
         except DeploymentFailed:  # no container has begun
             return
 
-    def _render(self, wanted: Wanted) -> str:
-        """The base under the deployment's name."""
-        with tempfile.TemporaryDirectory() as folder:
-            shutil.copytree(BASE, Path(folder) / "base")
-            digest = _key_digest(wanted.key, f"{self._namespace}/{wanted.name}")
-            (Path(folder) / "kustomization.yaml").write_text(json.dumps(_kustomization(wanted, digest)))
-            return self._kubectl("kustomize", folder)
-
     def find(self, name: str) -> Status | None:
-        found = self._get("deployments,secrets", _instance(name))
+        found = self._get("deployments,secrets", instance_selector(name))
         return self._status(name, found) if found else None
 
     def all(self) -> list[Status]:
@@ -170,21 +154,21 @@ class KubernetesTarget:
         return Status(name, "kubernetes", 0, 1, "", BEGUN)
 
     def _url(self, name: str) -> str:
-        return f"http://{_object(name)}.{self._namespace}.svc"
+        return f"http://{object_name(name)}.{self._namespace}.svc"
 
     def delete(self, name: str) -> None:
         kinds = "deployment,service,serviceaccount,hpa,pdb,networkpolicy,configmap,secret"
-        self._call("delete", kinds, "--selector", _instance(name), "--ignore-not-found", timeout_seconds=180)
+        self._call("delete", kinds, "--selector", instance_selector(name), "--ignore-not-found", timeout_seconds=180)
 
     def scale(self, name: str, replicas: int) -> None:
-        self._call("delete", "hpa", "--selector", _instance(name), "--ignore-not-found")
-        self._call("scale", f"deployment/{_object(name)}", f"--replicas={replicas}")
+        self._call("delete", "hpa", "--selector", instance_selector(name), "--ignore-not-found")
+        self._call("scale", f"deployment/{object_name(name)}", f"--replicas={replicas}")
 
     def autoscale(self, name: str, least: int, most: int) -> None:
-        self._apply(_autoscaler(name, least, most))
+        self._apply(autoscaler(name, least, most))
 
     def key(self, name: str) -> str | None:
-        found = self._get("secrets", _instance(name))
+        found = self._get("secrets", instance_selector(name))
         return base64.b64decode(found[0].data[KEY]).decode().strip() if found else None
 
     @contextmanager
@@ -195,7 +179,7 @@ class KubernetesTarget:
             "port-forward",
             "--namespace",
             self._namespace,
-            f"service/{_object(name)}",
+            f"service/{object_name(name)}",
             ":80",
         ]
         self._kubectl.say(f"$ {' '.join(command)}")
@@ -211,10 +195,10 @@ class KubernetesTarget:
                 forward.terminate()
 
     def _refuse_foreign(self, name: str) -> None:
-        found = self._call("get", f"deployment/{_object(name)}", "--ignore-not-found", "--output=json")
+        found = self._call("get", f"deployment/{object_name(name)}", "--ignore-not-found", "--output=json")
         if found and _Item.model_validate_json(found).metadata.labels.get(MANAGED) != OURS[MANAGED]:
             raise DeploymentFailed(
-                f"There is a Deployment {_object(name)} in {self._namespace} that was not made by 'salver deploy': "
+                f"There is a Deployment {object_name(name)} in {self._namespace} that was not made by 'salver deploy': "
                 "choose another name."
             )
 
@@ -229,81 +213,3 @@ class KubernetesTarget:
     def _call(self, verb: str, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60) -> str:
         place = (verb, "--namespace", self._namespace)
         return self._kubectl(*place, *arguments, stdin=stdin, timeout_seconds=timeout_seconds)
-
-
-def _object(name: str) -> str:
-    return f"salver-{name}"
-
-
-def _labels(name: str) -> dict[str, str]:
-    return {**OURS, INSTANCE: name}
-
-
-def _instance(name: str) -> str:
-    return f"{MANAGED}={OURS[MANAGED]},{INSTANCE}={name}"
-
-
-def _secret(name: str, key: str) -> str:
-    """It goes to kubectl's standard input: a command line can be read by everyone on the machine."""
-    metadata = {"name": f"{_object(name)}-keys", "labels": _labels(name)}
-    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {KEY: key + "\n"}})
-
-
-def _autoscaler(name: str, least: int, most: int) -> str:
-    target = {"type": "Utilization", "averageUtilization": CPU_TARGET}
-    return json.dumps(
-        {
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": _object(name), "labels": _labels(name)},
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": _object(name)},
-                "minReplicas": least,
-                "maxReplicas": most,
-                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-            },
-        }
-    )
-
-
-def _key_digest(key: str, salt: str) -> str:
-    return hashlib.scrypt(key.encode(), salt=salt.encode(), n=DIGEST_WORK, r=8, p=1, dklen=16).hex()
-
-
-def _kustomization(wanted: Wanted, key_digest: str) -> dict[str, object]:
-    pod = "/spec/template/spec"
-    changes: list[dict[str, object]] = [
-        {"op": "replace", "path": f"{pod}/volumes/1/secret/secretName", "value": f"{_object(wanted.name)}-keys"},
-        {"op": "replace", "path": f"{pod}/containers/0/image", "value": wanted.image},
-    ]
-    if wanted.device == "gpu":
-        toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-        changes += [
-            {"op": "replace", "path": f"{pod}/containers/0/resources", "value": GPU_RESOURCES},
-            {"op": "add", "path": f"{pod}/tolerations", "value": [toleration]},
-            {"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
-        ]
-    device = {"name": "salver-settings", "behavior": "merge", "literals": ["SALVER_DEVICE=cuda"]}
-    annotated = {"template": {"metadata": {"annotations": {KEY_DIGEST: key_digest}}}}
-    pods = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "salver"}, "spec": annotated}
-    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "salver"}}
-    return {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": ["base"],
-        "nameSuffix": f"-{wanted.name}",
-        "labels": [
-            # In the selectors too, or those of k8s/overlays in the same namespace would take these pods for theirs.
-            {
-                "pairs": {MANAGED: OURS[MANAGED], INSTANCE: wanted.name},
-                "includeSelectors": True,
-                "includeTemplates": True,
-            },
-        ],
-        "configMapGenerator": [device] if wanted.device == "gpu" else [],
-        "patches": [
-            {"target": {"kind": "Deployment"}, "patch": json.dumps(changes)},
-            {"patch": json.dumps(pods)},
-            {"patch": json.dumps({"$patch": "delete", **hpa})},
-        ],
-    }

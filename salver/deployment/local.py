@@ -21,7 +21,7 @@ from salver.deployment.ready import (
 )
 from salver.deployment.settings import without_ours
 from salver.deployment.store import Store
-from salver.deployment.target import BEGUN, Say, Status, Wanted, as_before
+from salver.deployment.target import BEGUN, SERVES_ON, DeploymentSpec, Reporter, Status
 
 STATE, NEXT, BEFORE = "state.json", "next.json", "before.json"
 """The process that serves, one that has yet to prove itself, and one that ends because another one serves now."""
@@ -61,26 +61,26 @@ class _Process(BaseModel):
 class LocalTarget:
     """One process a deployment, on loopback."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Reporter) -> None:
         self._say = say
         self._store = Store("local")
         self._children: set[int] = set()
 
-    def deploy(self, wanted: Wanted) -> None:
+    def deploy(self, spec: DeploymentSpec) -> None:
         """Start the new process beside the old one, which ends once the new one is ready."""
-        if wanted.replicas != 1:
+        if spec.replicas != 1:
             raise DeploymentFailed("A local deployment is one process; replicas are for target='kubernetes'.")
-        name, before, port = wanted.name, self._process(wanted.name), free_port()
+        name, before, port = spec.name, self._process(spec.name), free_port()
         self._clear(name, before)
         with ExitStack() as undo:
             undo.callback(self._give_up, name, port)
             try:
-                self._start(wanted, port)
-                wait_until_ready(url_of(port), wanted.timeout_seconds, lambda: self._process(name, NEXT) is not None)
-                check_version(url_of(port), wanted.key, wanted.version)
+                self._start(spec, port)
+                wait_until_ready(url_of(port), spec.timeout_seconds, lambda: self._process(name, NEXT) is not None)
+                check_version(url_of(port), spec.key, spec.version)
             except DeploymentFailed as error:
                 said = " / ".join(self._store.last_lines(name, _file(LOG, port), 3))
-                raise DeploymentFailed(f"{error} Its last words: {said}{as_before(before)}") from None
+                raise DeploymentFailed(f"{error} Its last words: {said}{SERVES_ON if before else ''}") from None
             if before is not None:
                 self._store.write(name, BEFORE, before.model_dump_json())
             self._store.rename(name, NEXT, STATE)
@@ -105,19 +105,19 @@ class LocalTarget:
         else:
             self._store.forget(name)
 
-    def _start(self, wanted: Wanted, port: int) -> None:
+    def _start(self, spec: DeploymentSpec, port: int) -> None:
         """Start the service once it is recorded in NEXT, where it is found whatever becomes of this process."""
         command = serve_command(port)
         self._say(f"$ {' '.join(command)}")
         settings = {
             "SALVER_LOG_FORMAT": "text",
-            **wanted.settings,
-            "SALVER_MODEL": str(wanted.model.resolve()),
-            "SALVER_API_KEYS_FILE": str(self._store.write(wanted.name, _file(KEY, port), wanted.key + "\n")),
-            "SALVER_DEVICE": "cuda" if wanted.device == "gpu" else "cpu",
+            **spec.settings,
+            "SALVER_MODEL": str(spec.model.resolve()),
+            "SALVER_API_KEYS_FILE": str(self._store.write(spec.name, _file(KEY, port), spec.key + "\n")),
+            "SALVER_DEVICE": "cuda" if spec.device == "gpu" else "cpu",
             "SALVER_DRAIN_SECONDS": "0",  # no load balancer stands in front
         }
-        with self._store.write(wanted.name, _file(LOG, port), "").open("ab") as log:
+        with self._store.write(spec.name, _file(LOG, port), "").open("ab") as log:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", GATE, "salver", *command],
                 env=without_ours(os.environ) | settings,
@@ -131,7 +131,7 @@ class LocalTarget:
         assert process.stdin is not None
         with process.stdin as gate:
             state = _Process(pid=process.pid, started=_started(psutil.Process(process.pid)), port=port)
-            self._store.write(wanted.name, NEXT, state.model_dump_json())
+            self._store.write(spec.name, NEXT, state.model_dump_json())
             gate.write(b"\n")
 
     def find(self, name: str) -> Status | None:

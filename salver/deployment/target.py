@@ -13,7 +13,7 @@ from salver.client.errors import DeploymentFailed
 
 Device = Literal["cpu", "gpu"]
 TargetName = Literal["local", "docker", "kubernetes"]
-Say = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 MANAGED = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DeploymentSpec:
     """What is to be deployed; `timeout_seconds` bounds the wait until it is ready.
 
     `version` is the model file's sha256, and `settings` are the caller's own for the service, by variable.
@@ -56,7 +56,7 @@ class Status:
 class Target(Protocol):
     """A place where services run; `name` is always that of a deployment. All may raise DeploymentFailed."""
 
-    def deploy(self, wanted: Wanted) -> None:
+    def deploy(self, spec: DeploymentSpec) -> None:
         """Start or change it, and wait until it is ready."""
 
     def find(self, name: str) -> Status | None:
@@ -86,11 +86,8 @@ MAX_TIMEOUT_SECONDS = 86_400
 WHOLE_SECONDS = 20.0
 BEGUN = "a 'salver deploy' of it has not come to its end: if none runs now, deploy it again, or delete it"
 """The fault of a deployment that was begun, beside one that serves or alone."""
-
-
-def as_before(before: object) -> str:
-    """For the end of an error's text: what became of the deployment `before`, if there was one."""
-    return " What was deployed before is as it was." if before else ""
+SERVES_ON = " What was deployed before is as it was."
+"""For the end of an error's text, where something was."""
 
 
 def check_name(name: str) -> str:
@@ -113,7 +110,7 @@ class Command:
     """A program that is driven as a person would drive it; `say` hears each call under --verbose."""
 
     program: str
-    say: Say
+    say: Reporter
 
     def __call__(
         self,

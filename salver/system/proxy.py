@@ -1,7 +1,7 @@
 """The proxy of the environment through which a URL is reached: one rule for whatever of ours asks another machine.
 
 `http_proxy`, `https_proxy` and `all_proxy` name it, in small letters or in capitals; the small ones come first. This
-machine is never reached through one: who sends there has a service of his own, and its key is no proxy's business.
+machine is never reached through one: who sends there has a service of their own, and its key is no proxy's business.
 `no_proxy` names what else is reached directly, by commas or blanks: `*`, a name (with all names below it), an address,
 a network such as 10.0.0.0/8, each but `*` and a network with a port where only that is meant. A scheme before a name is
 read over, and so is an entry that means nothing.

@@ -55,7 +55,7 @@ def searched(limit: float, start: float = 8, generator_limit: float = 1e9, repea
         return measured(rate, limit, 0.95 if rate > generator_limit else 0.1)
 
     steps: list[Step] = []
-    found = find("http://127.0.0.1:1", 100, Search(measure, steps.append), start, 0.05, repeats)
+    found = find("http://127.0.0.1:1", 100, Search(measure, steps.append), start=start, precision=0.05, repeats=repeats)
     assert found.steps == steps
     return found
 

@@ -31,7 +31,7 @@ Fields = dict[int, Field]
 """By tag: the field's number and wire type."""
 
 
-def _one(number: int, name: str, wire: int, message: str = "", most: int = ANY_LENGTH, rule: Rule = "") -> Fields:
+def _one(number: int, name: str, wire: int, message: str = "", *, most: int = ANY_LENGTH, rule: Rule = "") -> Fields:
     return {number << 3 | wire: Field(name, 1 << number, message, most, rule)}
 
 
@@ -45,7 +45,7 @@ def _numbers(number: int, name: str, wire: int) -> Fields:
 
 
 def _name(number: int, name: str = "name", rule: Rule = "") -> Fields:
-    return _one(number, name, BYTES, "", MAX_NAME_BYTES, rule)
+    return _one(number, name, BYTES, most=MAX_NAME_BYTES, rule=rule)
 
 
 def _names(number: int, name: str) -> Fields:
@@ -73,7 +73,7 @@ MESSAGES: Mapping[str, Fields] = {
     | _many(20, "training_info", "Training")
     | _many(25, "functions", "Function"),
     "Opset": _name(1, "domain") | _int(2, "version"),
-    "Entry": _name(1, "key") | _one(2, "value", BYTES, "", MAX_MANIFEST_BYTES),
+    "Entry": _name(1, "key") | _one(2, "value", BYTES, most=MAX_MANIFEST_BYTES),
     "Graph": _many(1, "node", "Node")
     | _name(2)
     | _many(5, "initializer", "Tensor")

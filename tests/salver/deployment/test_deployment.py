@@ -130,8 +130,8 @@ def test_a_number_of_replicas_or_seconds_that_cannot_be_is_refused(number: dict[
 
 @pytest.mark.slow
 def test_on_kubernetes_each_call_is_what_a_person_would_type(model: Path, cluster: Path) -> None:
-    """K807: what is applied never holds replicas, and a second deploy leaves the autoscaler's number alone."""
-    deployment = Deployment("tw", model, "kubernetes", 3, namespace="team", image="tw:1", service_key=KEY)
+    """What is applied never holds replicas, and a second deploy leaves the autoscaler's number alone."""
+    deployment = Deployment("tw", model, "kubernetes", replicas=3, namespace="team", image="tw:1", service_key=KEY)
     assert deployment.deploy() == "http://salver-tw.team.svc"
     assert kept(cluster) == {
         *("configmap", "deployment", "networkpolicy", "pdb", "secret", "service", "serviceaccount"),

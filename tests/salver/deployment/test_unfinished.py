@@ -19,7 +19,7 @@ from salver.client.result import Score
 from salver.deployment.deployment import Deployment, DeploymentFailed, TargetName
 from salver.deployment.docker import DockerTarget
 from salver.deployment.local import GATE, LocalTarget
-from salver.deployment.target import Wanted
+from salver.deployment.target import DeploymentSpec
 from tests.salver.deployment.processes import services
 from tests.support.images import photo
 from tests.support.models import probe
@@ -202,7 +202,7 @@ def test_when_another_model_answers_than_the_files_the_versions_are_told_and_the
     first = Deployment("one", tmp_path / "model.onnx", target, service_key="first")
     url, is_there = first.deploy(), hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest()
     place = LocalTarget(lambda _: None) if target == "local" else DockerTarget(lambda _: None)
-    wanted = Wanted("one", tmp_path / "model.onnx", "0" * 64, "cpu", 1, "first", "salver-serve:cpu", 60, {})
+    wanted = DeploymentSpec("one", tmp_path / "model.onnx", "0" * 64, "cpu", 1, "first", "salver-serve:cpu", 60, {})
     words = f"Another model answers: its version is {is_there}, and the file's is {'0' * 64}"
     with pytest.raises(DeploymentFailed, match=words):
         place.deploy(wanted)

@@ -21,7 +21,7 @@ AFFINITY = len(os.sched_getaffinity(0))
     ],
 )
 def test_cores_follow_the_quota_of_either_cgroup_version(tmp_path: Path, files: dict[str, str], cores: int) -> None:
-    """ON08: never more than the quota, never more than the affinity mask."""
+    """Never more than the quota, never more than the affinity mask."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
