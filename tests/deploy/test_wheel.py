@@ -27,7 +27,7 @@ COMMANDS = {
     "data": [
         (0, ["check", "photos"], "no problems"),
         (0, ["split", "photos"], "written to photos/split.csv"),
-        (0, ["build", "spec.json", "--out", "built"], "cup"),
+        (0, ["build", "spec.json", "--out", "built"], "12 images added"),
         (1, ["train", "photos", "--out", "run"], "pip install -e '.[train]'"),
     ],
     "annotate": [(1, ["annotate", "nothing", "--no-browser"], "nothing")],
