@@ -101,7 +101,7 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     manifest = _manifest(file)
     try:
         session = _session(data, [(CPU, {})], 1)
-        check_graph(session, manifest)
+        check_graph(session, manifest.pixels, len(manifest.labels))
         gpu = gpu_providers(device, manifest, version, engine_cache_dir, ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)

@@ -38,6 +38,10 @@ def measure_parity(model: bytes, images: Minibatches, logits: NDArray[np.float32
     session = open_session(model)
     if len(images) < 2:
         raise ExportRefused(f"The gate needs at least 2 validation images and has {len(images)}. Give it more.")
+    try:
+        check_graph(session, images.spec, logits.shape[1])
+    except ModelFileError as error:
+        raise ExportRefused(str(error)) from error
     largest = min(len(images), LARGEST_BATCH)
     sizes = tuple(sorted({1, 2, largest}))
     counts = [len(images) if size == largest else largest for size in sizes]
@@ -62,7 +66,7 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
     session = open_session(path.read_bytes())
     try:
         own = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-        check_graph(session, own)
+        check_graph(session, own.pixels, len(own.labels))
     except ModelFileError as error:
         raise ExportRefused(str(error)) from error
     if own != manifest or set(own.labels) != set(reported.labels):

@@ -188,7 +188,7 @@ def change(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (fix_the_declared_batch, "inputs and outputs"),
+        (fix_the_declared_batch, "batches of one length only"),
         (fix_the_batch_inside, "fails at batch 1"),
         (change_one_weight, "differ from torch's by up to"),
         (normalise_otherwise, "differ from torch's by up to"),
