@@ -27,9 +27,9 @@ sys.meta_path.insert(0, Hiding())
 """
 COMMAND = "from salver.cli import main\nmain()"
 PAGE = """
-from pathlib import Path
-from training.dataset.annotate.server import open_page
-open_page(Path(sys.argv[1]), 0).listener.close()
+from training.dataset.dataset import Dataset
+from training.report.annotating import annotate
+annotate(Dataset.from_dir(sys.argv[1])).close()
 """
 
 
