@@ -117,8 +117,7 @@ def build(
     *,
     out: Annotated[Path, typer.Option(help="Folder to fill; a second run goes on where the first one ended.")],
     provider: Annotated[
-        str,
-        typer.Option(help="Who answers text queries: openverse, or google (SALVER_GOOGLE_KEY, SALVER_GOOGLE_ENGINE)."),
+        str, typer.Option(help="Who answers text queries: openverse, which gives openly licensed works.")
     ] = "openverse",
     per_query: Annotated[int, typer.Option(min=1, max=400, help="Images to try for a text query.")] = 50,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Downloads at once.")] = 16,

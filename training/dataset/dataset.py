@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,19 +11,13 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from salver.artifact.manifest import label_fault
 from salver.text import counted, printable
 from training.dataset.annotate.store import AnnotationStore, Change
-from training.dataset.collection import LeftOut, collect, some
+from training.dataset.collection import LeftOut, collect, listed, some
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache, inspect_files
-from training.dataset.inspection.duplicates import identical, joined, near_pairs
-from training.dataset.reading.alike import refuse_alike
 from training.dataset.reading.annotations import Annotation, Flag, read_annotations
-from training.dataset.reading.folder import natural_order, nfc
 from training.dataset.reading.layout import PARTS, Part
-from training.dataset.reading.table import read_table
-from training.dataset.split import Group, choose, ranked
+from training.dataset.split import Group, Grouping, choose, ranked, together
 from training.dataset.split_file import read_parts, write_parts
 from training.errors import DatasetError
 from training.ranges import SEED, check_shares
@@ -78,20 +72,8 @@ class Dataset:
         Raises DatasetError for a table that cannot be read, a row without label or with one that no model file takes, a
         path that stands in two rows, and fewer than two labels.
         """
-        table = Path(table)
-        images: dict[str, LabelledImage] = {}
-        for line, row in read_table(table, ("path", "label")):
-            name, label = row["path"], nfc(row["label"].strip())
-            fault = label_fault(label) if name and label else "path or label is empty"
-            if fault or name in images:
-                fault = fault or f"'{name}' has a row already"
-                raise DatasetError(f"{table}, line {line}: {fault}. Give each image one row, with its label.")
-            images[name] = LabelledImage(table.parent / name, label, name)
-        labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))
-        if len(labels) < 2:
-            raise DatasetError(f"{table} has {counted(len(labels), 'label')}. It needs at least 2.")
-        refuse_alike(labels, str(table))
-        return cls(tuple(images.values()), labels)
+        images, labels = listed(Path(table))
+        return cls(images, labels)
 
     def counts(self) -> dict[str, int]:
         """The number of images of each label, in class order."""
@@ -210,7 +192,7 @@ class Dataset:
         *,
         stratify: bool = True,
         seed: int = 0,
-        groups: "Grouping | None" = None,
+        groups: Grouping | None = None,
     ) -> tuple[Self, Self, Self]:
         """Training, validation and test: the folders' own, where these are parts; else as `split` makes them.
 
@@ -235,7 +217,7 @@ class Dataset:
 
     @overload
     def split(
-        self, train_size: float = 0.66, *, stratify: bool = True, seed: int = 0, groups: "Grouping | None" = None
+        self, train_size: float = 0.66, *, stratify: bool = True, seed: int = 0, groups: Grouping | None = None
     ) -> tuple[Self, Self]: ...
 
     @overload
@@ -246,7 +228,7 @@ class Dataset:
         test_size: float,
         stratify: bool = True,
         seed: int = 0,
-        groups: "Grouping | None" = None,
+        groups: Grouping | None = None,
     ) -> tuple[Self, Self, Self]: ...
 
     def split(
@@ -255,7 +237,7 @@ class Dataset:
         *,
         stratify: bool = True,
         seed: int = 0,
-        groups: "Grouping | None" = None,
+        groups: Grouping | None = None,
         val_size: float | None = None,
         test_size: float | None = None,
     ) -> tuple[Self, ...]:
@@ -272,15 +254,15 @@ class Dataset:
         SEED.check(seed)
         if val_size is None and test_size is None:
             check_shares(train_size=train_size)
-            together = ranked(self._together(groups), self.labels, seed)
-            return self._cut(together, Fraction(str(train_size)), stratify=stratify, names=("train", "test"))
+            order = ranked(together(self.images, groups), self.labels, seed)
+            return self._cut(order, Fraction(str(train_size)), stratify=stratify, names=("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
         check_shares(val_size=val_size, test_size=test_size)
-        together = ranked(self._together(groups), self.labels, seed)
+        order = ranked(together(self.images, groups), self.labels, seed)
         validation, test = Fraction(str(val_size)), Fraction(str(test_size))
-        rest, tested = self._cut(together, 1 - test, stratify=stratify, names=("train", "test"), parts_of_first=2)
+        rest, tested = self._cut(order, 1 - test, stratify=stratify, names=("train", "test"), parts_of_first=2)
         kept = set(rest.images)
-        remaining = [group for group in together if group.images[0] in kept]
+        remaining = [group for group in order if group.images[0] in kept]
         share = 1 - validation / (1 - test)
         return *rest._cut(remaining, share, stratify=stratify, names=("train", "validation")), tested
 
@@ -294,18 +276,6 @@ class Dataset:
 
     def _part(self, images: tuple[LabelledImage, ...], part: Part) -> Self:
         return replace(self, images=images, part=part, ignored=(), left_out=(), notes=())
-
-    def _together(self, groups: "Grouping | None") -> list[list[LabelledImage]]:
-        """Images that must not be separated."""
-        with InspectionCache.of_user() as cache:
-            inspections = inspect_files([image.path for image in self.images], cache)
-        links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
-        links += near_pairs(inspections)
-        links += _same_name([image.source or image.name for image in self.images])
-        if groups is not None:
-            names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in self.images}
-            links += _same_name([names.get(image.name, "") for image in self.images])
-        return [[self.images[index] for index in group] for group in joined(len(self), links)]
 
 
 def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | None) -> None:
@@ -323,12 +293,3 @@ def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | No
             f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
             "training part (salver split does so for every label), or remove the label."
         )
-
-
-Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
-"""The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
-
-
-def _same_name(names: list[str]) -> list[tuple[int, int]]:
-    first: dict[str, int] = {}
-    return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]

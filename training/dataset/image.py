@@ -83,3 +83,13 @@ def unreadable(reasons: Sequence[str], images: int) -> DatasetError:
     return DatasetError(
         f"{len(reasons)} of {counted(images, 'image')} cannot be read. Mend or remove them:\n  " + "\n  ".join(reasons)
     )
+
+
+def folders(images: Sequence[LabelledImage]) -> list[str]:
+    """What stands before the names of the images: one folder for a data set that was read from a folder."""
+    return [printable(folder) for folder in sorted({_folder(image) for image in images})]
+
+
+def _folder(image: LabelledImage) -> str:
+    path = str(image.path)
+    return (path.removesuffix(image.name).rstrip("/") or ".") if path.endswith(image.name) else str(image.path.parent)

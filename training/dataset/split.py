@@ -2,15 +2,21 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from training.dataset.image import LabelledImage
+from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
 
 Stratum = tuple[str, ...]
 """The labels of a group, in class order; most groups are one image and have one."""
+
+
+Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
+"""The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,19 @@ class Group:
     images: tuple[LabelledImage, ...]
     rank: bytes
     labels: Stratum
+
+
+def together(images: Sequence[LabelledImage], groups: Grouping | None) -> list[list[LabelledImage]]:
+    """Images that must not be separated. Raises DatasetError for one that cannot be read."""
+    with InspectionCache.of_user() as cache:
+        inspections = inspect_files([image.path for image in images], cache)
+    links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
+    links += near_pairs(inspections)
+    links += _same_name([image.source or image.name for image in images])
+    if groups is not None:
+        names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in images}
+        links += _same_name([names.get(image.name, "") for image in images])
+    return [[images[index] for index in group] for group in joined(len(images), links)]
 
 
 def ranked(groups: Sequence[Sequence[LabelledImage]], labels: Sequence[str], seed: int) -> list[Group]:
@@ -96,3 +115,8 @@ def _fill(groups: Sequence[Group], quota: int, at_least: int) -> list[LabelledIm
         if len(taken) + len(group.images) <= quota:
             taken += group.images
     return taken
+
+
+def _same_name(names: list[str]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]

@@ -1,7 +1,6 @@
 """All figures of an evaluation, and where it comes from: what `training.evaluation.schema` has room for."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from salver.text import printable
 from training.dataset.dataset import Dataset
-from training.dataset.image import LabelledImage
+from training.dataset.image import folders
 from training.evaluation.curves import label_curves
 from training.evaluation.intervals import Weights, bootstrap, proportion
 from training.evaluation.predictions import Predictions
@@ -193,13 +192,3 @@ def data_facts(evaluation: Predictions) -> DataFacts:
         counts={label: counts[index] for index, label in enumerate(evaluation.labels)},
         fingerprint=Dataset(images, evaluation.labels).fingerprint() if images else "",
     )
-
-
-def folders(images: Sequence[LabelledImage]) -> list[str]:
-    """What stands before the names of the images: one folder for a data set that was read from a folder."""
-    return [printable(folder) for folder in sorted({_folder(image) for image in images})]
-
-
-def _folder(image: LabelledImage) -> str:
-    path = str(image.path)
-    return (path.removesuffix(image.name).rstrip("/") or ".") if path.endswith(image.name) else str(image.path.parent)

@@ -24,7 +24,8 @@ from training.evaluation.evaluate import evaluate
 from training.evaluation.metrics import compute_metrics
 from training.evaluation.plots import roc_plot
 from training.fit.history import Epoch, History
-from training.report.notebook import annotate, results_viewer
+from training.report.annotating import annotate
+from training.report.notebook import results_viewer
 
 pytestmark = pytest.mark.torch
 
