@@ -14,7 +14,7 @@ from starlette.types import Receive
 
 from service.api.json_body import WHOLE_BYTES
 from service.errors import ScoringError
-from service.limits.memory import Share
+from service.limits.request import Share
 
 READ_TYPES = "application/json in UTF-8, image/* (one file's bytes) or multipart/form-data (files)"
 MAX_BOUNDARY_BYTES = 70  # RFC 2046, section 5.1.1

@@ -1,7 +1,7 @@
 """One connection in bounds: uvicorn limits neither how long a head is nor how long anything may take.
 
 Every part of a connection has one total time, however its bytes come: the wait for a head and the head itself
-(`HEAD_SECONDS`), the body and its answer (`service.limits.deadline`), the reading of the answer (`answer_seconds`), the
+(`HEAD_SECONDS`), the body and its answer (`service.limits.request`), the reading of the answer (`answer_seconds`), the
 time between two requests (`IDLE_SECONDS`), and the parting with a caller who is refused and goes on sending.
 """
 
@@ -297,7 +297,7 @@ class Protocol(HttpToolsProtocol):
         self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def _seconds(self) -> float:
-        """The phase's longest time; a request's own is in `service.limits.deadline`."""
+        """The phase's longest time; a request's own is in `service.limits.request`."""
         match self._phase:
             case "head":
                 return HEAD_SECONDS

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from service.telemetry.observation import Observation
-
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
@@ -29,6 +27,7 @@ HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 PROTOCOL = "http/protobuf"
 # As the exporter reads it: a token, '=', and what may stand in a header. It says aloud what it cannot read.
 HEADER = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~]*")
+STATUS = "http.response.status_code"
 FLUSH_SECONDS = 3.0
 # https://www.w3.org/TR/trace-context/#traceparent-header; a later version may add fields behind these.
 TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -132,31 +131,25 @@ class Tracing:
             context = api.set_span_in_context(api.NonRecordingSpan(caller))
         return self._tracer.start_span(method, context, kind=api.SpanKind.SERVER)
 
-    def end(self, span: Span, observation: Observation) -> None:
-        """End a request's span."""
+    def end(
+        self,
+        span: Span,
+        name: str,
+        attributes: Mapping[str, str | int],
+        stages: Mapping[str, tuple[float, float]],
+    ) -> None:
+        """End a request's span; `stages` are its children's beginnings and ends on `time.perf_counter`'s clock."""
         if span.is_recording():
-            span.update_name(f"{observation.method} {observation.route}")
-            span.set_attributes(
-                {
-                    "http.request.method": observation.method,
-                    "http.route": observation.route,
-                    "http.response.status_code": observation.status,
-                    "http.request.body.size": observation.request_bytes,
-                    "http.response.body.size": observation.response_bytes,
-                    "salver.images": observation.images,
-                }
-            )
-            if observation.status >= 500:
+            span.update_name(name)
+            span.set_attributes(attributes)
+            if int(attributes[STATUS]) >= 500:
                 span.set_status(self._api.StatusCode.ERROR)
-            self._add_stages(span, observation)
+            context = self._api.set_span_in_context(span)
+            zero = time.time_ns() - int(time.perf_counter() * 1e9)
+            for stage, (began, ended) in stages.items():
+                child = self._tracer.start_span(stage, context, start_time=zero + int(began * 1e9))
+                child.end(zero + int(ended * 1e9))
         span.end()
-
-    def _add_stages(self, span: Span, observation: Observation) -> None:
-        context = self._api.set_span_in_context(span)
-        zero = time.time_ns() - int(time.perf_counter() * 1e9)
-        for stage, (began, ended) in observation.stage_intervals().items():
-            child = self._tracer.start_span(stage, context, start_time=zero + int(began * 1e9))
-            child.end(zero + int(ended * 1e9))
 
     def close(self) -> None:
         """Send what is left, for at most FLUSH_SECONDS: a collector that hangs does not hold up the end."""

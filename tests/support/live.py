@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.limits.keys import read_keys
+from service.limits.request import read_keys
 from service.server import Server
 from service.settings import Settings
 

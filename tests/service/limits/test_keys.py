@@ -12,7 +12,8 @@ import pytest
 from typing_extensions import override
 
 from service.errors import ScoringError, SettingsError
-from service.limits.keys import LOOK_SECONDS, SETTLE_SECONDS, KeyFile, Keys, read_admin_keys, read_keys
+from service.limits.key_file import LOOK_SECONDS, SETTLE_SECONDS, KeyFile
+from service.limits.request import Keys, read_admin_keys, read_keys
 from service.settings import Settings
 from tests.support.live import running_service
 from tests.support.models import probe
@@ -344,7 +345,7 @@ def test_a_file_on_a_disk_that_does_not_answer_holds_up_nothing_and_is_told(
             gate.wait()
             return super().look()
 
-    monkeypatch.setattr("service.limits.keys.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("service.limits.key_file.PATIENCE_SECONDS", 0.1)
     file = Hung("SALVER_API_KEYS_FILE", path)
 
     def until(fault: bool) -> None:

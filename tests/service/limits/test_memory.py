@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import ScoringError
-from service.limits.memory import Budget
+from service.limits.request import Budget
 from service.settings import Settings
 from tests.support.caller import Caller
 from tests.support.images import encode, picture, solid
@@ -174,7 +174,8 @@ def test_the_copies_that_are_made_of_binary_tensors_count(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["Python's", "numpy's"])
 @pytest.mark.parametrize(
-    "place", ["service.api.score.read_pieces", "service.scoring.scorer.image_bytes", "service.api.v2.infer.read_pieces"]
+    "place",
+    ["service.api.score.read_pieces", "service.scoring.encoded.image_bytes", "service.api.v2.infer.read_pieces"],
 )
 def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kind: str

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.service import Service
 from service.settings import Settings
 from service.telemetry.middleware import Telemetry, Templates
