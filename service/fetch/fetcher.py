@@ -7,8 +7,8 @@ url-failed            the URL is allowed, but gave no image: unreachable, an HTT
 image-too-large       the answer is longer than the limit
 
 Stands on httpcore rather than httpx, so there are no cookies, credentials, proxies or `.netrc` to switch off, and no
-log line that holds the URL. `service.fetch.connect` judges addresses where it connects to them, for the first URL and every
-redirect; Host header, SNI and the certificate check keep the name.
+log line that holds the URL. `service.fetch.connect` judges addresses where it connects to them, for the first URL and
+every redirect; Host header, SNI and the certificate check keep the name.
 """
 
 import asyncio
