@@ -19,7 +19,7 @@ from service.limits.request import Budget, Share
 from service.scoring.scorer import Result
 from service.telemetry.logs import Fields
 from service.telemetry.metrics import STAGES, Metrics, stage_seconds
-from service.telemetry.tracing import STATUS, Tracing, parse_traceparent, start_tracing
+from service.telemetry.tracing import STATUS, Tracing, caller_trace_id, start_tracing
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -203,12 +203,12 @@ class Telemetry:
 
     def _begin(self, scope: Scope, share: Share) -> Observation:
         method, route = scope["method"], self._templates.find(scope["path"])
-        header = next((value for name, value in scope["headers"] if name == b"traceparent"), None)
-        parent = None if header is None else parse_traceparent(header)
         if self._tracing is not None and route not in PROBES:
-            span = self._tracing.begin(method, parent)
+            span = self._tracing.begin(method, scope["headers"])
             return Observation(self._metrics, share, method, route, f"{span.get_span_context().trace_id:032x}", span)
-        return Observation(self._metrics, share, method, route, new_trace_id() if parent is None else parent.trace_id)
+        header = next((value for name, value in scope["headers"] if name == b"traceparent"), None)
+        trace_id = None if header is None else caller_trace_id(header)
+        return Observation(self._metrics, share, method, route, trace_id or new_trace_id())
 
     def _headers(self, observation: Observation) -> Iterator[tuple[bytes, bytes]]:
         yield b"x-request-id", observation.trace_id.encode()
