@@ -14,7 +14,7 @@ import typer
 from salver.system.allocator import bound_arenas
 from service.errors import SettingsError
 from service.limits.hosts import is_loopback, plain_host, shown_address
-from service.limits.keys import Keys, read_keys
+from service.limits.request import Keys, read_keys
 from service.server import Server
 from service.settings import PREFIX, Settings, read_settings
 from service.telemetry.logs import configure_logs

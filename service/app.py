@@ -23,8 +23,7 @@ from service.errors import INTERNAL, ScoringError, out_of_memory
 from service.limits.hosts import LoopbackOnly
 from service.pages.routes import router as pages
 from service.service import Service
-from service.telemetry.middleware import Telemetry, Templates
-from service.telemetry.observation import observation_of
+from service.telemetry.middleware import Telemetry, Templates, observation_of
 
 DESCRIPTION = """Scores images with one fine-tuned network.
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from service.app import create_app
 from service.errors import SettingsError
 from service.limits.connection import Protocol
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.service import Service
 from service.settings import Settings
 
@@ -38,12 +38,12 @@ class Server(uvicorn.Server):
         """It ended because the model could not be loaded."""
         self._drained_at = math.inf
         self._drain_seconds = settings.drain_seconds
-        self._service = Service(settings, keys, self._fail)
+        self.service = Service(settings, keys, self._fail)
         self._sockets = listen(host, port)
         self.port: int = self._sockets[0].getsockname()[1]
         super().__init__(
             uvicorn.Config(
-                create_app(self._service, local_only=not keys and not settings.allow_anonymous),
+                create_app(self.service, local_only=not keys and not settings.allow_anonymous),
                 http=partial(Protocol, answer_seconds=settings.request_timeout_seconds),  # type: ignore[arg-type]  # as good as a class
                 log_config=None,
                 access_log=False,
@@ -62,10 +62,10 @@ class Server(uvicorn.Server):
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C, or a second signal, ends at once; SIGTERM drains."""
-        if sig != signal.SIGTERM or self._service.status not in ("ready", "failing"):
+        if sig != signal.SIGTERM or self.service.status not in ("ready", "failing"):
             self.should_exit = True
             return
-        self._service.drain()
+        self.service.drain()
         log.info("SIGTERM: serving %g s more while load balancers take this replica off", self._drain_seconds)
         self._drained_at = time.monotonic() + self._drain_seconds
 

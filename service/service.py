@@ -15,9 +15,7 @@ from salver.system.allocator import return_memory
 from salver.system.certificates import own_certificates
 from service.errors import ScoringError, SettingsError
 from service.fetch.fetcher import Fetcher, FetchPolicy
-from service.limits.keys import Keys, read_admin_keys
-from service.limits.memory import Budget
-from service.limits.rate import RateLimit
+from service.limits.request import Budget, Keys, RateLimit, read_admin_keys
 from service.scoring.machine import default_budget_bytes
 from service.scoring.served import ModelSlot, ServedModel
 from service.settings import Freshness, Settings

@@ -12,7 +12,7 @@ REFERENCE = "#/components/schemas/{model}"
 Schema = dict[str, Any]  # a JSON document
 
 TEXT: Schema = {"type": "string"}
-REQUEST_ID = {"X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`."}
+REQUEST_ID = {"X-Request-Id": "The request's trace id, the caller's own when they sent a `traceparent`."}
 SCORE_HEADERS = {
     "X-Model-Version": "sha256 of the model file that answered.",
     "Server-Timing": "Longest fetch, queueing, decoding and inference among the images, and the whole, in ms.",

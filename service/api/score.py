@@ -20,12 +20,12 @@ from service.api.request import BodyParser, Item, Url
 from service.api.responses import JSON, PROBLEM_JSON
 from service.errors import ScoringError
 from service.fetch.resolve import CALLER
-from service.limits.deadline import Deadline
-from service.limits.memory import Share
-from service.scoring.queue import Encoded, Result
+from service.limits.request import Deadline, Share
+from service.scoring.encoded import Encoded
+from service.scoring.scorer import Result
 from service.scoring.served import ServedModel
 from service.service import Service, service_of
-from service.telemetry.observation import observation_of
+from service.telemetry.middleware import observation_of
 
 FETCHES_PER_REQUEST = 8
 Headers = Mapping[bytes, bytes]
@@ -71,7 +71,8 @@ async def _items(service: Service, head: Head, query: bytes, receive: Receive, s
     """What is asked for, whichever way it came; refused before the body is read where the head tells."""
     settings, media = service.settings, read_media(head.content_type)
     if media.form == "json":
-        check_no_query(query)
+        if query:
+            check_no_query(query)
         body = JsonBody(settings.max_items)
         await read_pieces(receive, head, settings.max_body_bytes, share, body.write)
         items = _parser(settings.max_items).parse(body)

@@ -1,4 +1,4 @@
-"""Fetches an image from a URL without becoming a door to the inside.
+"""Fetches an image from a URL without becoming a way to the inside.
 
 What goes wrong is a ScoringError, whose text says nothing about the inside:
 
@@ -7,8 +7,8 @@ url-failed            the URL is allowed, but gave no image: unreachable, an HTT
 image-too-large       the answer is longer than the limit
 
 Stands on httpcore rather than httpx, so there are no cookies, credentials, proxies or `.netrc` to switch off, and no
-log line that holds the URL. `service.fetch.connect` judges addresses where it dials them, for the first URL and every
-redirect; Host header, SNI and the certificate check keep the name.
+log line that holds the URL. `service.fetch.connect` judges addresses where it connects to them, for the first URL and
+every redirect; Host header, SNI and the certificate check keep the name.
 """
 
 import asyncio

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from salver.artifact.bounds.decoders import Decoders
 from service.errors import ScoringError
 from service.scoring.device import CPU
-from service.scoring.model import Model, Pixels
-from service.scoring.queue import Encoded, ImageQueue, Outcome, Result, Ticket
+from service.scoring.encoded import Encoded, prepare
+from service.scoring.model import Model, Pixels, Runs
 from service.scoring.runner import Runner
-from service.scoring.runs import Runs
-from service.scoring.scorer import CLOSE_SECONDS, Scorer, finite, prepare, scored_or_error
+from service.scoring.scorer import CLOSE_SECONDS, ImageQueue, Outcome, Result, Scorer, Ticket, finite, scored_or_error
 from service.settings import Settings
 
 GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))

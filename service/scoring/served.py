@@ -13,10 +13,11 @@ from salver.system.allocator import return_memory
 from salver.system.cores import available_cores
 from salver.system.daemon import in_daemon_thread
 from service.scoring.batcher import AnyScorer, make_scorer
+from service.scoring.encoded import Encoded
 from service.scoring.health import Health
 from service.scoring.machine import image_memory_bytes
 from service.scoring.model import Model, ModelFile, open_model, read_model
-from service.scoring.queue import Encoded, Result
+from service.scoring.scorer import Result
 from service.scoring.watch import Watch, signature
 from service.settings import PREFIX, Freshness, Settings
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from service.errors import ScoringError
-from service.scoring.queue import Result
+from service.scoring.scorer import Result
 from service.scoring.served import ServedModel
 from service.settings import Freshness, Settings
 from service.telemetry.logs import dropped_lines
@@ -55,7 +55,8 @@ class Metrics:
         self._request = cache(requests.labels)
         self._request_bytes = counter("request_bytes", "Bytes of request bodies.")
         self._response_bytes = counter("response_bytes", "Bytes of answers' bodies.")
-        self._received = counter("images_received", "Images in well-formed requests.")
+        self.images_received = counter("images_received", "Images in well-formed requests.")
+        """Each is to be given an outcome later."""
         self._outcome = cache(counter("images", "Images by what became of them.", "outcome").labels)
         stages = histogram("stage_duration_seconds", "Where the time of scoring goes.", SECONDS, "stage")
         *self._observe_stages, self._observe_total = (stages.labels(stage).observe for stage in STAGES)
@@ -72,10 +73,6 @@ class Metrics:
         self._request(route, str(status)).observe(seconds)
         self._request_bytes.inc(request_bytes)
         self._response_bytes.inc(response_bytes)
-
-    def received(self, images: int) -> None:
-        """A well-formed request holds that many images; each is to be given an outcome later."""
-        self._received.inc(images)
 
     def failed(self, images: int, outcome: str) -> None:
         """That many images ended with an error kind, or `abandoned`, together with their request."""

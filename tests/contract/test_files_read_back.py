@@ -8,7 +8,7 @@ import pytest
 
 from salver.artifact.errors import ModelFileError
 from service.errors import SettingsError
-from service.limits.keys import read_keys
+from service.limits.request import read_keys
 from service.scoring.model import load_model
 from service.settings import Settings
 from tests.support.models import probe

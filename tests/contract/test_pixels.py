@@ -8,8 +8,8 @@ import pytest
 
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.manifest import PixelSpec
+from service.scoring.encoded import prepare
 from service.scoring.model import load_model
-from service.scoring.scorer import prepare
 from tests.support.images import encode, picture
 from tests.support.models import probe
 from training.dataset.dataset import Dataset

@@ -10,7 +10,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from service.app import create_app
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.service import Service
 from service.settings import PREFIX, Settings
 from tests.deploy.manifests import (

@@ -69,8 +69,8 @@ def environment(wheel: Path, extra: str, place: Path) -> Path:
     place.mkdir()
     (place / "versions.txt").write_text("\n".join(lock))
     subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
-    pip = [place / "venv" / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", place / "versions.txt", f"salver[{extra}] @ {wheel.as_uri()}"], check=True)
+    pip = [str(place / "venv" / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-c", str(place / "versions.txt"), f"salver[{extra}] @ {wheel.as_uri()}"], check=True)
     return place / "venv" / "bin"
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.limits.keys import KeyFile, Keys
+from service.limits.key_file import KeyFile
+from service.limits.request import Keys
 from service.scoring.watch import signature
 from tests.support.images import solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready

@@ -12,12 +12,12 @@ from service.api.responses import JSON
 from service.api.v2.request import LENGTH_HEADER, WHOLE_BYTES, InferBody, InferRequest
 from service.api.v2.response import respond
 from service.errors import ScoringError
-from service.limits.deadline import Deadline
-from service.limits.memory import Share
+from service.limits.request import Deadline, Share
+from service.scoring.encoded import Encoded
 from service.scoring.model import Logits, Model
-from service.scoring.queue import Encoded, Result
+from service.scoring.scorer import Result
 from service.service import Service
-from service.telemetry.observation import observation_of
+from service.telemetry.middleware import observation_of
 
 BINARY = "application/octet-stream"
 RAW_COPIES = 3

@@ -166,7 +166,7 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
 
 
 def _check_key(request: Request) -> bytes:
-    """The caller, as `Keys.check` names him."""
+    """The caller, as `Keys.check` names them."""
     return service_of(request).keys.check(dict(request.scope["headers"]).get(b"authorization"))
 
 

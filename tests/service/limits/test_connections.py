@@ -14,7 +14,7 @@ import pytest
 
 from service.app import create_app
 from service.limits import connection as protocol
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.service import Service
 from service.settings import Settings
 from tests.service.limits.test_memory import MIB, Memory

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import ScoringError
-from service.limits.memory import Budget
+from service.limits.request import Budget
 from service.settings import Settings
 from tests.support.caller import Caller
 from tests.support.images import encode, picture, solid
@@ -86,7 +86,6 @@ def measured_service(model: Path, **environment: str) -> Iterator[tuple[httpx.Cl
 
 @pytest.mark.slow
 def test_a_gzip_that_opens_to_2_gib_costs_no_more_than_the_limit(tmp_path: Path) -> None:
-    """RQ07."""
     bomb = gzip_bomb(2048 * MIB)
     assert len(bomb) < 2.1 * MIB
     with measured_service(probe(tmp_path / "model.onnx")) as (client, memory):
@@ -99,7 +98,6 @@ def test_a_gzip_that_opens_to_2_gib_costs_no_more_than_the_limit(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_chunked_body_without_a_length_costs_no_more_than_the_limit(tmp_path: Path) -> None:
-    """RQ07."""
     with measured_service(probe(tmp_path / "model.onnx")) as (client, memory):
         before = memory.now()
         chunks = (b" " * MIB for _ in range(200))
@@ -110,7 +108,7 @@ def test_a_chunked_body_without_a_length_costs_no_more_than_the_limit(tmp_path: 
 
 @pytest.mark.slow
 def test_fifty_clients_with_sixteen_large_photos_each_stay_within_half_a_gibibyte(tmp_path: Path) -> None:
-    """K811: what is too much is answered 429 with a time to come back."""
+    """What is too much is answered 429 with a time to come back."""
     photo = encode(picture(3872, 2592), "JPEG", quality=60)  # 10 megapixels
     item = {"image_in_base64": base64.b64encode(photo).decode(), "parameters": {"top_k": 1}}
     body = json.dumps([item] * 16).encode()
@@ -174,7 +172,8 @@ def test_the_copies_that_are_made_of_binary_tensors_count(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["Python's", "numpy's"])
 @pytest.mark.parametrize(
-    "place", ["service.api.score.read_pieces", "service.scoring.scorer.image_bytes", "service.api.v2.infer.read_pieces"]
+    "place",
+    ["service.api.score.read_pieces", "service.scoring.encoded.image_bytes", "service.api.v2.infer.read_pieces"],
 )
 def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kind: str

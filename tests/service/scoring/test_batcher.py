@@ -13,10 +13,10 @@ from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from salver.artifact.pixels import Limits
 from service.errors import ScoringError
 from service.scoring.batcher import BatchScorer, make_scorer
+from service.scoring.encoded import Encoded
 from service.scoring.model import Logits, Model, Pixels, load_model
-from service.scoring.queue import Encoded, Outcome, Result, Ticket
 from service.scoring.runner import Bucket, Runner
-from service.scoring.scorer import Scorer
+from service.scoring.scorer import Outcome, Result, Scorer, Ticket
 from service.settings import Settings
 from tests.support.images import photo, solid
 from tests.support.live import running_service

@@ -6,8 +6,8 @@ import pytest
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import Manifest
-from service.scoring.device import CPU, CUDA, CUDA_OPTIONS, TENSORRT, gpu_providers, preload_gpu_libraries
-from service.scoring.model import gpu_session, load_model
+from service.scoring.device import CPU, CUDA, CUDA_OPTIONS, TENSORRT, gpu_providers, gpu_session, preload_gpu_libraries
+from service.scoring.model import load_model
 from tests.support.models import probe
 
 VERSION = "0123456789abcdef" * 4

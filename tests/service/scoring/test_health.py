@@ -14,7 +14,7 @@ from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.manifest import OUTPUT_NAME
 from service.app import create_app
 from service.errors import ScoringError
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.scoring.health import SUSPECT
 from service.scoring.model import Logits, Model, Pixels, load_model
 from service.scoring.scorer import Scorer

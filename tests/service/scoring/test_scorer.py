@@ -9,8 +9,8 @@ import pytest
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.pixels import Limits
 from service.errors import ScoringError
+from service.scoring.encoded import Encoded
 from service.scoring.model import Logits, Model, Pixels, load_model
-from service.scoring.queue import Encoded
 from service.scoring.scorer import Scorer
 from tests.support.images import photo, solid
 from tests.support.models import probe

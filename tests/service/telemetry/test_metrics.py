@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.limits.keys import Keys
-from service.scoring.queue import Result
+from service.limits.request import Keys
+from service.scoring.scorer import Result
 from service.service import Service
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -229,7 +229,7 @@ def test_a_failed_inference_is_an_outcome(tmp_path: Path) -> None:
 def test_two_services_in_one_process_count_apart(model: Path) -> None:
     settings = Settings.model_validate({"model": str(model)})
     one, two = Service(settings, Keys([])), Service(settings, Keys([]))
-    one.metrics.received(3)
+    one.metrics.images_received.inc(3)
     assert one.metrics.registry.get_sample_value("salver_images_received_total") == 3
     assert two.metrics.registry.get_sample_value("salver_images_received_total") == 0
 

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.service import Service
 from service.settings import Settings
 from service.telemetry.middleware import Telemetry, Templates
@@ -136,11 +136,11 @@ async def test_an_unforeseen_failure_is_measured_and_goes_on_to_the_server(model
     service = Service(Settings.model_validate({"model": str(model)}), Keys([]), lambda: None)
     app = Starlette()
     app.add_route("/fails", fail)
-    observer = Telemetry(app, service, Templates(["/fails"]))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(observer, raise_app_exceptions=False)) as client:
+    telemetry = Telemetry(app, service, Templates(["/fails"]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(telemetry, raise_app_exceptions=False)) as client:
         answer = await client.get("http://service/fails")
     with pytest.raises(ZeroDivisionError):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(observer)) as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(telemetry)) as client:
             await client.get("http://service/fails")
     assert answer.status_code == 500
     assert answer.headers["x-request-id"]

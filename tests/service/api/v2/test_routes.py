@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException  # type: ignore[import-u
 
 from salver.artifact.pixels import decode, to_pixels
 from service.app import NOTHING_HERE, create_app
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.service import Service
 from service.settings import Settings
 from tests.support.images import photo, solid

@@ -1,9 +1,8 @@
-"""Keys: who may score, and who may change the model. A key file is read again and again."""
+"""A file of keys, which is read again and again; and keys as they are kept, as digests."""
 
 import asyncio
 import errno
 import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -13,13 +12,11 @@ from typing import Never
 from salver.system.daemon import in_daemon_thread
 from salver.system.steady_file import read_steady
 from salver.text import counted
-from service.errors import ScoringError, SettingsError
-from service.settings import PREFIX, Freshness, Settings
+from service.errors import SettingsError
+from service.settings import Freshness
 
 log = logging.getLogger("salver.service")
 
-CHALLENGE = {"WWW-Authenticate": "Bearer"}
-REFUSAL = "Send the header 'Authorization: Bearer KEY' with a key of this service."
 LOOK_SECONDS = 0.4
 """From one look at a key file to the next."""
 SETTLE_SECONDS = 0.5
@@ -32,8 +29,6 @@ MAX_FILE_BYTES = 1024**2
 SHORT_KEY = 16
 """Characters: a key of fewer is warned of."""
 COMMENT = "#"
-ANYONE = b""
-"""The caller, where no key is configured."""
 
 
 class KeyFile:
@@ -53,17 +48,14 @@ class KeyFile:
             content = read_steady(path, MAX_FILE_BYTES)
         except OSError as error:
             raise SettingsError(self._unread(error)) from error
-        self._digests = self._parse(content)
-        self._judged = _digest(content)
+        self.digests = self._parse(content)
+        """The keys that are valid."""
+        self._judged = digest(content)
         """The content that was last taken, or refused because it holds no key."""
         self._refusal = ""
         """Why it was refused."""
         self._changed: tuple[bytes, float] | None = None
         """What the last look found in its place, and when it was first found so."""
-
-    def digests(self) -> tuple[bytes, ...]:
-        """The keys that are valid; never waits for the file."""
-        return self._digests
 
     async def watch(self) -> Never:
         """Look again and again, for good. Files are read on another thread: one may lie on a disk that hangs."""
@@ -94,7 +86,7 @@ class KeyFile:
                 return self._wait()
             self._fail(self._unread(error))
             return LOOK_SECONDS
-        found = _digest(content)
+        found = digest(content)
         if found == self._judged:
             self._changed = None
             if self._refusal:
@@ -112,13 +104,13 @@ class KeyFile:
     def _judge(self, content: bytes, found: bytes) -> None:
         self._judged, self._changed, self._refusal = found, None, ""
         try:
-            self._digests = self._parse(content)
+            self.digests = self._parse(content)
         except SettingsError as error:
             self._refusal = str(error)
             self._fail(self._refusal)
         else:
             self.freshness.take()
-            log.info("%s was read again: %s", self.freshness.setting, counted(len(self._digests), "key"))
+            log.info("%s was read again: %s", self.freshness.setting, counted(len(self.digests), "key"))
 
     def _wait(self) -> float:
         if self.freshness.confirmed_seconds > PATIENCE_SECONDS:
@@ -143,51 +135,9 @@ class KeyFile:
         return f"{self.freshness.setting} cannot be read: {error.strerror}: '{self._path}'."
 
 
-class Keys:
-    """The keys that are accepted, kept as digests; with none, every caller is."""
-
-    def __init__(self, keys: Iterable[str], file: KeyFile | None = None) -> None:
-        self._fixed = tuple(_digest(key.encode()) for key in keys)
-        self.file = file
-        """To be watched while the service runs."""
-
-    def __bool__(self) -> bool:
-        return bool(self._fixed) or self.file is not None
-
-    def check(self, authorization: bytes | None) -> bytes:
-        """Judge an Authorization header as it came; returns the caller, as his key's digest.
-
-        Raises ScoringError `unauthorised`, the same for every cause. Every key is compared, in constant time, so that
-        the time tells nothing of which one was close.
-        """
-        if not self:
-            return ANYONE
-        scheme, _, key = (authorization or b"").partition(b" ")
-        offered = _digest(key.strip())
-        digests = self._fixed if self.file is None else self._fixed + self.file.digests()
-        matches = [hmac.compare_digest(offered, digest) for digest in digests]
-        if scheme.lower() != b"bearer" or not any(matches):
-            raise ScoringError("unauthorised", REFUSAL, CHALLENGE)
-        return offered
-
-
-def read_keys(settings: Settings) -> Keys:
-    """The keys of `API_KEYS` and `API_KEYS_FILE`. Raises SettingsError when one is there but holds no key."""
-    return _keys("API_KEYS", settings.api_keys, settings.api_keys_file)
-
-
-def read_admin_keys(settings: Settings) -> Keys:
-    """The keys of `ADMIN_KEYS` and `ADMIN_KEYS_FILE`. Raises SettingsError when one is there but holds no key."""
-    return _keys("ADMIN_KEYS", settings.admin_keys, settings.admin_keys_file)
-
-
-def _keys(name: str, text: str | None, path: Path | None) -> Keys:
-    fixed = [] if text is None else _entries(PREFIX + name, text.split(","))
-    return Keys(fixed, None if path is None else KeyFile(f"{PREFIX}{name}_FILE", path))
-
-
-def _entries(source: str, entries: Iterable[str]) -> list[str]:
-    keys = [entry.strip() for entry in entries if entry.strip()]
+def entries(source: str, found: Iterable[str]) -> list[str]:
+    """The keys without the white space around them. Raises SettingsError when there is none."""
+    keys = [entry.strip() for entry in found if entry.strip()]
     if not keys:
         raise SettingsError(f"{source} holds no key: put one in, or unset it to serve without keys.")
     if short := sum(len(key) < SHORT_KEY for key in keys):
@@ -195,9 +145,10 @@ def _entries(source: str, entries: Iterable[str]) -> list[str]:
     return keys
 
 
-def _digests(source: str, entries: Iterable[str]) -> tuple[bytes, ...]:
-    return tuple(_digest(key.encode()) for key in _entries(source, entries))
+def _digests(source: str, found: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(digest(key.encode()) for key in entries(source, found))
 
 
-def _digest(key: bytes) -> bytes:
+def digest(key: bytes) -> bytes:
+    """What is kept of a key, and compared."""
     return hashlib.sha256(key).digest()
