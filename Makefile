@@ -136,8 +136,9 @@ audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs; known 
 	$(BIN)/python -m pytest -m index
 
 .PHONY: docs
-docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it
+docs: setup  ## the settings page and the picture of the rooms anew, and the documentation as a site in build/site; a broken link ends it
 	$(BIN)/python -m tools.settings_page
+	$(BIN)/python -m tools.house_picture
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/mkdocs.yml  # with --quiet it would not count what is broken
 
 .PHONY: test-docs notebook
