@@ -80,7 +80,7 @@ def _shown(header: bytes) -> str:
 async def read_body(receive: Receive, head: Head, max_bytes: int, share: Share) -> bytes:
     """The whole body, inflated; see `read_pieces` for the errors."""
     pieces: list[bytes] = []
-    await read_pieces(receive, head, max_bytes, share, pieces.append)
+    await read_pieces(receive, head, max_bytes, share, take=pieces.append)
     return await joined(pieces)
 
 
@@ -101,6 +101,7 @@ async def read_pieces(
     head: Head,
     max_bytes: int,
     share: Share,
+    *,
     take: Callable[[bytes], object],
     whole_bytes: int = WHOLE_BYTES,
 ) -> None:

@@ -9,10 +9,9 @@ from functools import cache
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive
 
 from service.api.answer import answer_all, answer_item, problem_json
-from service.api.body import Head, joined, read_body, read_head, read_media, read_pieces
+from service.api.body import joined, read_body, read_head, read_media, read_pieces
 from service.api.form import Form
 from service.api.json_body import JsonBody
 from service.api.query import check_no_query, parse_query
@@ -39,9 +38,7 @@ async def score(request: Request) -> Response:
     caller = service.keys.check(headers.get(b"authorization"))
     with service.live as live:  # once: the whole answer is one model's
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
-            items = await _items(
-                service, read_head(headers), request.scope["query_string"], request.receive, observation.share
-            )
+            items = await _items(service, request, headers, observation.share)
             service.rate_limit.charge(caller, len(items))
             observation.received(len(items))
             deadline.watch(request.receive)
@@ -67,23 +64,24 @@ def problem_response(error: ScoringError, failures: Sequence[ScoringError] = ())
     return Response(problem_json(error, failures), error.status, error.headers, PROBLEM_JSON)
 
 
-async def _items(service: Service, head: Head, query: bytes, receive: Receive, share: Share) -> list[Item]:
+async def _items(service: Service, request: Request, headers: Headers, share: Share) -> list[Item]:
     """What is asked for, whichever way it came; refused before the body is read where the head tells."""
-    settings, media = service.settings, read_media(head.content_type)
+    settings, head = service.settings, read_head(headers)
+    media, query = read_media(head.content_type), request.scope["query_string"]
     if media.form == "json":
         if query:
             check_no_query(query)
         body = JsonBody(settings.max_items)
-        await read_pieces(receive, head, settings.max_body_bytes, share, body.write)
+        await read_pieces(request.receive, head, settings.max_body_bytes, share, take=body.write)
         items = _parser(settings.max_items).parse(body)
         share.grow_to(sum(sys.getsizeof(item.image.text) for item in items if isinstance(item.image, Url)))
         return items
     parameters = parse_query(query)
     if media.form == "image":
         max_bytes = min(settings.max_body_bytes, settings.max_image_bytes)
-        return [Item(await read_body(receive, head, max_bytes, share), parameters)]
+        return [Item(await read_body(request.receive, head, max_bytes, share), parameters)]
     form = Form(media.boundary, settings.max_items)
-    await read_pieces(receive, head, settings.max_body_bytes, share, form.write)
+    await read_pieces(request.receive, head, settings.max_body_bytes, share, take=form.write)
     return [Item(await joined(file), parameters) for file in form.files()]
 
 

@@ -61,7 +61,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     Allowed are the hosts and addresses of the allow-list and, with `public`, every public address.
     """
 
-    def __init__(self, allowlist: Allowlist, public: bool, resolver: Resolve) -> None:
+    def __init__(self, allowlist: Allowlist, resolver: Resolve, *, public: bool) -> None:
         self._allowlist = allowlist
         self._public = public
         self._resolver = resolver

@@ -72,7 +72,7 @@ class Fetcher:
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=CheckedBackend(
-                Allowlist.parse(policy.allowlist), policy.mode == "public", resolver or Resolver()
+                Allowlist.parse(policy.allowlist), resolver or Resolver(), public=policy.mode == "public"
             ),
         )
         self._gates: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()

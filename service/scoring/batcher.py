@@ -40,6 +40,7 @@ class BatchScorer:
         self,
         model: Model,
         runner: Runner,
+        *,
         threads: int,
         max_queue_images: int,
         decoders: Decoders,
@@ -139,7 +140,7 @@ AnyScorer = Scorer | BatchScorer
 
 
 def make_scorer(
-    model: Model, settings: Settings, cores: int, decoders: Decoders, on_batch: Callable[[int], object]
+    model: Model, settings: Settings, cores: int, *, decoders: Decoders, on_batch: Callable[[int], object]
 ) -> AnyScorer:
     """The scorer for the provider that the model runs on, warmed; its `execution` says what was chosen.
 
@@ -147,4 +148,11 @@ def make_scorer(
     """
     if model.provider == CPU:
         return Scorer(model, cores, settings.max_queue_images, decoders)
-    return BatchScorer(model, Runner.warmed(model), cores, settings.max_queue_images, decoders, on_batch)
+    return BatchScorer(
+        model,
+        Runner.warmed(model),
+        threads=cores,
+        max_queue_images=settings.max_queue_images,
+        decoders=decoders,
+        on_batch=on_batch,
+    )

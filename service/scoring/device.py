@@ -61,7 +61,7 @@ CUDA_OPTIONS = {
 
 
 def gpu_providers(
-    device: str, manifest: Manifest, version: str, engine_cache_dir: Path | None, available: Collection[str]
+    device: str, manifest: Manifest, version: str, engine_cache_dir: Path | None, *, available: Collection[str]
 ) -> list[Provider]:
     """The providers to ask for on a GPU, best first; onnxruntime adds the CPU behind them for what none can run.
 

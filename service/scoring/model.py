@@ -56,7 +56,7 @@ class Model:
     session: ort.InferenceSession
     lone_session: ort.InferenceSession
 
-    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score uint8 pixels [batch, height, width, 3] to float32 logits [batch, classes].
 
         Raises ScoringError `inference-failed`.
@@ -122,7 +122,7 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     try:
         session = new_session(data, [(CPU, {})], 1)
         check_graph(session, manifest.pixels, len(manifest.labels))
-        gpu = gpu_providers(device, manifest, version, engine_cache_dir, ort.get_available_providers())
+        gpu = gpu_providers(device, manifest, version, engine_cache_dir, available=ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (new_session(data, [(CPU, {})], cores) if cores > 1 else session)
         session = on_gpu or session
@@ -176,6 +176,6 @@ def _warm_up(model: Model) -> None:
     pixels = card_pixels(model.manifest)[np.newaxis]
     try:
         for alone in (False, True):
-            check_card(model.manifest, model.run(pixels, alone)[0])
+            check_card(model.manifest, model.run(pixels, alone=alone)[0])
     except ScoringError as error:
         raise ModelFileError(f"The model cannot be run on its own test card: {one_line(error.__cause__)}") from error

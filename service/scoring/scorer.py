@@ -201,12 +201,12 @@ class Scorer:
         decoded = time.perf_counter()
         if isinstance(pixels, ScoringError):
             return Result(pixels, ticket.queue_seconds, decoded - began)
-        outcome = scored_or_error(self._run, pixels, ticket.alone)
+        outcome = scored_or_error(self._run, pixels, alone=ticket.alone)
         return Result(outcome, ticket.queue_seconds, decoded - began, time.perf_counter() - decoded)
 
-    def _run(self, pixels: Pixels, alone: bool) -> Logits:
+    def _run(self, pixels: Pixels, *, alone: bool) -> Logits:
         with self.runs.one() as options:
-            return finite(self.model.run(pixels[np.newaxis], alone, options)[0])
+            return finite(self.model.run(pixels[np.newaxis], alone=alone, options=options)[0])
 
 
 def finite(logits: Logits) -> Logits:

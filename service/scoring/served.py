@@ -22,6 +22,7 @@ from service.scoring.watch import Watch, signature
 from service.settings import PREFIX, Freshness, Settings
 
 Value = TypeVar("Value")
+Change = Literal["ok", "failed"]
 
 log = logging.getLogger("salver.service")
 
@@ -72,11 +73,11 @@ class ModelSlot:
         inflight_bytes: int,
         *,
         on_batch: Callable[[int], object],
-        on_change: Callable[[bool], object],
+        on_change: Callable[[Change], object],
     ) -> None:
         """`inflight_bytes` is what bodies may hold, and no image.
 
-        `on_batch` is told the images of each batch, by any thread; `on_change` whether a change succeeded.
+        `on_batch` is told the images of each batch, by any thread; `on_change` what became of a change.
         """
         self.live: ServedModel | None = None
         """None until the first model is loaded."""
@@ -161,7 +162,7 @@ class ModelSlot:
         model = open_model(file, settings.device, cores, settings.engine_cache_dir)
         if self._decoders is None:
             self._decoders = self._started_decoders(len(file.data), cores)
-        return ServedModel(model, make_scorer(model, settings, cores, self._decoders, self._on_batch))
+        return ServedModel(model, make_scorer(model, settings, cores, decoders=self._decoders, on_batch=self._on_batch))
 
     def _started_decoders(self, model_bytes: int, cores: int) -> Decoders:
         """Once, with what memory is left when the first model is there."""
@@ -181,7 +182,7 @@ class ModelSlot:
         self.live = new
         self.freshness.take()
         self._retiring = asyncio.create_task(_retire(old))
-        self._on_change(True)
+        self._on_change("ok")
         log.info("model changed from version %s to %s", old.model.version[:12], new.model.version[:12])
         _tell_labels(old.model.manifest.labels, new.model.manifest.labels)
 
@@ -189,7 +190,7 @@ class ModelSlot:
         """Count it, and say it once for each file."""
         news = self.freshness.fail(file)
         if news or asked:
-            self._on_change(False)
+            self._on_change("failed")
         if news:
             known = isinstance(error, ModelFileError)
             log.error("the model stays as it is: %s", error, exc_info=None if known else error)

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from service.errors import ScoringError
 from service.scoring.scorer import Result
-from service.scoring.served import ServedModel
+from service.scoring.served import Change, ServedModel
 from service.settings import Freshness, Settings
 from service.telemetry.logs import dropped_lines
 
@@ -68,7 +68,7 @@ class Metrics:
         for outcome in ("ok", "failed"):
             self._reload.labels(outcome)
 
-    def answered(self, route: str, status: int, seconds: float, request_bytes: int, response_bytes: int) -> None:
+    def answered(self, route: str, status: int, seconds: float, *, request_bytes: int, response_bytes: int) -> None:
         """A request is over; `route` is a template, never a path as it came."""
         self._request(route, str(status)).observe(seconds)
         self._request_bytes.inc(request_bytes)
@@ -103,9 +103,9 @@ class Metrics:
         """The model was run on that many images at once; any thread may say so."""
         self._batch.observe(images)
 
-    def reloaded(self, ok: bool) -> None:
+    def reloaded(self, outcome: Change) -> None:
         """A change of the model was tried."""
-        self._reload.labels("ok" if ok else "failed").inc()
+        self._reload.labels(outcome).inc()
 
     def _learn(self, labels: Sequence[str]) -> None:
         """Count the first labels of a model one by one, as long as there is room, and the others together."""

@@ -70,7 +70,13 @@ class Observation:
 
     def count(self, seconds: float) -> None:
         """Count the request, now that it is over, and give every image that was received its outcome."""
-        self.metrics.answered(self.route, self.status, seconds, self.request_bytes, self.response_bytes)
+        self.metrics.answered(
+            self.route,
+            self.status,
+            seconds,
+            request_bytes=self.request_bytes,
+            response_bytes=self.response_bytes,
+        )
         if self.results:
             self.metrics.scored(self.results, self.labels)
             self.metrics.stages(self.results, seconds)

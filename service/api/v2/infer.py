@@ -52,7 +52,7 @@ async def _asked(
     head = read_head(headers)
     _check_content_type(head.content_type)
     body = InferBody(settings.max_items, headers.get(LENGTH_HEADER.lower().encode()))
-    await read_pieces(request.receive, head, settings.max_body_bytes, share, body.write, WHOLE_BYTES)
+    await read_pieces(request.receive, head, settings.max_body_bytes, share, take=body.write, whole_bytes=WHOLE_BYTES)
     asked = body.parse()
     # One who is alone may have all that there is.
     share.grow_to(min(RAW_COPIES * sum(map(len, body.raw)), service.budget.max_bytes))

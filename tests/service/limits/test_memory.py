@@ -180,7 +180,7 @@ def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
 ) -> None:
     """As a process with little memory meets it, in tests/prove/test_surroundings.py. numpy raises a kind of its own."""
 
-    def no_memory(*_: object) -> None:
+    def no_memory(*_: object, **__: object) -> None:
         if kind == "numpy's":
             np.empty(2**60, np.uint8)
         raise MemoryError

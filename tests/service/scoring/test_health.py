@@ -34,11 +34,11 @@ class BreakableModel(Model):
 
     fault: list[str]
 
-    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score unless there is a fault."""
         if self.fault:
             raise ScoringError("inference-failed", self.fault[0])
-        return super().run(pixels, alone, options)
+        return super().run(pixels, alone=alone, options=options)
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ def test_labels_are_there_from_the_first_image_on(metrics: Metrics) -> None:
 def test_batches_and_changes_of_the_model_are_counted(metrics: Metrics) -> None:
     metrics.batch_run(8)
     metrics.batch_run(3)
-    metrics.reloaded(True)
+    metrics.reloaded("ok")
     read = metrics.registry.get_sample_value
     assert read("salver_batch_images_sum") == 11
     assert read("salver_batch_images_bucket", {"le": "4.0"}) == 1
