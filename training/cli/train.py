@@ -85,6 +85,14 @@ def train(
         from training.run.run import train_run
         from training.run.settings import RunSettings
 
+        changes = {
+            "--epochs": epochs,
+            "--learning-rates": learning_rates,
+            "--batch-size": batch_size,
+            "--weight-decay": weight_decay,
+            "--augment": augment,
+        }
+        _refuse_without_effect(head, [option for option, value in changes.items() if value is not None])
         chosen = PRESETS.get(preset)
         settings = RunSettings(
             data=data,
@@ -126,6 +134,18 @@ def train(
             result = train_run(settings, progress)
         if result is not None:
             print_summary(result, console)
+
+
+def _refuse_without_effect(head: str, changes: list[str]) -> None:
+    """The support vector machine is fitted to the features of the net as it is, in one go."""
+    from training.errors import SettingError
+
+    if head == "svm" and changes:
+        verb = "says" if len(changes) == 1 else "say"
+        raise SettingError(
+            f"{' and '.join(changes)} {verb} how all layers are trained, and --head svm trains none of them: leave "
+            f"{'it' if len(changes) == 1 else 'them'} out, or take --head softmax."
+        )
 
 
 def _recipe(

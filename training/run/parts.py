@@ -1,5 +1,6 @@
 """The three parts of a data set that a run works with, and how it comes by them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,20 +36,29 @@ class Parts:
             absent = [f"'{label}'" for label, count in part.counts().items() if not count]
             if absent:
                 lines.append(f"the {name} part has no images of {', '.join(absent)}")
-        learned = {image.sha256: image.name for image in self.train.images}
-        leaks = [
-            f"{image.name} is {learned[image.sha256]}"
+        return [*lines, *self._leaks()]
+
+    def _leaks(self) -> Iterator[str]:
+        learned = {image.sha256: image for image in self.train.images}
+        pairs = [
+            (image, learned[image.sha256])
             for part in (self.validation, self.test)
             for image in part.images
             if image.sha256 in learned
         ]
-        if leaks:
-            more = ", …" if len(leaks) > 3 else ""
-            lines.append(
-                f"{counted(len(leaks), 'image')} of validation and test {'is' if len(leaks) == 1 else 'are'} among the "
-                f"training images, too, so the figures are too good: {', '.join(leaks[:3])}{more}"
-            )
-        return lines
+        kinds = {
+            "so the figures are too good": [(ours, theirs) for ours, theirs in pairs if ours.label == theirs.label],
+            "under another label, of which one is wrong": [
+                (ours, theirs) for ours, theirs in pairs if ours.label != theirs.label
+            ],
+        }
+        for what, found in kinds.items():
+            if found:
+                shown = ", ".join(f"{ours.name} is {theirs.name}" for ours, theirs in found[:3])
+                yield (
+                    f"{counted(len(found), 'image')} of validation and test {'is' if len(found) == 1 else 'are'} among "
+                    f"the training images, too, {what}: {shown}{', …' if len(found) > 3 else ''}"
+                )
 
 
 def split(data: Dataset, settings: RunSettings) -> Parts:

@@ -38,6 +38,14 @@ def refused(command: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize(
+    "option", ["--epochs=3", "--learning-rates=0.1", "--batch-size=4", "--weight-decay=3", "--augment=trivial"]
+)
+def test_what_only_fine_tuning_takes_is_refused_with_a_support_vector_machine(option: str, tmp_path: Path) -> None:
+    said = refused("train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--head=svm", option)
+    assert f"{option.partition('=')[0]} says how all layers are trained, and --head svm trains none of them" in said
+
+
+@pytest.mark.parametrize(
     ("option", "said"),
     [
         ("--threshold=cup=80", "threshold of cup is 80.0: give a number from 0 to 1"),

@@ -147,3 +147,11 @@ def test_pictures_that_training_and_test_share_are_said(photos: Dataset, tmp_pat
     ]
     train, validation, test = dataset.split(val_size=0.2, test_size=0.3)
     assert Parts(train, validation, test).remarks() == []
+    (tmp_path / "photos" / "cup" / "000.jpg").write_bytes((tmp_path / "photos" / "bowl" / "005.jpg").read_bytes())
+    clashing = Dataset.from_dir(tmp_path / "photos")
+    file = place(clashing, tmp_path / "split.csv")
+    parts = split(clashing, replace(settings(tmp_path / "photos", tmp_path / "run"), split_file=file))
+    assert parts.remarks() == [
+        "1 image of validation and test is among the training images, too, under another label, of which one is wrong: "
+        "cup/000.jpg is bowl/005.jpg"
+    ]
