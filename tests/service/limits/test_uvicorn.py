@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from service.limits.connection import Cycle, Flow, Protocol
 from service.server import Server
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 OVERRIDDEN = {
     (uvicorn.Server, Server): {"run", "handle_exit", "on_tick"},
     (FlowControl, Flow): {"resume_reading"},
