@@ -187,8 +187,8 @@ def _manifest(
     model = attempt.graph.SerializeToString()
     parity = measure_parity(model, validation, attempt.here.logits)
     provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
-    golden = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
-    return manifest.model_copy(update={"precision": precision, "golden": golden, "provenance": provenance})
+    card = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
+    return manifest.model_copy(update={"precision": precision, "golden": card, "provenance": provenance})
 
 
 def _largest_difference(before: Evaluation, after: Evaluation) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from salver.artifact.manifest import PixelSpec
 from training.dataset.dataset import Dataset
+from training.dataset.inspection.cache import opened
 from training.errors import DatasetError
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
@@ -26,6 +27,9 @@ LIMIT_BYTES = 2 * 2**30
 """A file above this size is begun anew: room for 400,000 vectors of MobileNetV2."""
 AT_ONCE = 500
 """Keys in one query; SQLite takes 32,766."""
+
+_SCRIPT = """CREATE TABLE IF NOT EXISTS features (net TEXT, image TEXT, vector BLOB, PRIMARY KEY (net, image))
+    WITHOUT ROWID"""
 
 Vectors = dict[str, NDArray[np.float32]]
 
@@ -43,7 +47,7 @@ class FeatureCache:
         """Those that are there."""
         found: Vectors = {}
         try:
-            with closing(self._open()) as database:
+            with closing(opened(self._path, _SCRIPT)) as database:
                 for start in range(0, len(digests), AT_ONCE):
                     some = digests[start : start + AT_ONCE]
                     marks = ",".join("?" * len(some))
@@ -60,22 +64,11 @@ class FeatureCache:
         try:
             if self._path.exists() and self._path.stat().st_size > LIMIT_BYTES:
                 self._path.unlink()
-            with closing(self._open()) as database, database:
+            with closing(opened(self._path, _SCRIPT)) as database, database:
                 database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
         except (sqlite3.Error, OSError):
             return False
         return True
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=30)
-        table = "net TEXT, image TEXT, vector BLOB, PRIMARY KEY (net, image)"
-        try:
-            database.execute(f"CREATE TABLE IF NOT EXISTS features ({table}) WITHOUT ROWID")
-        except sqlite3.Error:
-            database.close()
-            raise
-        return database
 
 
 def extract(

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.system.regular_file import read_regular
 from salver.text import printable, validation_message
-from training.dataset.annotate.access import Door
+from training.dataset.annotate.access import Access
 from training.dataset.annotate.api import Changes, Duplicates, Page, page_of
 from training.dataset.annotate.store import AnnotationStore, Change, ChangedElsewhere
 from training.dataset.inspection.cache import InspectionCache, inspect_files
@@ -40,13 +40,13 @@ NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"
 def create_app(store: AnnotationStore, token: str, port: int, *, framed: bool = False) -> FastAPI:
     """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    door = Door(token, port)
+    access = Access(token, port)
     search = _Search(store)
     policy = POLICY.format(NOTEBOOKS if framed else "'none'")
 
     @app.middleware("http")
     async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        answer = door.refuse(request) or await call_next(request)
+        answer = access.refuse(request) or await call_next(request)
         answer.headers["Content-Security-Policy"] = policy
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "no-referrer"
@@ -69,7 +69,7 @@ def create_app(store: AnnotationStore, token: str, port: int, *, framed: bool = 
 
     @app.get("/")
     def page(request: Request) -> Response:
-        return door.enter(request) or FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+        return access.enter(request) or FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
 
     @app.get("/api/page")
     def state() -> Page:

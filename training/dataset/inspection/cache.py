@@ -29,11 +29,15 @@ VERSION = 2
 KEPT_DAYS = 180
 _CHUNK = 256
 
-_TABLES = """
+_SCRIPT = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, size_bytes INTEGER, problem TEXT, form TEXT, mode TEXT,
     width INTEGER, height INTEGER, orientation INTEGER, phash BLOB, tile BLOB, day INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, altered INTEGER, sha256 TEXT,
     day INTEGER) WITHOUT ROWID;
+DELETE FROM contents WHERE day < {oldest};
+DELETE FROM files WHERE day < {oldest};
 """
 _OF_CONTENT = """SELECT sha256, size_bytes, problem, form, mode, width, height, orientation, phash, tile
     FROM contents WHERE sha256 = ?"""
@@ -63,7 +67,9 @@ class InspectionCache:
     def __init__(self, folder: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._today = int(time.time() // 86400)
-        self._database = _open(folder, self._today - KEPT_DAYS)
+        # Another Pillow may decode what this one refuses.
+        place = folder / f"inspections-{VERSION}-pillow-{PIL.__version__}.sqlite" if folder else ":memory:"
+        self._database = opened(place, _SCRIPT.format(oldest=self._today - KEPT_DAYS))
 
     @classmethod
     def of_user(cls) -> Self:
@@ -151,19 +157,13 @@ def _inspect(path: Path, cache: InspectionCache) -> tuple[Path, Stamp | None, In
     return path, stamp, cache.of_content(digest) or inspect_bytes(data, digest)
 
 
-def _open(folder: Path | None, oldest_day: int) -> sqlite3.Connection:
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-    # Another Pillow may decode what this one refuses.
-    place = folder / f"inspections-{VERSION}-pillow-{PIL.__version__}.sqlite" if folder else ":memory:"
+def opened(place: Path | str, script: str) -> sqlite3.Connection:
+    """A database after `script`, which makes its tables where they are missing. Raises sqlite3.Error and OSError."""
+    if isinstance(place, Path):
+        place.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(place, timeout=30, check_same_thread=False)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.executescript(_TABLES)
-        database.execute("DELETE FROM contents WHERE day < ?", (oldest_day,))
-        database.execute("DELETE FROM files WHERE day < ?", (oldest_day,))
-        database.commit()
+        database.executescript(script)
     except sqlite3.Error:
         database.close()
         raise
