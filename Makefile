@@ -45,11 +45,12 @@ demo: setup  ## photos to a live score: render, fine-tune, export, serve, score,
 serve: setup  ## serve MODEL (runs/demo/model.onnx unless named) on 127.0.0.1:8000
 	$(BIN)/salver serve $(MODEL)
 
-check: setup  ## lint, format, types, and which room may import which
+check: setup  ## lint, format, types, which room may import which, and whether every import is declared
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
 
 # One trains small nets, two mostly wait for what they start, and one takes what these leave of the cores.
 test: setup chromium  ## all tests, in four processes; about 8 minutes on 2 cores
@@ -135,8 +136,9 @@ audit: setup  ## an SBOM (build/sbom-*.json) of what each image installs; known 
 	$(BIN)/python -m pytest -m index
 
 .PHONY: docs
-docs: setup  ## the settings page anew, and the documentation as a site in build/site; a broken link ends it
+docs: setup  ## the settings page and the picture of the rooms anew, and the documentation as a site in build/site; a broken link ends it
 	$(BIN)/python -m tools.settings_page
+	$(BIN)/python -m tools.house_picture
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/mkdocs.yml  # with --quiet it would not count what is broken
 
 .PHONY: test-docs notebook

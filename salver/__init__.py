@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from salver.errors import SalverError
     from training.dataset.dataset import Dataset
     from training.evaluation.evaluate import evaluate
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
+    from training.report.annotating import annotate
     from training.report.contact_sheet import contact_sheet
-    from training.report.notebook import annotate, results_viewer
+    from training.report.notebook import results_viewer
     from training.run.classifier import Classifier
 else:  # a type checker would take any name for one of ours
     from salver.rooms import load
@@ -29,8 +30,8 @@ else:  # a type checker would take any name for one of ours
         "Score": ("salver.client.result", "client"),
         "ScoreError": ("salver.client.result", "client"),
         "ScoringClient": ("salver.client.scoring", "client"),
-        "annotate": ("training.report.notebook", "annotate"),
-        "augment": ("training.fit.augment", "train"),
+        "annotate": ("training.report.annotating", "annotate"),
+        "augment": ("training.fit.augmentation", "train"),
         "contact_sheet": ("training.report.contact_sheet", "train"),
         "evaluate": ("training.evaluation.evaluate", "train"),
         "results_viewer": ("training.report.notebook", "train"),

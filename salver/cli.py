@@ -34,7 +34,7 @@ COMMANDS = {
     "evaluate": Command("training.cli.evaluation", "train", "Test a model file on photos; write a report to look at."),
     "threshold": Command("training.cli.evaluation", "train", "Give a label only to images that score enough."),
     "export": Command("training.cli.export", "train", "Export another precision of a finished run: int8 or fp16."),
-    "serve": Command("service.commands", "serve", "Serve a model file over HTTP."),
+    "serve": Command("service.__main__", "serve", "Serve a model file over HTTP."),
     "score": Command("salver.client.cli", "client", "Score images with a running service."),
     "deploy": Command("salver.deployment.cli", "client", "Serve a model: a process, a container, Kubernetes."),
     "list": Command("salver.deployment.cli", "client", "List the deployments.", "list_deployments"),

@@ -1,18 +1,22 @@
-"""`python -m service --host HOST --port PORT`: settings in, a listening process out.
+"""`salver serve MODEL` and `python -m service --host HOST --port PORT`: settings in, a listening process out.
 
 Exit codes: 0 after SIGTERM or Ctrl-C and a drain, 1 when the model cannot be served, 2 when a setting is wrong.
 """
 
 import argparse
 import logging
+import os
 import sys
+from typing import Annotated
+
+import typer
 
 from salver.system.allocator import bound_arenas
 from service.errors import SettingsError
 from service.limits.hosts import is_loopback, plain_host, shown_address
-from service.limits.keys import Keys, read_keys
+from service.limits.request import Keys, read_keys
 from service.server import Server
-from service.settings import Settings, read_settings
+from service.settings import PREFIX, Settings, read_settings
 from service.telemetry.logs import configure_logs
 
 log = logging.getLogger("salver.service")
@@ -57,6 +61,19 @@ def _check_exposure(settings: Settings, keys: Keys, host: str) -> None:
             "SALVER_API_KEYS, or SALVER_ALLOW_ANONYMOUS=true to let everyone score."
         )
     log.warning("no key is configured: everyone who reaches %s can score images", host)
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="Path or fsspec URI of model.onnx.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve a model file over HTTP: POST /score, GET /model, /healthz, /readyz, /docs.
+
+    Other settings are environment variables with the prefix SALVER_, such as SALVER_API_KEYS_FILE.
+    """
+    os.environ[f"{PREFIX}MODEL"] = model
+    raise typer.Exit(run(host, port))
 
 
 def main() -> int:

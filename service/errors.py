@@ -2,25 +2,14 @@
 
 ScoringError          one of the kinds below, with a sentence for the caller: an item's `error`, or a whole answer
 SettingsError         a setting that cannot be used: the process ends with its text
-artifact.errors       ImageError is turned into a ScoringError here; ModelFileError ends the process
-service.fetch         UrlRefused, UrlFailed and UrlTooLarge are turned into ScoringErrors here
+salver.artifact       ImageError becomes a ScoringError in `service.scoring.scorer`; ModelFileError ends the process
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal, NamedTuple, NotRequired, ParamSpec, TypeVar
+from typing import Literal, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
-from salver.artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
 from salver.errors import SalverError
-from service.fetch.fetcher import UrlFailed, UrlRefused, UrlTooLarge
-
-Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
-
-log = logging.getLogger("salver.service")
 
 Kind = Literal[
     "malformed-json",
@@ -111,49 +100,4 @@ def out_of_memory() -> ScoringError:
     return overloaded("There is no memory for this right now: try again later.")
 
 
-@contextmanager
-def as_scoring_errors() -> Iterator[None]:
-    """Turn what decoding and fetching raise into the closed set."""
-    try:
-        yield
-    except ImageTooLarge as error:
-        raise ScoringError("image-too-large", str(error)) from error
-    except ImageError as error:
-        raise ScoringError("undecodable-image", str(error)) from error
-    except DecodingUnavailable as error:
-        raise overloaded(f"{error} Try again later.") from error
-    except UrlRefused as error:
-        raise ScoringError("url-refused", str(error)) from error
-    except UrlTooLarge as error:
-        raise ScoringError("image-too-large", str(error)) from error
-    except UrlFailed as error:
-        raise ScoringError("url-failed", str(error)) from error
-
-
 INTERNAL = "The service failed on this image; the reason is in its log."
-
-
-def attempt(
-    action: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-) -> Result | ScoringError:
-    """Run one image's work: whatever goes wrong is that image's own error and never ends a scoring thread."""
-    try:
-        with as_scoring_errors():
-            return action(*args, **kwargs)
-    except ScoringError as error:
-        # Its traceback would hold every frame, and with them the image, until Python looks for circles.
-        error.__traceback__ = error.__cause__ = error.__context__ = None
-        return error
-    except MemoryError:
-        return out_of_memory()
-    except Exception:
-        log.exception("scoring an image failed")
-        return ScoringError("internal", INTERNAL)
-
-
-def outcome(action: Callable[[], Result]) -> Result | Exception:
-    """What it gives or raises, as a value for whoever waits on another thread."""
-    try:
-        return action()
-    except Exception as error:  # noqa: BLE001  # nothing is hidden: it is handed on
-        return error

@@ -16,8 +16,8 @@ from typing_extensions import override
 from service.app import create_app
 from service.errors import SettingsError
 from service.limits.connection import Protocol
-from service.limits.keys import Keys
-from service.service import Lifecycle
+from service.limits.request import Keys
+from service.service import Service
 from service.settings import Settings
 
 log = logging.getLogger("salver.service")
@@ -33,17 +33,17 @@ class Server(uvicorn.Server):
     """Listens from the moment it is made; `run` serves until it is told to stop."""
 
     def __init__(self, settings: Settings, keys: Keys, host: str, port: int) -> None:
-        """Raises SettingsError when it cannot listen there, or for what `Lifecycle` reads."""
+        """Raises SettingsError when it cannot listen there, or for what `Service` reads."""
         self.failed = False
         """It ended because the model could not be loaded."""
         self._drained_at = math.inf
         self._drain_seconds = settings.drain_seconds
-        self._app = create_app(settings, keys, self._fail, local_only=not keys and not settings.allow_anonymous)
+        self.service = Service(settings, keys, self._fail)
         self._sockets = listen(host, port)
         self.port: int = self._sockets[0].getsockname()[1]
         super().__init__(
             uvicorn.Config(
-                self._app,
+                create_app(self.service, local_only=not keys and not settings.allow_anonymous),
                 http=partial(Protocol, answer_seconds=settings.request_timeout_seconds),  # type: ignore[arg-type]  # as good as a class
                 log_config=None,
                 access_log=False,
@@ -62,11 +62,10 @@ class Server(uvicorn.Server):
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C, or a second signal, ends at once; SIGTERM drains."""
-        service: Lifecycle = self._app.state.service
-        if sig != signal.SIGTERM or service.status not in ("ready", "failing"):
+        if sig != signal.SIGTERM or self.service.status not in ("ready", "failing"):
             self.should_exit = True
             return
-        service.drain()
+        self.service.drain()
         log.info("SIGTERM: serving %g s more while load balancers take this replica off", self._drain_seconds)
         self._drained_at = time.monotonic() + self._drain_seconds
 

@@ -7,21 +7,18 @@ from collections.abc import Callable
 from typing import Literal, Never
 
 import httpx
+from starlette.requests import Request
 
 from salver.artifact.errors import ArtifactError
 from salver.errors import VariableError
 from salver.system.allocator import return_memory
 from salver.system.certificates import own_certificates
-from service.api.reload import Models
-from service.api.request import BodyParser
 from service.errors import ScoringError, SettingsError
 from service.fetch.fetcher import Fetcher, FetchPolicy
-from service.files.freshness import Freshness
-from service.limits.keys import Keys, read_admin_keys
-from service.limits.memory import Budget, default_budget_bytes
-from service.limits.rate import RateLimit
-from service.scoring.served import Live
-from service.settings import Settings
+from service.limits.request import Budget, Keys, RateLimit, read_admin_keys
+from service.scoring.machine import default_budget_bytes
+from service.scoring.served import ModelSlot, ServedModel
+from service.settings import Freshness, Settings
 from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("salver.service")
@@ -31,10 +28,10 @@ LOOK_SECONDS = 1.0
 Status = Literal["loading", "ready", "failing", "draining", "failed"]
 
 
-class Lifecycle:
+class Service:
     """The parts of a running service; the model arrives in the background, so that /healthz answers from the start."""
 
-    def __init__(self, settings: Settings, keys: Keys, on_failure: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, keys: Keys, on_failure: Callable[[], None] = lambda: None) -> None:
         """`on_failure` is called when the model cannot be loaded. Raises SettingsError for the admin keys and for
         the certificates that the environment names.
         """
@@ -42,9 +39,10 @@ class Lifecycle:
         self.keys = keys
         self.admin_keys = read_admin_keys(settings)
         self.metrics = Metrics(self)
-        self.parser = BodyParser(settings.max_items)
         self.budget = Budget(settings.max_inflight_bytes or default_budget_bytes(settings.max_body_bytes))
-        self.models = Models(settings, self.metrics, self.budget.max_bytes)
+        self.models = ModelSlot(
+            settings, self.budget.max_bytes, on_batch=self.metrics.batch_run, on_change=self.metrics.reloaded
+        )
         self.rate_limit = RateLimit(settings.rate_limit_images_per_second, settings.max_items)
         self.fetcher = Fetcher(
             FetchPolicy(
@@ -106,7 +104,7 @@ class Lifecycle:
             raise ScoringError("not-ready", f"The service is {self.status}.")
 
     @property
-    def live(self) -> Live:
+    def live(self) -> ServedModel:
         """The model that is served, and its scorer. Raises ScoringError `not-ready`."""
         if self.models.live is None:
             raise ScoringError("not-ready", "The model is still loading: try again when /readyz answers 200.")
@@ -127,6 +125,12 @@ class Lifecycle:
             self._on_failure()
         elif self.settings.model_poll_seconds:
             self._polling = asyncio.create_task(self.models.poll())
+
+
+def service_of(request: Request) -> Service:
+    """The service that answers this request."""
+    service: Service = request.app.state.service
+    return service
 
 
 async def _return_memory_now_and_then() -> None:

@@ -1,7 +1,13 @@
-"""The service's settings: environment variables with the prefix `SALVER_`, read once in `service.__main__`."""
+"""The service's settings: environment variables with the prefix `SALVER_`, read once in `service.__main__`.
+
+Of those that name a file which is read again and again: whether it still says what is in force.
+"""
 
 import difflib
+import logging
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from salver.text import validation_message
 from service.errors import SettingsError
 from service.fetch.addresses import Allowlist
+
+log = logging.getLogger("salver.service")
 
 PREFIX = "SALVER_"
 ELSEWHERE = frozenset(
@@ -148,3 +156,46 @@ def _suggestion(name: str, known: set[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return "unset it (a Kubernetes Service named salver sets such names unless enableServiceLinks is false)."
+
+
+class Freshness:
+    """Whether what is in force is still what a setting's file holds: for the log, `/readyz` and `/metrics`.
+
+    Of one file that is looked at again and again. Times are the monotonic clock's, in seconds.
+    """
+
+    def __init__(self, setting: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.setting = setting
+        """The variable that names the file."""
+        self.fault = ""
+        """What keeps the file's content from being in force, a reason or a version; empty while it is."""
+        self._clock = clock
+        self._taken = self._confirmed = clock()
+
+    @property
+    def taken_seconds(self) -> float:
+        """Since what is in force was taken from the file."""
+        return self._clock() - self._taken
+
+    @property
+    def confirmed_seconds(self) -> float:
+        """Since a look last found in the file what is in force."""
+        return self._clock() - self._confirmed
+
+    def take(self) -> None:
+        """What the file holds is in force from now on."""
+        self._taken = self._clock()
+        self.fault = ""
+        self.confirm()
+
+    def confirm(self) -> None:
+        """A look found in the file what is in force."""
+        self._confirmed = self._clock()
+        if self.fault:
+            log.info("%s holds what is in force again", self.setting)
+        self.fault = ""
+
+    def fail(self, fault: str) -> bool:
+        """What is in force may not be what the file holds. Whether that fault is news."""
+        news, self.fault = fault != self.fault, fault
+        return news

@@ -1,11 +1,14 @@
 """What a person sees while long work runs: a bar on a terminal, plain lines elsewhere, nothing in a library call."""
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from salver.text import printable_lines
 
 
 class Progress(Protocol):
@@ -69,3 +72,13 @@ class Shown:
 
     def report(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class Screen(Console):
+    """Rich's console, on which file names, labels and what a web site says stay text.
+
+    Control characters in them are written out; the console's own colours are not text.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable_lines(text), **options)

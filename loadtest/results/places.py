@@ -1,12 +1,11 @@
 """Where a run's results are written: tried before it begins, and whole at its end."""
 
-import errno
 import os
 import tempfile
 from pathlib import Path
 
 from loadtest.errors import LoadTestError
-from salver.system.durable import durable
+from salver.system.durable import check_replaceable, durable
 from salver.text import reason
 
 RESULT, REPORT, CAPACITY = "result.json", "report.html", "capacity.json"
@@ -33,8 +32,7 @@ def refuse_folder(folder: Path, images: Path | None) -> None:
 def try_place(path: Path) -> None:
     """Raises LoadTestError where no file can be put; what stands there stays as it is."""
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "It is a folder")
+        check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from salver.artifact.bounds.model_bytes import read_graph
 from salver.artifact.errors import ModelFileError
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, PixelSpec
 
 
 class Port(Protocol):
@@ -42,14 +42,14 @@ def read_manifest(data: bytes) -> Manifest:
     return manifest
 
 
-def check_graph(graph: OpenGraph, manifest: Manifest) -> None:
-    """Raise ModelFileError unless the graph takes uint8 pixels [batch, height, width, 3] of the manifest's size and
-    gives float32 logits [batch, labels], for a batch of any length.
+def check_graph(graph: OpenGraph, pixels: PixelSpec, classes: int) -> None:
+    """Raise ModelFileError unless the graph takes uint8 pixels [batch, height, width, 3] of that size and gives float32
+    logits [batch, classes], for a batch of any length.
     """
-    size = [manifest.pixels.height, manifest.pixels.width, 3]
+    size = [pixels.height, pixels.width, 3]
     wanted = (
         [(INPUT_NAME, "tensor(uint8)", size)],
-        [(OUTPUT_NAME, "tensor(float)", [len(manifest.labels)])],
+        [(OUTPUT_NAME, "tensor(float)", [classes])],
     )
     ports = list(graph.get_inputs()), list(graph.get_outputs())
     form = tuple([(port.name, port.type, list(port.shape[1:])) for port in side] for side in ports)

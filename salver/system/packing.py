@@ -16,10 +16,17 @@ class PackingError(Exception):
 
 
 class Unpacker:
-    """Undoes one gzip or deflate, as its first bytes say."""
+    """Undoes one gzip or deflate, as its first bytes say, or gzip only."""
 
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    def __init__(self, *, gzip_only: bool = False) -> None:
+        self.is_followed = False
+        """Bytes came after the end, and were left."""
+        self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if gzip_only else 32))
+
+    @property
+    def is_whole(self) -> bool:
+        """The end has come."""
+        return self._zlib.eof
 
     def unpacked(self, piece: bytes) -> Iterator[bytes]:
         """What the next piece unpacks to, STEP_BYTES at most at a time: who stops asking takes no memory for more.
@@ -32,10 +39,11 @@ class Unpacker:
                 piece = self._zlib.unconsumed_tail
         except zlib.error:
             raise PackingError("is damaged: it cannot be unpacked") from None
+        self.is_followed = self.is_followed or bool(piece or self._zlib.unused_data)
 
     def finish(self) -> None:
         """Raises PackingError when the end has not come."""
-        if not self._zlib.eof:
+        if not self.is_whole:
             raise PackingError("is cut off: its packing has no end")
 
 

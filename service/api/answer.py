@@ -13,7 +13,7 @@ from salver.artifact.scores import abstains, probabilities
 from service.api.request import Parameters
 from service.errors import IndexedProblem, Problem, ScoringError
 from service.scoring.model import Model
-from service.scoring.queue import Outcome
+from service.scoring.scorer import Outcome
 
 Scores = NDArray[np.floating]
 

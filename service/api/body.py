@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,9 +11,10 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from salver.system.packing import PackingError, Unpacker
 from service.api.json_body import WHOLE_BYTES
 from service.errors import ScoringError
-from service.limits.memory import Share
+from service.limits.request import Share
 
 READ_TYPES = "application/json in UTF-8, image/* (one file's bytes) or multipart/form-data (files)"
 MAX_BOUNDARY_BYTES = 70  # RFC 2046, section 5.1.1
@@ -22,7 +22,6 @@ SHORT_BYTES = 1024 * 1024  # from here on Python lets other threads run while it
 STEP_BYTES = 32 * 1024  # at most two milliseconds of the event loop, when it is a list of numbers
 TURN_SECONDS = 0.001
 """After this the others have their turn, of which each costs 20 µs."""
-INFLATE_STEP_BYTES = 256 * 1024  # about a millisecond of the event loop
 
 
 class Media(NamedTuple):
@@ -81,7 +80,7 @@ def _shown(header: bytes) -> str:
 async def read_body(receive: Receive, head: Head, max_bytes: int, share: Share) -> bytes:
     """The whole body, inflated; see `read_pieces` for the errors."""
     pieces: list[bytes] = []
-    await read_pieces(receive, head, max_bytes, share, pieces.append)
+    await read_pieces(receive, head, max_bytes, share, take=pieces.append)
     return await joined(pieces)
 
 
@@ -102,6 +101,7 @@ async def read_pieces(
     head: Head,
     max_bytes: int,
     share: Share,
+    *,
     take: Callable[[bytes], object],
     whole_bytes: int = WHOLE_BYTES,
 ) -> None:
@@ -157,22 +157,20 @@ class Inflater:
     """Opens one gzip member in short steps, so that a bomb costs neither memory nor the event loop."""
 
     def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        self._unpacker = Unpacker(gzip_only=True)
 
     def inflate(self, data: bytes) -> Iterator[bytes]:
-        """Pieces of at most `INFLATE_STEP_BYTES`. Raises ScoringError `invalid-request`."""
+        """Pieces of about a millisecond's work. Raises ScoringError `invalid-request`."""
         try:
-            while data and not self._zlib.eof:
-                yield self._zlib.decompress(data, INFLATE_STEP_BYTES)
-                data = self._zlib.unconsumed_tail
-        except zlib.error:
+            yield from self._unpacker.unpacked(data)
+        except PackingError:
             raise self._refusal("not gzip, or damaged") from None
-        if data or self._zlib.unused_data:
+        if self._unpacker.is_followed:
             raise self._refusal("followed by other bytes")
 
     def finish(self) -> None:
         """Raises ScoringError `invalid-request` when the end has not come."""
-        if not self._zlib.eof:
+        if not self._unpacker.is_whole:
             raise self._refusal("cut short")
 
     def _refusal(self, fault: str) -> ScoringError:

@@ -1,6 +1,5 @@
 """The OpenAPI description: FastAPI's own, and `POST /score` by hand because it parses its body itself."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,48 +8,11 @@ from pydantic import TypeAdapter
 
 from service.api.answer import Failed, Scored
 from service.api.request import ScoreItem
+from service.api.responses import JSON, REFERENCE, REQUEST_ID, SCORE_HEADERS, Schema, headers, problems
 from service.api.v2.request import InferRequest
-from service.errors import KINDS, Kind, Problem
+from service.errors import KINDS, Problem
 
-JSON = "application/json"
-PROBLEM_JSON = "application/problem+json"
-REFERENCE = "#/components/schemas/{model}"
-
-Schema = dict[str, Any]  # a JSON document
-
-TEXT: Schema = {"type": "string"}
-REQUEST_ID = {"X-Request-Id": "The request's trace id, the caller's own when he sent a `traceparent`."}
-SCORE_HEADERS = {
-    "X-Model-Version": "sha256 of the model file that answered.",
-    "Server-Timing": "Longest fetch, queueing, decoding and inference among the images, and the whole, in ms.",
-}
-PROBLEM_HEADERS = {
-    401: {"WWW-Authenticate": "`Bearer`: how to send a key."},
-    429: {"Retry-After": "Seconds to wait before the next try."},
-}
 FILE: Schema = {"type": "string", "format": "binary"}
-
-
-def problems(*kinds: Kind) -> dict[int | str, Schema]:
-    """The error answers of a route: one entry a status, naming the kinds that have it."""
-    lines: dict[int, list[str]] = {}
-    for kind in kinds:
-        lines.setdefault(KINDS[kind].status, []).append(f"`urn:salver:{kind}`: {KINDS[kind].title}.")
-    return {status: problem_answer(status, " ".join(text)) for status, text in lines.items()}
-
-
-def problem_answer(status: int, description: str) -> Schema:
-    """One error answer of a route."""
-    return {
-        "description": description,
-        "headers": headers(PROBLEM_HEADERS.get(status, {})),
-        "content": {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(model="Problem")}}},
-    }
-
-
-def headers(texts: Mapping[str, str]) -> Schema:
-    """The headers of an answer, by what each says."""
-    return {name: {"description": text, "schema": TEXT} for name, text in texts.items()}
 
 
 def describe(app: FastAPI) -> Schema:

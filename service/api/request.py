@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from salver.text import counted, validation_message
 from service.api.json_body import LONG_BYTES, JsonBody
 from service.errors import ScoringError
-from service.scoring.encoded import LongText
-from service.scoring.queue import Encoded
+from service.scoring.encoded import Encoded, LongText
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 JSON_WHITE_SPACE = b" \t\r\n"

@@ -5,26 +5,26 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive
 
 from service.api.answer import answer_all, answer_item, problem_json
-from service.api.body import Head, joined, read_body, read_head, read_media, read_pieces
+from service.api.body import joined, read_body, read_head, read_media, read_pieces
 from service.api.form import Form
 from service.api.json_body import JsonBody
-from service.api.openapi import JSON, PROBLEM_JSON
 from service.api.query import check_no_query, parse_query
-from service.api.request import Item, Url
-from service.errors import ScoringError, as_scoring_errors
+from service.api.request import BodyParser, Item, Url
+from service.api.responses import JSON, PROBLEM_JSON
+from service.errors import ScoringError
 from service.fetch.resolve import CALLER
-from service.limits.deadline import Deadline
-from service.limits.memory import Share
-from service.scoring.queue import Encoded, Result
-from service.scoring.served import Live
-from service.service import Lifecycle
-from service.telemetry.observation import observed
+from service.limits.request import Deadline, Share
+from service.scoring.encoded import Encoded
+from service.scoring.scorer import Result
+from service.scoring.served import ServedModel
+from service.service import Service, service_of
+from service.telemetry.middleware import observation_of
 
 FETCHES_PER_REQUEST = 8
 Headers = Mapping[bytes, bytes]
@@ -32,15 +32,13 @@ Headers = Mapping[bytes, bytes]
 
 async def score(request: Request) -> Response:
     """Answer one request; every error it raises is a ScoringError of the closed set, or ClientDisconnect."""
-    service: Lifecycle = request.app.state.service
-    observation = observed(request)
+    service = service_of(request)
+    observation = observation_of(request)
     headers: Headers = dict(request.scope["headers"])
     caller = service.keys.check(headers.get(b"authorization"))
     with service.live as live:  # once: the whole answer is one model's
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
-            items = await _items(
-                service, read_head(headers), request.scope["query_string"], request.receive, observation.share
-            )
+            items = await _items(service, request, headers, observation.share)
             service.rate_limit.charge(caller, len(items))
             observation.received(len(items))
             deadline.watch(request.receive)
@@ -66,26 +64,33 @@ def problem_response(error: ScoringError, failures: Sequence[ScoringError] = ())
     return Response(problem_json(error, failures), error.status, error.headers, PROBLEM_JSON)
 
 
-async def _items(service: Lifecycle, head: Head, query: bytes, receive: Receive, share: Share) -> list[Item]:
+async def _items(service: Service, request: Request, headers: Headers, share: Share) -> list[Item]:
     """What is asked for, whichever way it came; refused before the body is read where the head tells."""
-    settings, media = service.settings, read_media(head.content_type)
+    settings, head = service.settings, read_head(headers)
+    media, query = read_media(head.content_type), request.scope["query_string"]
     if media.form == "json":
-        check_no_query(query)
+        if query:
+            check_no_query(query)
         body = JsonBody(settings.max_items)
-        await read_pieces(receive, head, settings.max_body_bytes, share, body.write)
-        items = service.parser.parse(body)
+        await read_pieces(request.receive, head, settings.max_body_bytes, share, take=body.write)
+        items = _parser(settings.max_items).parse(body)
         share.grow_to(sum(sys.getsizeof(item.image.text) for item in items if isinstance(item.image, Url)))
         return items
     parameters = parse_query(query)
     if media.form == "image":
         max_bytes = min(settings.max_body_bytes, settings.max_image_bytes)
-        return [Item(await read_body(receive, head, max_bytes, share), parameters)]
+        return [Item(await read_body(request.receive, head, max_bytes, share), parameters)]
     form = Form(media.boundary, settings.max_items)
-    await read_pieces(receive, head, settings.max_body_bytes, share, form.write)
+    await read_pieces(request.receive, head, settings.max_body_bytes, share, take=form.write)
     return [Item(await joined(file), parameters) for file in form.files()]
 
 
-async def _results(service: Lifecycle, live: Live, items: Sequence[Item], caller: bytes) -> list[Result]:
+@cache
+def _parser(max_items: int) -> BodyParser:
+    return BodyParser(max_items)  # pydantic makes it in milliseconds
+
+
+async def _results(service: Service, live: ServedModel, items: Sequence[Item], caller: bytes) -> list[Result]:
     """One result an item, in order."""
     inline = [item.image for item in items if not isinstance(item.image, Url)]
     if len(inline) == len(items):
@@ -97,14 +102,13 @@ async def _results(service: Lifecycle, live: Live, items: Sequence[Item], caller
     return [next(fetched if isinstance(item.image, Url) else sent) for item in items]
 
 
-async def _fetched(service: Lifecycle, live: Live, gate: asyncio.Semaphore, url: Url) -> Result:
+async def _fetched(service: Service, live: ServedModel, gate: asyncio.Semaphore, url: Url) -> Result:
     """The result of one URL. Its bytes are held no longer than it takes to score them, and by few at a time."""
     async with gate:
         with service.budget.share() as share:
             began = time.perf_counter()
             try:
-                with as_scoring_errors():
-                    image = await service.fetcher.fetch(url.text, share.grow_to)
+                image = await service.fetcher.fetch(url.text, share.grow_to)
             except ScoringError as error:
                 return Result(error, fetch_seconds=time.perf_counter() - began)
             seconds = time.perf_counter() - began
@@ -112,8 +116,8 @@ async def _fetched(service: Lifecycle, live: Live, gate: asyncio.Semaphore, url:
             return replace(result, fetch_seconds=seconds)
 
 
-async def _scored(live: Live, images: Sequence[Encoded]) -> list[Result]:
-    """As `Live.score`, but a full queue is these images' own error."""
+async def _scored(live: ServedModel, images: Sequence[Encoded]) -> list[Result]:
+    """As `ServedModel.score`, but a full queue is these images' own error."""
     try:
         return await live.score(images)
     except ScoringError as error:

@@ -1,1 +1,1 @@
-"""Images from URLs, without becoming a door to the inside."""
+"""Images from URLs, without becoming a way to the inside."""

@@ -1,6 +1,6 @@
 """Connects to a host by name only through addresses that are allowed.
 
-The name is resolved once, here, where it is dialled: the address that was judged is the address that is reached,
+The name is resolved once, here, where it is connected to: the address that was judged is the address that is reached,
 whatever the name server answers next time.
 """
 
@@ -16,11 +16,11 @@ from service.fetch.addresses import Address, Allowlist, is_public, unmapped
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 # A name server may answer with thousands of addresses; one request must not become that many connection attempts.
-MAX_DIALS = 4
+MAX_ATTEMPTS = 4
 
 
 class AddressRefused(Exception):
-    """The host is unknown, or none of its addresses is allowed; nothing was dialled."""
+    """The host is unknown, or none of its addresses is allowed; nothing was connected to."""
 
 
 class CleanStream(httpcore.AsyncNetworkStream):
@@ -56,16 +56,16 @@ class CleanStream(httpcore.AsyncNetworkStream):
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Judges every address of a name and dials the allowed ones in order.
+    """Judges every address of a name and connects to the allowed ones in order.
 
     Allowed are the hosts and addresses of the allow-list and, with `public`, every public address.
     """
 
-    def __init__(self, allowlist: Allowlist, public: bool, resolver: Resolve) -> None:
+    def __init__(self, allowlist: Allowlist, resolver: Resolve, *, public: bool) -> None:
         self._allowlist = allowlist
         self._public = public
         self._resolver = resolver
-        self._dialler = httpcore.AnyIOBackend()
+        self._connector = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -82,12 +82,14 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
                 names exist.
             httpcore.ConnectError, httpcore.ConnectTimeout: no allowed address accepts; the last one's reason.
         """
-        allowed = [address for address in await self._addresses(host, port) if self._permits(host, address)][:MAX_DIALS]
+        allowed = [address for address in await self._addresses(host, port) if self._permits(host, address)][
+            :MAX_ATTEMPTS
+        ]
         failure: Exception = AddressRefused()
         for address in allowed:
             share = None if timeout is None else timeout / len(allowed)
             try:
-                stream = await self._dialler.connect_tcp(str(address), port, share, local_address, socket_options)
+                stream = await self._connector.connect_tcp(str(address), port, share, local_address, socket_options)
                 return CleanStream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error

@@ -1,13 +1,14 @@
-"""Fetches an image from a URL without becoming a door to the inside.
+"""Fetches an image from a URL without becoming a way to the inside.
 
-FetchError                its text is one plain sentence for the caller, with nothing about the inside
-├── UrlRefused            the URL, its address or a redirect's is not allowed; nothing was sent to it
-├── UrlFailed             the URL is allowed, but gave no image: unreachable, an HTTP error, an empty body, ...
-└── UrlTooLarge           the answer is longer than the limit
+What goes wrong is a ScoringError, whose text says nothing about the inside:
+
+url-refused           the URL, its address or a redirect's is not allowed; nothing was sent to it
+url-failed            the URL is allowed, but gave no image: unreachable, an HTTP error, an empty body, ...
+image-too-large       the answer is longer than the limit
 
 Stands on httpcore rather than httpx, so there are no cookies, credentials, proxies or `.netrc` to switch off, and no
-log line that holds the URL. `service.fetch.connect` judges addresses where it dials them, for the first URL and every
-redirect; Host header, SNI and the certificate check keep the name.
+log line that holds the URL. `service.fetch.connect` judges addresses where it connects to them, for the first URL and
+every redirect; Host header, SNI and the certificate check keep the name.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ import httpcore
 import httpx
 
 from salver.system.packing import PackingError, unpacker
+from service.errors import ScoringError
 from service.fetch.addresses import HOST_NAME, Allowlist
 from service.fetch.connect import AddressRefused, CheckedBackend, Resolve
 from service.fetch.resolve import CALLER, Resolver
@@ -32,22 +34,6 @@ MAX_CONNECTIONS_PER_CALLER = 64  # servers that are silent hold up the fetches o
 KEEPALIVE_SECONDS = 5.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]")
-
-
-class FetchError(Exception):
-    """The root: its text is one plain sentence for the caller."""
-
-
-class UrlRefused(FetchError):
-    """The URL, its address or a redirect's is not allowed; nothing was sent to it."""
-
-
-class UrlFailed(FetchError):
-    """The URL is allowed, but gave no image."""
-
-
-class UrlTooLarge(FetchError):
-    """The answer is longer than `FetchPolicy.max_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +72,7 @@ class Fetcher:
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=CheckedBackend(
-                Allowlist.parse(policy.allowlist), policy.mode == "public", resolver or Resolver()
+                Allowlist.parse(policy.allowlist), resolver or Resolver(), public=policy.mode == "public"
             ),
         )
         self._gates: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
@@ -106,23 +92,21 @@ class Fetcher:
 
         `hold` is told how long the body is so far, before more is read; what it raises ends the fetch.
 
-        Raises:
-            UrlRefused: the URL or a redirect may not be fetched.
-            UrlFailed: it could not be fetched.
-            UrlTooLarge: the body is longer than `max_bytes`, as announced or as received or inflated.
+        Raises ScoringError: `url-refused` when the URL or a redirect may not be fetched; `url-failed` when it could not
+        be; `image-too-large` when the body is longer than `max_bytes`, as announced or as received or inflated.
         """
         if self._policy.mode == "off":
-            raise UrlRefused("Image URLs are switched off on this service; send the image itself.")
+            raise _refused("Image URLs are switched off on this service; send the image itself.")
         try:
             async with asyncio.timeout(self._policy.timeout_seconds), self._gate():
                 return await self._follow(parse_url(url), hold)
         except AddressRefused:
-            raise UrlRefused(
+            raise _refused(
                 "Address not allowed: the URL's host is unknown, or its address is neither public nor on the service's "
                 "allow-list."
             ) from None
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            raise UrlFailed(self._cause(error)) from error
+            raise _failed(self._cause(error)) from error
 
     def _gate(self) -> asyncio.Semaphore:
         """One caller's share of the connections; it goes when nobody holds it or waits at it."""
@@ -139,7 +123,7 @@ class Fetcher:
                 if response.status not in REDIRECTS or "location" not in headers:
                     return await self._body(response, headers, hold)
             url = parse_url(headers["location"], url)
-        raise UrlFailed(f"The URL redirects more than {self._policy.max_redirects} times; give the final URL.")
+        raise _failed(f"The URL redirects more than {self._policy.max_redirects} times; give the final URL.")
 
     def _request(self, url: httpx.URL) -> AbstractAsyncContextManager[httpcore.Response]:
         return self._pool.stream(
@@ -156,9 +140,11 @@ class Fetcher:
 
     async def _body(self, response: httpcore.Response, headers: httpx.Headers, hold: Callable[[int], None]) -> bytes:
         if not 200 <= response.status < 300:
-            raise UrlFailed(f"The URL answered with HTTP status {response.status}.")
+            raise _failed(f"The URL answered with HTTP status {response.status}.")
         limit = self._policy.max_bytes
-        too_large = UrlTooLarge(f"The image at the URL is too large: more than the limit of {limit} bytes.")
+        too_large = ScoringError(
+            "image-too-large", f"The image at the URL is too large: more than the limit of {limit} bytes."
+        )
         if int(headers.get("content-length", "0")) > limit:
             raise too_large
         body = bytearray()
@@ -168,7 +154,7 @@ class Fetcher:
                 raise too_large
             hold(len(body))
         if not body:
-            raise UrlFailed(f"The URL answered with HTTP status {response.status} and an empty body.")
+            raise _failed(f"The URL answered with HTTP status {response.status} and an empty body.")
         return bytes(body)
 
     def _cause(self, error: Exception) -> str:
@@ -181,33 +167,34 @@ class Fetcher:
 def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     """The one parsed form, used for the check and for the fetch; relative to `base` when it comes from a redirect.
 
-    Raises:
-        UrlRefused: not an http or https URL with a plain host; the text never repeats the URL and its password.
+    Raises ScoringError `url-refused`: not an http or https URL with a plain host; the text never repeats the URL and
+    its password.
     """
     if base is None and text.lstrip()[:5].lower() == "data:":
-        raise UrlRefused("Address not allowed: a data: URI holds the image itself; send it as image_in_base64.")
+        raise _refused("Address not allowed: a data: URI holds the image itself; send it as image_in_base64.")
     if UNSAFE_CHARACTERS.search(text):
-        raise UrlRefused("Address not allowed: the URL holds a backslash or a control character.")
+        raise _refused("Address not allowed: the URL holds a backslash or a control character.")
     try:
         url = httpx.URL(text) if base is None else base.join(text)
         host = url.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError):
-        raise UrlRefused("Address not allowed: the URL is not valid; write one like https://host/image.jpg.") from None
+        raise _refused("Address not allowed: the URL is not valid; write one like https://host/image.jpg.") from None
     if url.scheme not in ("http", "https"):
-        raise UrlRefused("Address not allowed: the URL must begin with http:// or https://.")
+        raise _refused("Address not allowed: the URL must begin with http:// or https://.")
     if url.userinfo:
-        raise UrlRefused("Address not allowed: the URL holds a user name or password; leave them out.")
+        raise _refused("Address not allowed: the URL holds a user name or password; leave them out.")
     if ":" not in host and HOST_NAME.fullmatch(host) is None:
-        raise UrlRefused("Address not allowed: the URL's host is not a host name or an address.")
+        raise _refused("Address not allowed: the URL's host is not a host name or an address.")
     if url.port is not None and not 0 < url.port < 65536:
-        raise UrlRefused("Address not allowed: the URL's port must lie between 1 and 65535.")
+        raise _refused("Address not allowed: the URL's port must lie between 1 and 65535.")
     return url
 
 
 async def unpacked(stream: AsyncIterable[bytes], content_encodings: Iterable[str]) -> AsyncIterator[bytes]:
     """The pieces of a body without its Content-Encoding, which a server may apply though it was asked not to.
 
-    Other tasks run between short steps, so that a bomb costs neither memory nor the event loop. Raises UrlFailed.
+    Other tasks run between short steps, so that a bomb costs neither memory nor the event loop. Raises ScoringError
+    `url-failed`.
     """
     try:
         opener = unpacker(content_encodings)
@@ -221,4 +208,12 @@ async def unpacked(stream: AsyncIterable[bytes], content_encodings: Iterable[str
         if opener is not None:
             opener.finish()
     except PackingError as error:
-        raise UrlFailed(f"The URL's answer {error}: look at its Content-Encoding.") from None
+        raise _failed(f"The URL's answer {error}: look at its Content-Encoding.") from None
+
+
+def _refused(detail: str) -> ScoringError:
+    return ScoringError("url-refused", detail)
+
+
+def _failed(detail: str) -> ScoringError:
+    return ScoringError("url-failed", detail)

@@ -1,7 +1,7 @@
 """Names to addresses, by the system's resolver: in threads of its own, because a silent name server holds each for as
 long as 30 seconds, and nothing can end it.
 
-So the wait is bounded, not the thread: a caller has so many lookups at a time, whether he still waits for them or not,
+So the wait is bounded, not the thread: a caller has so many lookups at a time, whether they still wait for them or not,
 and one name has one. Silent names are then felt by whoever sends them.
 """
 

@@ -1,7 +1,7 @@
 """One connection in bounds: uvicorn limits neither how long a head is nor how long anything may take.
 
 Every part of a connection has one total time, however its bytes come: the wait for a head and the head itself
-(`HEAD_SECONDS`), the body and its answer (`service.limits.deadline`), the reading of the answer (`answer_seconds`), the
+(`HEAD_SECONDS`), the body and its answer (`service.limits.request`), the reading of the answer (`answer_seconds`), the
 time between two requests (`IDLE_SECONDS`), and the parting with a caller who is refused and goes on sending.
 """
 
@@ -32,7 +32,7 @@ REST_SECONDS = 2.0
 PARTING_BYTES = 64 * 1024**2
 PARTING_SECONDS = 2.0
 """So much is thrown away of what a refused caller goes on sending (`REST_BYTES` of what cannot be parsed). Closing at
-once would reset the connection, and he would not see his answer."""
+once would reset the connection, and they would not see their answer."""
 LOOK_SECONDS = 1.0
 STEP_BYTES = 16 * 1024
 """Parsed between two looks at the bounds: at most 2 ms of the event loop, for headers or chunks of a byte."""
@@ -233,7 +233,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(TOO_LONG)
 
     def _refuse_parsing(self, cause: BaseException | None) -> None:
-        """No memory to keep what came is not the caller's fault; and whoever pipelines gets his first answer."""
+        """No memory to keep what came is not the caller's fault; and whoever pipelines gets their first answer."""
         if isinstance(cause, _PipelinedError):
             self.cycle.keep_alive = False
             self.flow.pause_reading()
@@ -263,7 +263,7 @@ class Protocol(HttpToolsProtocol):
         return float("inf") if self._declared_bytes is None else self._declared_bytes - self._body_bytes
 
     def _part(self) -> None:
-        """Close, at once or, where the caller still sends, after his bytes were thrown away for a moment."""
+        """Close, at once or, where the caller still sends, after their bytes were thrown away for a moment."""
         if self._phase == "parting" or self.transport.is_closing():
             return
         self._enter("parting")
@@ -297,7 +297,7 @@ class Protocol(HttpToolsProtocol):
         self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def _seconds(self) -> float:
-        """The phase's longest time; a request's own is in `service.limits.deadline`."""
+        """The phase's longest time; a request's own is in `service.limits.request`."""
         match self._phase:
             case "head":
                 return HEAD_SECONDS

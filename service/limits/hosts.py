@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
 from service.fetch.addresses import Address, unmapped
 
 LOCAL_ONLY = (
@@ -15,6 +20,22 @@ LOCAL_ONLY = (
     "ask under one of these, or give the service a key (SALVER_API_KEYS_FILE), or SALVER_ALLOW_ANONYMOUS=true where a "
     "proxy stands before it."
 )
+
+
+class LoopbackOnly(BaseRoute):
+    """A route before all others, for requests to other hosts than this machine's loopback: they are refused."""
+
+    path = ""
+    """It is no place."""
+
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        is_foreign = scope["type"] == "http" and not is_local(scope["headers"])
+        return (Match.FULL if is_foreign else Match.NONE), {}
+
+    @override
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(421, LOCAL_ONLY)
 
 
 @lru_cache(maxsize=64)

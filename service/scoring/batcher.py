@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from salver.artifact.bounds.decoders import Decoders
-from service.errors import ScoringError, attempt
+from service.errors import ScoringError
 from service.scoring.device import CPU
-from service.scoring.model import Model, Pixels
-from service.scoring.queue import Encoded, ImageQueue, Outcome, Result, Ticket
+from service.scoring.encoded import Encoded, prepare
+from service.scoring.model import Model, Pixels, Runs
 from service.scoring.runner import Runner
-from service.scoring.runs import Runs
-from service.scoring.scorer import CLOSE_SECONDS, Scorer, finite, prepare
+from service.scoring.scorer import CLOSE_SECONDS, ImageQueue, Outcome, Result, Scorer, Ticket, finite, scored_or_error
 from service.settings import Settings
 
 GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))
@@ -41,6 +40,7 @@ class BatchScorer:
         self,
         model: Model,
         runner: Runner,
+        *,
         threads: int,
         max_queue_images: int,
         decoders: Decoders,
@@ -84,7 +84,7 @@ class BatchScorer:
 
     def _decode(self, ticket: Ticket) -> None:
         began = time.perf_counter()
-        pixels = attempt(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
+        pixels = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         ended = time.perf_counter()
         if isinstance(pixels, ScoringError):
             self.queue.put(ticket, Result(pixels, ticket.queue_seconds, ended - began))
@@ -121,9 +121,9 @@ class BatchScorer:
     def _outcomes(self, images: Sequence[Pixels]) -> list[Outcome]:
         """One outcome an image; when a batch fails its images are run one by one, so that the good ones are scored."""
         with self.runs.one() as options:
-            logits = attempt(self._runner.run, images, options)
+            logits = scored_or_error(self._runner.run, images, options)
         if not isinstance(logits, ScoringError):
-            return [attempt(finite, row) for row in logits]
+            return [scored_or_error(finite, row) for row in logits]
         if len(images) == 1:
             return [logits]
         return [outcome for image in images for outcome in self._outcomes([image])]
@@ -140,7 +140,7 @@ AnyScorer = Scorer | BatchScorer
 
 
 def make_scorer(
-    model: Model, settings: Settings, cores: int, decoders: Decoders, on_batch: Callable[[int], object]
+    model: Model, settings: Settings, cores: int, *, decoders: Decoders, on_batch: Callable[[int], object]
 ) -> AnyScorer:
     """The scorer for the provider that the model runs on, warmed; its `execution` says what was chosen.
 
@@ -148,4 +148,11 @@ def make_scorer(
     """
     if model.provider == CPU:
         return Scorer(model, cores, settings.max_queue_images, decoders)
-    return BatchScorer(model, Runner.warmed(model), cores, settings.max_queue_images, decoders, on_batch)
+    return BatchScorer(
+        model,
+        Runner.warmed(model),
+        threads=cores,
+        max_queue_images=settings.max_queue_images,
+        decoders=decoders,
+        on_batch=on_batch,
+    )

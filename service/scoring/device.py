@@ -1,4 +1,4 @@
-"""What onnxruntime is asked for: the GPU providers that SALVER_DEVICE means, best first, with their options.
+"""Sessions of onnxruntime, and the GPU providers that SALVER_DEVICE means, best first, with their options.
 
 What the session then runs on is judged from the session, in `service.scoring.model`. Option names and meanings:
 https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html and …/TensorRT-ExecutionProvider.html
@@ -12,10 +12,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import INPUT_NAME, Manifest
-from salver.text import reason
+from salver.text import printable, reason
 
 log = logging.getLogger("salver.service")
 
@@ -26,6 +27,25 @@ LARGEST_BATCH = 64
 
 Provider = tuple[str, dict[str, str]]
 """A provider's name and its options, as `onnxruntime.InferenceSession` takes them."""
+
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.EngineError,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NotFound,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+# RuntimeError is how onnxruntime says that a device's libraries or its memory cannot be had.
+RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError)
+# UnicodeDecodeError is how its bindings say that a name in the file is not UTF-8.
+OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, UnicodeDecodeError)
+
+SILENT = 4  # onnxruntime's log level; what it has to say comes as an exception
 
 CUDA_OPTIONS = {
     # One stream for all threads: the batching thread is the only one that runs the model.
@@ -41,7 +61,7 @@ CUDA_OPTIONS = {
 
 
 def gpu_providers(
-    device: str, manifest: Manifest, version: str, engine_cache_dir: Path | None, available: Collection[str]
+    device: str, manifest: Manifest, version: str, engine_cache_dir: Path | None, *, available: Collection[str]
 ) -> list[Provider]:
     """The providers to ask for on a GPU, best first; onnxruntime adds the CPU behind them for what none can run.
 
@@ -100,3 +120,48 @@ def _tensorrt_options(manifest: Manifest, engines: Path) -> dict[str, str]:
 
 def _shape(manifest: Manifest, batch: int) -> str:
     return f"{INPUT_NAME}:{batch}x{manifest.pixels.height}x{manifest.pixels.width}x3"
+
+
+def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.InferenceSession | None:
+    """A session whose first provider is the one asked for; None, with a warning, when `auto` finds no usable GPU.
+
+    Raises ModelFileError when there is none and `device` is `cuda` or `tensorrt`.
+    """
+    preload_gpu_libraries()
+    wanted, _ = providers[0]
+    try:
+        session = new_session(data, providers, 1)
+    except RUN_ERRORS as error:
+        reason = one_line(error)
+    else:
+        if session.get_providers()[0] == wanted:
+            return session
+        reason = f"onnxruntime gave {session.get_providers()[0]} instead"
+    if device != "auto":
+        raise ModelFileError(
+            f"SALVER_DEVICE is {device} but {wanted} cannot be used: {reason}. Use a machine with a GPU and an image "
+            "with its libraries (docs/gpu.md), or set SALVER_DEVICE=auto to accept what is there."
+        )
+    log.warning("SALVER_DEVICE=auto falls back to the CPU: %s cannot be used: %s", wanted, reason)
+    return None
+
+
+def new_session(data: bytes, providers: list[Provider], threads: int) -> ort.InferenceSession:
+    """Of a model file's bytes on these providers. Raises OPEN_ERRORS."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = SILENT
+    # Never its own format, whatever the first bytes are: `model_bytes` has read the file as ONNX.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Spinning threads win nothing here and take the cores from decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without enable_fallback=0 a session whose GPU fails goes on on the CPU, and prints so.
+    session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
+    session._model_bytes = None  # kept for that fallback only: as much memory as the file is long
+    return session
+
+
+def one_line(error: BaseException | None) -> str:
+    """In one line that a terminal shows as it is: a library quotes what stands in the file."""
+    return printable(reason(error)[:400])

@@ -1,16 +1,19 @@
-"""Base64 as clients send it, to bytes; opened on a scoring thread, off the event loop.
+"""An image as it came, to pixels on a scoring thread, off the event loop: base64 as clients send it is opened here.
 
 What is long is worked on in blocks, because one call over all of it would hold the interpreter for milliseconds.
 """
 
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pybase64
 
+from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import ImageTooLarge
 from service.errors import ScoringError
+from service.scoring.model import Model, Pixels
 
 BLOCK_BYTES = 256 * 1024  # divides by 4: each block is base64 for itself
 MOST_AROUND_BYTES = 1024
@@ -30,6 +33,21 @@ class LongText:
 
     def __len__(self) -> int:
         return _size(self.blocks or ())
+
+
+Encoded = str | LongText | bytes | Pixels
+"""An image as it came: base64 text, file bytes, or ready uint8 pixels [height, width, 3]."""
+
+
+def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable[[], bool] = lambda: False) -> Pixels:
+    """uint8 pixels [height, width, 3] as the model takes them; see `Decoders.pixels` for `given_up`.
+
+    Raises ScoringError, ImageError and DecodingUnavailable.
+    """
+    if isinstance(image, np.ndarray):
+        return image
+    data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str | LongText) else image
+    return decoders.pixels(data, model.manifest.pixels, given_up)
 
 
 def image_bytes(text: str | LongText, max_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from salver.artifact.manifest import Manifest
 from salver.artifact.test_card import card_pixels, check_card
 from service.errors import ScoringError
 from service.scoring.batcher import AnyScorer
-from service.scoring.queue import Result
+from service.scoring.scorer import Result
 
 log = logging.getLogger("salver.service")
 

@@ -1,7 +1,9 @@
 """The model file in memory: its bytes, checked and warmed, and the one place where `session.run` is called."""
 
 import hashlib
-import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import fsspec
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES
 from salver.artifact.errors import ModelFileError
@@ -17,34 +18,26 @@ from salver.artifact.graph import check_graph, read_manifest
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from salver.artifact.test_card import card_pixels, check_card
 from salver.system.steady_file import read_steady
-from salver.text import printable, reason
+from salver.text import printable
 from service.errors import ScoringError
-from service.files.watch import local_path
-from service.scoring.device import CPU, CUDA, TENSORRT, Provider, gpu_providers, preload_gpu_libraries
-from service.scoring.runs import SILENT
+from service.scoring.device import (
+    CPU,
+    CUDA,
+    OPEN_ERRORS,
+    ORT_ERRORS,
+    SILENT,
+    TENSORRT,
+    gpu_providers,
+    gpu_session,
+    new_session,
+    one_line,
+)
+from service.scoring.watch import local_path
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 
-log = logging.getLogger("salver.service")
-
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
-ORT_ERRORS: tuple[type[Exception], ...] = (
-    ort_errors.EPFail,
-    ort_errors.EngineError,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoModel,
-    ort_errors.NotFound,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
-# RuntimeError is how onnxruntime says that a device's libraries or its memory cannot be had.
-RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError)
-# UnicodeDecodeError is how its bindings say that a name in the file is not UTF-8.
-OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class Model:
     session: ort.InferenceSession
     lone_session: ort.InferenceSession
 
-    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score uint8 pixels [batch, height, width, 3] to float32 logits [batch, classes].
 
         Raises ScoringError `inference-failed`.
@@ -74,6 +67,33 @@ class Model:
         except ORT_ERRORS as error:
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error
         return np.asarray(logits, dtype=np.float32)
+
+
+class Runs:
+    """The model's runs that are under way, so that one that does not end can be ended. Filled by the threads that run
+    the model, looked at by the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[int, tuple[float, ort.RunOptions]] = {}
+
+    @contextmanager
+    def one(self) -> Iterator[ort.RunOptions]:
+        """Around a run, which takes these options."""
+        options = ort.RunOptions()
+        options.log_severity_level = SILENT
+        self._under_way[id(options)] = time.monotonic(), options
+        try:
+            yield options
+        finally:
+            del self._under_way[id(options)]
+
+    def end_after(self, seconds: float) -> bool:
+        """Tell each run that has taken longer to end, which it does before its next operator; whether there is one."""
+        overdue = [options for began, options in list(self._under_way.values()) if time.monotonic() - began > seconds]
+        for options in overdue:
+            options.terminate = True
+        return bool(overdue)
 
 
 @dataclass(frozen=True)
@@ -100,15 +120,15 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     location, data, version = file.location, file.data, file.version
     manifest = _manifest(file)
     try:
-        session = _session(data, [(CPU, {})], 1)
-        check_graph(session, manifest)
-        gpu = gpu_providers(device, manifest, version, engine_cache_dir, ort.get_available_providers())
+        session = new_session(data, [(CPU, {})], 1)
+        check_graph(session, manifest.pixels, len(manifest.labels))
+        gpu = gpu_providers(device, manifest, version, engine_cache_dir, available=ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
-        lone_session = on_gpu or (_session(data, [(CPU, {})], cores) if cores > 1 else session)
+        lone_session = on_gpu or (new_session(data, [(CPU, {})], cores) if cores > 1 else session)
         session = on_gpu or session
     except OPEN_ERRORS as error:
         raise ModelFileError(
-            f"{printable(location)} cannot be loaded by onnxruntime {ort.__version__}: {_reason(error)}"
+            f"{printable(location)} cannot be loaded by onnxruntime {ort.__version__}: {one_line(error)}"
         ) from error
     model = Model(
         manifest=manifest,
@@ -132,7 +152,7 @@ def read_model(location: str) -> ModelFile:
         path = local_path(location)
         data = _download(location) if path is None else read_steady(path, MAX_MODEL_BYTES)
     except (OSError, ValueError, ImportError) as error:
-        raise ModelFileError(f"The model {printable(location)} cannot be read: {_reason(error)}") from error
+        raise ModelFileError(f"The model {printable(location)} cannot be read: {one_line(error)}") from error
     return ModelFile(location, data, hashlib.sha256(data).hexdigest())
 
 
@@ -152,54 +172,10 @@ def _manifest(file: ModelFile) -> Manifest:
         raise ModelFileError(f"{printable(file.location)} cannot be loaded: {error}") from None
 
 
-def _reason(error: BaseException | None) -> str:
-    """In one line that a terminal shows as it is: a library quotes what stands in the file."""
-    return printable(reason(error)[:400])
-
-
-def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.InferenceSession | None:
-    """A session whose first provider is the one asked for; None, with a warning, when `auto` finds no usable GPU.
-
-    Raises ModelFileError when there is none and `device` is `cuda` or `tensorrt`.
-    """
-    preload_gpu_libraries()
-    wanted, _ = providers[0]
-    try:
-        session = _session(data, providers, 1)
-    except RUN_ERRORS as error:
-        reason = _reason(error)
-    else:
-        if session.get_providers()[0] == wanted:
-            return session
-        reason = f"onnxruntime gave {session.get_providers()[0]} instead"
-    if device != "auto":
-        raise ModelFileError(
-            f"SALVER_DEVICE is {device} but {wanted} cannot be used: {reason}. Use a machine with a GPU and an image "
-            "with its libraries (docs/gpu.md), or set SALVER_DEVICE=auto to accept what is there."
-        )
-    log.warning("SALVER_DEVICE=auto falls back to the CPU: %s cannot be used: %s", wanted, reason)
-    return None
-
-
-def _session(data: bytes, providers: list[Provider], threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = SILENT
-    # Never its own format, whatever the first bytes are: `model_bytes` has read the file as ONNX.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Spinning threads win nothing here and take the cores from decoding.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without enable_fallback=0 a session whose GPU fails goes on on the CPU, and prints so.
-    session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
-    session._model_bytes = None  # kept for that fallback only: as much memory as the file is long
-    return session
-
-
 def _warm_up(model: Model) -> None:
     pixels = card_pixels(model.manifest)[np.newaxis]
     try:
         for alone in (False, True):
-            check_card(model.manifest, model.run(pixels, alone)[0])
+            check_card(model.manifest, model.run(pixels, alone=alone)[0])
     except ScoringError as error:
-        raise ModelFileError(f"The model cannot be run on its own test card: {_reason(error.__cause__)}") from error
+        raise ModelFileError(f"The model cannot be run on its own test card: {one_line(error.__cause__)}") from error

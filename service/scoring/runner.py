@@ -13,8 +13,8 @@ from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from salver.artifact.test_card import card_pixels, check_card
 from salver.text import counted
 from service.errors import ScoringError
-from service.scoring.device import CPU, LARGEST_BATCH
-from service.scoring.model import RUN_ERRORS, Logits, Model, Pixels
+from service.scoring.device import CPU, LARGEST_BATCH, RUN_ERRORS
+from service.scoring.model import Logits, Model, Pixels
 
 log = logging.getLogger("salver.service")
 

@@ -4,7 +4,6 @@ A line that standard error does not take at once (a full disk, a reader that han
 scoring goes on.
 """
 
-import json
 import logging
 import os
 import select
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
+import pythonjsonlogger.json
 from typing_extensions import override
 
 TEXT_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -22,22 +22,23 @@ CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | 
 Fields = dict[str, str | int | float]
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(pythonjsonlogger.json.JsonFormatter):
     """One JSON object a line, in ASCII."""
 
     @override
-    def format(self, record: logging.LogRecord) -> str:
+    def add_fields(
+        self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
+    ) -> None:
         """The record's time, level, logger, message, fields and traceback."""
-        line: Fields = {
+        log_data |= {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **_fields(record),
         }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        if "exc_info" in message_dict:
+            log_data["traceback"] = message_dict["exc_info"]
 
 
 class TextFormatter(logging.Formatter):

@@ -1,26 +1,20 @@
 """What Prometheus reads at `GET /metrics`; docs/operations.md has the table of what each line means."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import prometheus_client
-from fastapi import APIRouter, Request
-from fastapi.responses import PlainTextResponse, Response
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from service.errors import ScoringError
+from service.scoring.scorer import Result
+from service.scoring.served import Change, ServedModel
+from service.settings import Freshness, Settings
 from service.telemetry.logs import dropped_lines
-
-if TYPE_CHECKING:
-    from service.files.freshness import Freshness
-    from service.scoring.queue import Result
-    from service.service import Lifecycle
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -29,33 +23,40 @@ OTHER_LABELS = "other"
 MODEL_LABELS = ("name", "version", "provider", "precision")
 STAGES = ("fetch", "queue", "decode", "inference", "total")
 
-router = APIRouter()
 
+class State(Protocol):
+    """What is asked of the service when its metrics are read."""
 
-@router.get("/metrics", response_class=PlainTextResponse)
-async def metrics_page(request: Request) -> Response:
-    """Everything that is counted, in Prometheus' text format; needs no key."""
-    service: Lifecycle = request.app.state.service
-    text = prometheus_client.generate_latest(service.metrics.registry)
-    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def live(self) -> ServedModel: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def watched(self) -> Sequence[Freshness]: ...
 
 
 class Metrics:
     """The counts of one application, in a registry of its own. Labelled children are looked up once."""
 
-    def __init__(self, service: Lifecycle) -> None:
+    def __init__(self, service: State) -> None:
         # A time stamp for each line would double their number.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.requests_in_flight = 0
         self.registry = CollectorRegistry()
-        self.registry.register(_State(service, self))
+        self.registry.register(_StateCollector(service, self))
         ProcessCollector(registry=self.registry)
         counter, histogram = self._counter, self._histogram
         requests = histogram("request_duration_seconds", "Requests, by route and status.", SECONDS, "route", "status")
         self._request = cache(requests.labels)
         self._request_bytes = counter("request_bytes", "Bytes of request bodies.")
         self._response_bytes = counter("response_bytes", "Bytes of answers' bodies.")
-        self._received = counter("images_received", "Images in well-formed requests.")
+        self.images_received = counter("images_received", "Images in well-formed requests.")
+        """Each is to be given an outcome later."""
         self._outcome = cache(counter("images", "Images by what became of them.", "outcome").labels)
         stages = histogram("stage_duration_seconds", "Where the time of scoring goes.", SECONDS, "stage")
         *self._observe_stages, self._observe_total = (stages.labels(stage).observe for stage in STAGES)
@@ -67,15 +68,11 @@ class Metrics:
         for outcome in ("ok", "failed"):
             self._reload.labels(outcome)
 
-    def answered(self, route: str, status: int, seconds: float, request_bytes: int, response_bytes: int) -> None:
+    def answered(self, route: str, status: int, seconds: float, *, request_bytes: int, response_bytes: int) -> None:
         """A request is over; `route` is a template, never a path as it came."""
         self._request(route, str(status)).observe(seconds)
         self._request_bytes.inc(request_bytes)
         self._response_bytes.inc(response_bytes)
-
-    def received(self, images: int) -> None:
-        """A well-formed request holds that many images; each is to be given an outcome later."""
-        self._received.inc(images)
 
     def failed(self, images: int, outcome: str) -> None:
         """That many images ended with an error kind, or `abandoned`, together with their request."""
@@ -106,9 +103,9 @@ class Metrics:
         """The model was run on that many images at once; any thread may say so."""
         self._batch.observe(images)
 
-    def reloaded(self, ok: bool) -> None:
+    def reloaded(self, outcome: Change) -> None:
         """A change of the model was tried."""
-        self._reload.labels("ok" if ok else "failed").inc()
+        self._reload.labels(outcome).inc()
 
     def _learn(self, labels: Sequence[str]) -> None:
         """Count the first labels of a model one by one, as long as there is room, and the others together."""
@@ -129,10 +126,10 @@ def stage_seconds(result: Result) -> tuple[float, ...]:
     return result.fetch_seconds, result.queue_seconds, result.decode_seconds, result.inference_seconds
 
 
-class _State(Collector):
+class _StateCollector(Collector):
     """What is read at the moment of asking rather than counted, so that it follows a change of the model."""
 
-    def __init__(self, service: Lifecycle, metrics: Metrics) -> None:
+    def __init__(self, service: State, metrics: Metrics) -> None:
         self._service = service
         self._metrics = metrics
 

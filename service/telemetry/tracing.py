@@ -10,16 +10,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
-
-    from service.telemetry.observation import Observation
 
 log = logging.getLogger("salver.service")
 
@@ -29,26 +26,19 @@ HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 PROTOCOL = "http/protobuf"
 # As the exporter reads it: a token, '=', and what may stand in a header. It says aloud what it cannot read.
 HEADER = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~]*")
+PROPAGATED = (b"traceparent", b"tracestate")
+STATUS = "http.response.status_code"
 FLUSH_SECONDS = 3.0
 # https://www.w3.org/TR/trace-context/#traceparent-header; a later version may add fields behind these.
-TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceParent:
-    """The caller's span, as the header `traceparent` names it."""
-
-    trace_id: str
-    span_id: str
-    flags: int
-
-
-def parse_traceparent(header: bytes) -> TraceParent | None:
-    """The caller's span; None when the header is not well-formed."""
-    match = TRACEPARENT.fullmatch(header)
-    if match is None or (match[1] == b"00" and match[5] is not None):
+def caller_trace_id(traceparent: bytes) -> str | None:
+    """The trace id in the caller's header; None when the header is not well-formed. Needs nothing of OpenTelemetry."""
+    match = TRACEPARENT.fullmatch(traceparent)
+    if match is None or (match[1] == b"00" and match[3] is not None):
         return None
-    return TraceParent(match[2].decode(), match[3].decode(), int(match[4], 16))
+    return match[2].decode()
 
 
 def start_tracing() -> Tracing | None:
@@ -113,50 +103,37 @@ class Tracing:
 
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._api = trace
         self._provider = provider
+        self._propagator = TraceContextTextMapPropagator()
         self._tracer = provider.get_tracer("salver")
 
-    def begin(self, method: str, parent: TraceParent | None) -> Span:
-        """A new server span, under the caller's when there is one."""
-        api = self._api
-        context = None
-        if parent is not None:
-            caller = api.SpanContext(
-                int(parent.trace_id, 16),
-                int(parent.span_id, 16),
-                is_remote=True,
-                trace_flags=api.TraceFlags(parent.flags),
-            )
-            context = api.set_span_in_context(api.NonRecordingSpan(caller))
-        return self._tracer.start_span(method, context, kind=api.SpanKind.SERVER)
+    def begin(self, method: str, headers: Sequence[tuple[bytes, bytes]]) -> Span:
+        """A new server span, under the caller's when the headers `traceparent` and `tracestate` name one."""
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in PROPAGATED}
+        return self._tracer.start_span(method, self._propagator.extract(carrier), kind=self._api.SpanKind.SERVER)
 
-    def end(self, span: Span, observation: Observation) -> None:
-        """End a request's span."""
+    def end(
+        self,
+        span: Span,
+        name: str,
+        attributes: Mapping[str, str | int],
+        stages: Mapping[str, tuple[float, float]],
+    ) -> None:
+        """End a request's span; `stages` are its children's beginnings and ends on `time.perf_counter`'s clock."""
         if span.is_recording():
-            span.update_name(f"{observation.method} {observation.route}")
-            span.set_attributes(
-                {
-                    "http.request.method": observation.method,
-                    "http.route": observation.route,
-                    "http.response.status_code": observation.status,
-                    "http.request.body.size": observation.request_bytes,
-                    "http.response.body.size": observation.response_bytes,
-                    "salver.images": observation.images,
-                }
-            )
-            if observation.status >= 500:
+            span.update_name(name)
+            span.set_attributes(attributes)
+            if int(attributes[STATUS]) >= 500:
                 span.set_status(self._api.StatusCode.ERROR)
-            self._add_stages(span, observation)
+            context = self._api.set_span_in_context(span)
+            zero = time.time_ns() - int(time.perf_counter() * 1e9)
+            for stage, (began, ended) in stages.items():
+                child = self._tracer.start_span(stage, context, start_time=zero + int(began * 1e9))
+                child.end(zero + int(ended * 1e9))
         span.end()
-
-    def _add_stages(self, span: Span, observation: Observation) -> None:
-        context = self._api.set_span_in_context(span)
-        zero = time.time_ns() - int(time.perf_counter() * 1e9)
-        for stage, (began, ended) in observation.stage_intervals().items():
-            child = self._tracer.start_span(stage, context, start_time=zero + int(began * 1e9))
-            child.end(zero + int(ended * 1e9))
 
     def close(self) -> None:
         """Send what is left, for at most FLUSH_SECONDS: a collector that hangs does not hold up the end."""

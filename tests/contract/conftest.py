@@ -8,7 +8,9 @@ import pytest
 from training.dataset.gather.sample.render import write_sample
 from training.fit.recipe import GENTLE, with_epochs
 from training.progress import Silent
-from training.run.run import RunResult, RunSettings, train_run
+from training.run.folder import RunResult
+from training.run.run import train_run
+from training.run.settings import RunSettings
 
 
 @pytest.fixture(scope="session")

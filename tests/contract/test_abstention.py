@@ -23,8 +23,10 @@ def test_the_service_abstains_from_the_images_that_evaluation_says_and_from_no_o
     before = evaluate(model, dataset)
     middles = {label: np.sort(before.scores[before.predictions == index]) for index, label in enumerate(before.labels)}
     file = ModelFile.read(model)
-    file = set_threshold(file, model, "red", float(middles["red"][4]), None, None)
-    file = set_threshold(file, model, "green", float(np.nextafter(middles["green"][4], 1)), None, None)
+    file = set_threshold(file, model, "red", float(middles["red"][4]), min_precision=None, fingerprint=None)
+    file = set_threshold(
+        file, model, "green", float(np.nextafter(middles["green"][4], 1)), min_precision=None, fingerprint=None
+    )
     evaluation = evaluate(model, dataset)
     with running_service(model) as client:
         answers = [

@@ -8,20 +8,20 @@ import pytest
 
 from salver.artifact.errors import ModelFileError
 from service.errors import SettingsError
-from service.limits.keys import read_keys
+from service.limits.request import read_keys
 from service.scoring.model import load_model
 from service.settings import Settings
 from tests.support.models import probe
 from tests.support.surroundings import no_descriptors_left
 from training.errors import SettingError
 from training.evaluation.model_file import ModelFile
-from training.export.precision import read_run
 from training.fit.checkpoint import Checkpoint
 from training.fit.recipe import Recipe
 from training.fit.schedule import Stepwise
-from training.fit.state import Fit
+from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net
 from training.run.classifier import Classifier
+from training.run.folder import read_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(60)]
 
@@ -29,8 +29,8 @@ OURS = (ModelFileError, SettingError, SettingsError, OSError)
 """OSError is what a command says as "strerror: file"."""
 
 
-def fit() -> Fit:
-    return Fit(PixelNet(build_net("mobilenet_v2", 2, "none")), Recipe(Stepwise((0.1,))), 0)
+def fit() -> FitState:
+    return FitState(PixelNet(build_net("mobilenet_v2", 2, "none")), Recipe(Stepwise((0.1,))), 0)
 
 
 def keys(path: Path) -> object:

@@ -23,7 +23,7 @@ from training.dataset.gather.sample.render import LABELS, render
 from training.evaluation.evaluate import evaluate
 from training.report.report import metrics_of
 from training.run.classifier import Classifier
-from training.run.run import RunResult
+from training.run.folder import RunResult
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

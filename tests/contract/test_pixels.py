@@ -8,12 +8,12 @@ import pytest
 
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.manifest import PixelSpec
+from service.scoring.encoded import prepare
 from service.scoring.model import load_model
-from service.scoring.scorer import prepare
 from tests.support.images import encode, picture
 from tests.support.models import probe
 from training.dataset.dataset import Dataset
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 
 pytestmark = pytest.mark.torch
 
@@ -32,7 +32,7 @@ def test_on12_images_of_odd_sizes_have_the_same_pixels_in_training_and_in_the_se
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(encode(picture(*size, seed=number), form))
     dataset = Dataset.from_dir(tmp_path / "photos")
-    images = PixelImages(dataset, dataset.labels, spec)
+    images = Minibatches(dataset, dataset.labels, spec)
     assert len(images) == 20
     with Decoders() as decoders:
         for index, image in enumerate(dataset.images):

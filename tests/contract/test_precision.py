@@ -9,10 +9,10 @@ from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from salver.artifact.pixels import decode, to_pixels
 from tests.contract.test_parity import TOLERANCE, kinds, largest_difference, live
 from tests.support.live import running_service
+from tests.training.support.runs import exported
 from training.export.gate import open_session
-from training.export.precision import Precision, export_precision
-from training.progress import Silent
-from training.run.run import RunResult
+from training.export.precision import Precision
+from training.run.folder import RunResult
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 def test_the_live_service_agrees_with_training_on_twenty_kinds_of_files(
     trained_run: RunResult, tmp_path: Path, precision: Precision, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = export_precision(trained_run.out, precision, tmp_path / "model.onnx", 1.0, Silent()).path
+    path = exported(trained_run.out, precision, tmp_path / "model.onnx", 1.0).path
     session = open_session(path.read_bytes())
     manifest = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
     pixels = np.stack([to_pixels(decode(data, manifest.pixels), manifest.pixels) for data in kinds().values()])

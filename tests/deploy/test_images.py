@@ -56,7 +56,6 @@ def container(model: Path, *more: str) -> Iterator[tuple[str, str]]:
 
 
 def test_a_confined_container_scores_writes_nothing_outside_tmp_and_starts_within_3_seconds(model: Path) -> None:
-    """K809."""
     began = time.monotonic()
     with container(model, "--env", "SALVER_API_KEYS=k") as (number, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
@@ -94,7 +93,10 @@ def health(number: str) -> str:
 @pytest.mark.parametrize(("cpus", "memory", "budget_mib"), [("1", "512m", 128), ("2", "256m", 64)])
 def test_threads_and_memory_follow_the_containers_limits(model: Path, cpus: str, memory: str, budget_mib: int) -> None:
     """This machine's cgroup version; tests/service has recorded files of both."""
-    look = "import salver.system.cores as c, service.memory as m; print(c.available_cores(), m.default_budget_bytes(0))"
+    look = (
+        "import salver.system.cores as c, service.scoring.machine as m; "
+        "print(c.available_cores(), m.default_budget_bytes(0))"
+    )
     limits = ("--cpus", cpus, "--memory", memory, "--env", "SALVER_API_KEYS=k")
     with container(model, *limits) as (number, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
@@ -103,7 +105,6 @@ def test_threads_and_memory_follow_the_containers_limits(model: Path, cpus: str,
 
 
 def test_fifty_clients_with_sixteen_large_photos_each_do_not_end_a_container_of_512_mib(model: Path) -> None:
-    """K811."""
     body = json.dumps([{"image_in_base64": base64.b64encode(photo(3872, 2592)).decode()}] * 16).encode()
     with container(model, "--env", "SALVER_ALLOW_ANONYMOUS=true") as (number, url):
         with httpx.Client(base_url=url) as client:
@@ -122,7 +123,7 @@ async def all_at_once(url: str, body: bytes) -> list[httpx.Response]:
 
 
 def test_docker_stop_under_20_requests_a_second_drops_none(model: Path) -> None:
-    """K801: connections that come while it drains are served, and so is a request that takes 5 seconds to arrive."""
+    """Connections that come while it drains are served, and so is a request that takes 5 seconds to arrive."""
     with container(model, "--env", "SALVER_ALLOW_ANONYMOUS=true", "--env", "SALVER_DRAIN_SECONDS=3") as (number, url):
         with httpx.Client(base_url=url) as client:
             wait_until_ready(client)
@@ -187,7 +188,6 @@ async def in_two_halves() -> AsyncIterator[bytes]:
 def test_what_is_wrong_is_one_clear_line_and_another_code_than_0(
     model: Path, settings: dict[str, str], words: str
 ) -> None:
-    """K812."""
     environment = [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
     ended = docker("run", "--rm", *options(model, *environment))
     assert ended.returncode in (1, 2)

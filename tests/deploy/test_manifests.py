@@ -10,7 +10,8 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from service.app import create_app
-from service.limits.keys import Keys
+from service.limits.request import Keys
+from service.service import Service
 from service.settings import PREFIX, Settings
 from tests.deploy.manifests import (
     JOBS,
@@ -63,7 +64,7 @@ def settings() -> frozenset[str]:
 
 @cache
 def paths() -> frozenset[str]:
-    app = create_app(Settings(model="none"), Keys([]))
+    app = create_app(Service(Settings(model="none"), Keys([])))
     return frozenset(route.path for route in iter_route_contexts(app.routes) if route.path)
 
 
@@ -129,7 +130,7 @@ def check_environment(objects: Sequence[Object], deployment: Object) -> None:
 
 
 def check_serving(deployment: Object) -> None:
-    """K801, K802, K804: probes on paths that are there, with time; the end fits into the grace time."""
+    """Probes on paths that are there, with time; the end fits into the grace time."""
     spec = at(pod_template(deployment), "spec")
     serve = next(item for item in containers(deployment) if item["name"] == "serve")
     assert text(serve, "startupProbe", "httpGet", "path") == text(serve, "readinessProbe", "httpGet", "path")
@@ -153,7 +154,7 @@ DRAIN_SECONDS, TIMEOUT_SECONDS = 10, 30
 
 
 def check_scaling(objects: Sequence[Object], deployment: Object) -> None:
-    """K805, K807, K810: one scaler that names the Deployment, no replicas beside it, a budget that lets one go."""
+    """One scaler that names the Deployment, no replicas beside it, a budget that lets one go."""
     scalers = of_kind(objects, "HorizontalPodAutoscaler") + of_kind(objects, "ScaledObject")
     assert len(scalers) == 1
     assert text(scalers[0], "spec", "scaleTargetRef", "name") == text(deployment, "metadata", "name")
@@ -182,7 +183,6 @@ def test_the_bases_settings_are_those_that_the_grace_time_was_reckoned_with() ->
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_follows_kubernetes_schemas_and_our_rules(overlay: str) -> None:
-    """K805, K807, K810."""
     objects = build(K8S / "overlays" / overlay)
     for item in objects:
         validate(item)
@@ -209,7 +209,6 @@ def test_a_job_follows_kubernetes_schemas_and_our_rules(name: str) -> None:
 
 
 def test_a_gpu_pod_asks_for_a_gpu_tolerates_its_taint_and_never_surges() -> None:
-    """K808."""
     (deployment,) = of_kind(build(K8S / "overlays" / "gpu"), "Deployment")
     serve = next(item for item in containers(deployment) if item["name"] == "serve")
     assert text(serve, "resources", "limits", "nvidia.com/gpu") == "1"

@@ -76,7 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reader(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, checkpoints: Path
 ) -> Iterator[Reader]:
-    """A reader of the page that the parameter names, in a clone of his own."""
+    """A reader of the page that the parameter names, in a clone of their own."""
     folder = tmp_path_factory.mktemp("clone")
     with reading(folder, checkpoints) as reader:
         if request.param not in FROM_NOTHING:

@@ -89,7 +89,7 @@ def test_a_pass_whose_result_finds_no_place_any_more_is_a_failure_that_says_so(t
             place.mkdir()
             words, _ = run.communicate(timeout=60)
     assert run.returncode == 1, words
-    assert f"load test: FAILED\n  {place} cannot be written: Is a directory" in words
+    assert f"load test: FAILED\n  {place} cannot be written: It is a folder" in words
 
 
 LOCAL = ("local", "{model}")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from service.errors import ScoringError
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from tests.support.caller import Caller
 from tests.support.images import solid
 from tests.support.live import running_service

@@ -16,8 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.files.watch import signature
-from service.limits.keys import KeyFile, Keys
+from service.limits.key_file import KeyFile
+from service.limits.request import Keys
+from service.scoring.watch import signature
 from tests.support.images import solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
 from tests.support.models import constant, probe

@@ -14,7 +14,7 @@ import pytest
 
 from service.errors import SettingsError
 from service.limits.hosts import plain_host, shown_address
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.server import Server, listen
 from service.settings import Settings
 from tests.support.live import free_port, needs_ipv6, wait_until_ready

@@ -86,7 +86,6 @@ async def roll_out(process: subprocess.Popen[str], url: str) -> list[tuple[int, 
     "times", [pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=[pytest.mark.slow, pytest.mark.soak])]
 )
 def test_sigterm_at_50_requests_a_second_fails_none(tmp_path: Path, times: int) -> None:
-    """K801."""
     model = probe(tmp_path / "model.onnx")
     for _ in range(times):
         port = free_port()
@@ -140,7 +139,6 @@ def test_after_the_drain_a_request_on_a_kept_connection_is_still_answered(
 
 @pytest.mark.slow
 def test_docker_stop_waits_for_a_request_of_5_seconds(tmp_path: Path) -> None:
-    """K801."""
     port = free_port()
     body = json.dumps(BODY).encode()
     with (
@@ -159,7 +157,7 @@ def test_docker_stop_waits_for_a_request_of_5_seconds(tmp_path: Path) -> None:
 
 
 def test_sigterm_while_a_store_does_not_answer_ends_it_at_once() -> None:
-    """K802: a web server that takes a connection and says nothing."""
+    """A web server that takes a connection and says nothing."""
     port = free_port()
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -175,7 +173,6 @@ def test_sigterm_while_a_store_does_not_answer_ends_it_at_once() -> None:
 
 @pytest.mark.slow
 def test_healthz_answers_within_50_ms_while_the_service_is_saturated(tmp_path: Path) -> None:
-    """K804."""
     port = free_port()
     large = {"image_in_base64": base64.b64encode(solid((200, 30, 40), 2400, 1600)).decode()}
 
@@ -275,7 +272,6 @@ def test_what_cannot_be_served_ends_the_process_with_one_line(
     code: int,
     words: str,
 ) -> None:
-    """ON03, ON07, K812."""
     (tmp_path / "empty.onnx").touch()
     os.mkfifo(tmp_path / "pipe")
     files = {name: str(tmp_path / file) for name, file in (("EMPTY", "empty.onnx"), ("PIPE", "pipe"), ("FOLDER", ""))}

@@ -14,7 +14,7 @@ import pytest
 
 from salver.deployment.ready import free_port as free_port
 from salver.deployment.ready import process_of, serve_command
-from service.limits.keys import read_keys
+from service.limits.request import read_keys
 from service.server import Server
 from service.settings import Settings
 

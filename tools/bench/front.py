@@ -6,8 +6,7 @@ import numpy as np
 
 from service.__main__ import run
 from service.scoring.encoded import LongText, image_bytes
-from service.scoring.queue import Result, Ticket
-from service.scoring.scorer import Scorer
+from service.scoring.scorer import Result, Scorer, Ticket
 
 MAX_BYTES = 20 * 1024**2
 

@@ -20,14 +20,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from training.dataset.dataset import Dataset
-from training.fit.allocator import keep_large_blocks
-from training.fit.device import make_accelerator
+from training.fit.device import keep_large_blocks, make_accelerator
 from training.fit.loop import infer, set_training, train_one_epoch
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 from training.fit.recipe import GENTLE
-from training.fit.state import Fit
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.fit.state import FitState
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
 PLAIN = "mobilenet_v2: fine-tuning / plain NCHW loop with two loader workers"
@@ -64,11 +62,11 @@ def measure_net(figures: Figures, base: str, dataset: Dataset, side: int = 224) 
     """Fine-tuning and feature extraction from files, each beside its arithmetic on pixels that are there."""
     keep_large_blocks()
     accelerator = make_accelerator("cpu")
-    images = PixelImages(dataset, dataset.labels, pixel_spec(side), memory_budget_bytes=0, decode_now=False)
+    images = Minibatches(dataset, dataset.labels, pixel_spec(side), memory_budget_bytes=0, decode_now=False)
     torch.manual_seed(0)
     net = PixelNet(build_net(base, len(dataset.labels), "none")).to(memory_format=torch.channels_last)
     pixels, targets = images.read(range(min(MINIBATCH, len(images))))
-    step, epoch = Fit(net, RECIPE, 0), Fit(net, RECIPE, 0)
+    step, epoch = FitState(net, RECIPE, 0), FitState(net, RECIPE, 0)
     compute = _images_per_second(lambda: _step(step, pixels, targets, accelerator), len(pixels), 4)
     tuned = _images_per_second(lambda: _epoch(epoch, images, accelerator), len(images), 1)
     net.eval()
@@ -80,17 +78,17 @@ def measure_net(figures: Figures, base: str, dataset: Dataset, side: int = 224) 
     _note(figures, f"{base}: feature extraction / forward", extracted / forward)
 
 
-def _step(fit: Fit, pixels: Tensor, targets: Tensor, accelerator: Accelerator) -> None:
+def _step(fit: FitState, pixels: Tensor, targets: Tensor, accelerator: Accelerator) -> None:
     """What a step of fine-tuning computes, without files and bookkeeping."""
-    set_training(fit.net, RECIPE.frozen_batch_norm)
+    set_training(fit.net, frozen_batch_norm=RECIPE.frozen_batch_norm)
     loss = cross_entropy(fit.net(pixels), targets, label_smoothing=RECIPE.label_smoothing)
     fit.optimizer.zero_grad()
     accelerator.backward(loss)
     fit.optimizer.step()
 
 
-def _epoch(fit: Fit, images: PixelImages, accelerator: Accelerator) -> None:
-    train_one_epoch(fit.net, fit, images, accelerator, Silent())
+def _epoch(fit: FitState, images: Minibatches, accelerator: Accelerator) -> None:
+    train_one_epoch(fit.net, fit, images, accelerator, progress=Silent())
     fit.end_epoch(None, 0.0)
 
 
@@ -120,9 +118,9 @@ def peak_mebibytes(count: int, side: int = PEAK_SIDE) -> float:
         dataset = write_photos(Path(folder), count)
         keep_large_blocks()
         accelerator = make_accelerator("cpu")
-        images = PixelImages(dataset, dataset.labels, pixel_spec(side))
+        images = Minibatches(dataset, dataset.labels, pixel_spec(side))
         net = PixelNet(build_net("mobilenet_v2", 2, "none")).to(memory_format=torch.channels_last)
-        _epoch(Fit(net, RECIPE, 0), images, accelerator)
+        _epoch(FitState(net, RECIPE, 0), images, accelerator)
         infer(net.eval(), images, accelerator, Silent())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -10,13 +10,14 @@ from salver.messages import errors_as_messages, show
 from training.fit.recipe import Augmentation
 from training.ranges import SECONDS, SEED, check_shares
 
-# As in training.commands, imports stand inside the functions; nothing here imports torch, except for `augment`.
+# As in cli/train.py, imports stand inside the functions; nothing here imports torch, except for `augment`.
 
 Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")]
 
 
 def check(
     data: Data,
+    *,
     against: Annotated[Path | None, typer.Option(help="Another folder: report images that are in both.")] = None,
     quarantine: Annotated[
         bool,
@@ -26,18 +27,17 @@ def check(
 ) -> None:
     """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
     with errors_as_messages(code=2):
-        from training.cli.check_table import print_report
+        from training.cli.output import print_report
         from training.dataset import check as module
         from training.dataset.reading.places import refuse_inside
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         path = out or data / "check.json"
         for folder in (data, *([against] if against else [])):
             refuse_inside(folder, path, "The report", own="check.json")
         console = Screen()
         with Shown(console) as progress:
-            report = module.check(data, against, quarantine, progress)
+            report = module.check(data, against, quarantine=quarantine, progress=progress)
         report.write(path)
         print_report(report, console)
         console.print(f"everything is in {path}", highlight=False, markup=False, soft_wrap=True)
@@ -46,6 +46,7 @@ def check(
 
 def split(
     data: Data,
+    *,
     val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
     test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
     seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives another split.")] = 0,
@@ -61,24 +62,25 @@ def split(
         from salver.text import counted
         from training.dataset.dataset import Dataset
         from training.dataset.reading.places import refuse_inside
-        from training.dataset.split_file import write_split
 
         check_shares(val_size=val_size, test_size=test_size)
         path = out or data / "split.csv"
         refuse_inside(data, path, "The split file", own="split.csv")
         dataset = Dataset.from_dir(data)
         groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
-        parts = dataset.split_as_given(val_size, test_size, stratify, seed, groups)
-        write_split(path, parts)
+        parts = dataset.split_as_given(val_size, test_size, stratify=stratify, seed=seed, groups=groups)
+        replaced = " in place of the one before" if path.exists() else ""
+        dataset.write_split(path, parts)
         show(dataset.summary())
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
             show(f"{part.part}: {counted(len(part), 'image')} ({counts})")
-        show(f"written to {path}; next: salver train {data} --split {path} --out RUN")
+        show(f"written to {path}{replaced}; next: salver train {data} --split {path} --out RUN")
 
 
 def annotate(
     data: Data,
+    *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
@@ -86,7 +88,7 @@ def annotate(
     with errors_as_messages():
         from training.dataset.annotate.server import serve
 
-        serve(data, port, lambda address: _show(address, browser))
+        serve(data, port, lambda address: _show(address, browser=browser))
 
 
 def augment(
@@ -98,14 +100,13 @@ def augment(
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
     with errors_as_messages():
         from training.dataset.dataset import Dataset
-        from training.fit.augmentation import pipeline
         from training.report.contact_sheet import write_sheet
 
-        write_sheet(preview, Dataset.from_dir(data), pipeline(preset), seed)
+        write_sheet(preview, Dataset.from_dir(data), preset, seed)
         show(f"written to {preview}")
 
 
-def _show(address: str, browser: bool) -> None:
+def _show(address: str, *, browser: bool) -> None:
     show(f"open {address}\nThe address works once; the page then stays open to this browser. Ctrl-C ends it.")
     if browser:
         typer.launch(address)
@@ -113,10 +114,10 @@ def _show(address: str, browser: bool) -> None:
 
 def build(
     spec: Annotated[Path, typer.Argument(help='JSON: {"label": ["text query", "folder", "https://image"], …}.')],
+    *,
     out: Annotated[Path, typer.Option(help="Folder to fill; a second run goes on where the first one ended.")],
     provider: Annotated[
-        str,
-        typer.Option(help="Who answers text queries: openverse, or google (SALVER_GOOGLE_KEY, SALVER_GOOGLE_ENGINE)."),
+        str, typer.Option(help="Who answers text queries: openverse, which gives openly licensed works.")
     ] = "openverse",
     per_query: Annotated[int, typer.Option(min=1, max=400, help="Images to try for a text query.")] = 50,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Downloads at once.")] = 16,
@@ -134,8 +135,7 @@ def build(
         from training.dataset.gather.download import DownloadLimits
         from training.dataset.gather.providers import provider as named
         from training.dataset.gather.spec import QuerySource, describe, read_spec
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         sources = read_spec(spec)
         asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None
@@ -143,7 +143,7 @@ def build(
         console = Screen()
         console.print(describe(sources), highlight=False, markup=False, soft_wrap=True)
         with Shown(console) as progress:
-            report = module.build(sources, out, asked, per_query, limits, progress)
+            report = module.build(sources, out, asked, per_query=per_query, limits=limits, progress=progress)
         lines = [
             f"{counted(report.added, 'image')} added, {report.kept} kept from an earlier run, "
             f"{counted(report.copies, 'copy', 'copies')} left out, {len(report.failures)} failed",

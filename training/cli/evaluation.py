@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from training.evaluation.schema import Estimate, MetricsFile
     from training.evaluation.thresholds import Effect
 
-# As in training.commands, imports stand inside the functions: `salver --help` has to be quick.
+# As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
 
 EPILOGS = {
     "evaluate": """Examples:
@@ -40,6 +40,7 @@ Part = Literal["train", "validation", "test"]
 def evaluate(
     model: Model,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos: one folder for each label.")],
+    *,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the report is written.")],
     against: Annotated[
         Path | None, typer.Option(metavar="MODEL", show_default=False, help="An older model to compare with.")
@@ -69,19 +70,18 @@ def evaluate(
     accuracy is below --fail-under or the old model's. 2: not written.
     """
     with errors_as_messages(code=2):
-        from training.dataset.reading.alone import alone
-        from training.dataset.reading.places import refuse_inside
+        from training.dataset.reading.places import alone, refuse_inside, refuse_run
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
         from training.evaluation.plots import plots
-        from training.progress import Shown
+        from training.progress import Screen, Shown
         from training.report.report import metrics_of, write_report
-        from training.screen import Screen
 
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
         refuse_inside(data, out, "The report")
+        refuse_run(out, "The folder")
         console = Screen()
         with alone(out), Shown(console) as progress:
             dataset = read_test_set(data, split, part)
@@ -94,7 +94,7 @@ def evaluate(
             write_report(out, evaluation, metrics, old=old, max_thumbnails=max_thumbnails)
             for name, plot in plots(evaluation, metrics.test).items():
                 plot.save(out / name)
-        failures = _failures(metrics, fail_under, no_worse_than_old)
+        failures = _failures(metrics, fail_under, no_worse_than_old=no_worse_than_old)
         for line in [*_summary(metrics), f"open {out / 'report.html'}", *failures]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(int(bool(failures)))
@@ -102,6 +102,7 @@ def evaluate(
 
 def threshold(
     model: Model,
+    *,
     label: Annotated[str, typer.Option(metavar="LABEL", help="The label that gets the threshold.")],
     value: Annotated[
         float | None,
@@ -155,7 +156,7 @@ def threshold(
             value = choose_threshold(evaluation, label, min_precision)
         assert value is not None
         fingerprint = None if dataset is None else dataset.fingerprint()
-        written = set_threshold(file, out or model, label, value, min_precision, fingerprint)
+        written = set_threshold(file, out or model, label, value, min_precision=min_precision, fingerprint=fingerprint)
         if evaluation is not None:
             show(_effect_line(effect(evaluation, label, value)))
         given = f"has the threshold {value:.6g}" if value else "has no threshold"
@@ -187,7 +188,7 @@ def _summary(metrics: "MetricsFile") -> list[str]:
     return lines
 
 
-def _failures(metrics: "MetricsFile", fail_under: float | None, no_worse_than_old: bool) -> list[str]:
+def _failures(metrics: "MetricsFile", fail_under: float | None, *, no_worse_than_old: bool) -> list[str]:
     accuracy, compared, failures = metrics.test.accuracy.value or 0.0, metrics.comparison, []
     if fail_under is not None and accuracy < fail_under:
         failures.append(f"failed: the overall accuracy {accuracy:.4f} is under {fail_under:g}")

@@ -20,8 +20,7 @@ def sample(
     with errors_as_messages():
         from training.dataset.gather.sample.render import LABELS, write_sample
         from training.dataset.reading.places import refuse_among_photos
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
 
         refuse_among_photos(out, "The folder")
         console = Screen()
@@ -46,11 +45,13 @@ def export(
     with errors_as_messages():
         from training.cli.output import print_comparison
         from training.export.precision import export_precision
-        from training.progress import Shown
-        from training.screen import Screen
+        from training.progress import Screen, Shown
+        from training.run.folder import read_run
 
         console = Screen()
         with Shown(console) as progress:
             target = out or run / f"model.{precision}.onnx"
-            comparison = export_precision(run, precision, target, max_accuracy_loss, progress)
+            comparison = export_precision(
+                read_run(run), precision, target, max_accuracy_loss=max_accuracy_loss, progress=progress
+            )
         print_comparison(comparison, console)

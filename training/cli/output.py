@@ -1,15 +1,25 @@
-"""The end of a run, for the person who started it."""
+"""What the commands say at their end, for the person who started them."""
+
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from salver.text import counted
-from training.evaluation.evaluate import Evaluation
-from training.export.precision import Comparison
-from training.run.run import RunResult
+from training.dataset.check import CheckReport
+from training.dataset.findings import Finding, Item
+
+if TYPE_CHECKING:  # they need torch, which `salver check` does without
+    from training.evaluation.evaluate import Evaluation
+    from training.export.precision import Comparison
+    from training.run.folder import RunResult
+
+SHOWN = 5
+"""Cases of a kind; check.json has all of them."""
 
 
-def print_summary(result: RunResult, console: Console) -> None:
+def print_summary(result: "RunResult", console: Console) -> None:
     """Accuracies, the confusion matrix of the test set, the parity figure, where the files lie, what comes next."""
     console.print(_accuracies(result))
     console.print(_confusion(result.test))
@@ -26,7 +36,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: "Comparison", console: Console) -> None:
     """What the new file loses and wins."""
     before, after, precision = comparison.before, comparison.after, comparison.precision
     lines = [
@@ -41,7 +51,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _accuracies(result: RunResult) -> Table:
+def _accuracies(result: "RunResult") -> Table:
     table = Table("accuracy", "images", "overall", "class-averaged")
     for name, evaluation in (("validation", result.validation), ("test", result.test)):
         figures = f"{evaluation.accuracy:.4f}", f"{evaluation.class_averaged_accuracy:.4f}"
@@ -49,14 +59,14 @@ def _accuracies(result: RunResult) -> Table:
     return table
 
 
-def _confusion(evaluation: Evaluation) -> Table:
+def _confusion(evaluation: "Evaluation") -> Table:
     table = Table("test: truth \\ predicted", *evaluation.labels)
     for label, counts in zip(evaluation.labels, evaluation.confusion_matrix, strict=True):
         table.add_row(label, *(str(count) for count in counts))
     return table
 
 
-def _remarks(evaluation: Evaluation) -> list[str]:
+def _remarks(evaluation: "Evaluation") -> list[str]:
     remarks = []
     if evaluation.absent_labels:
         remarks.append(f"not in the test set, so not in its average: {', '.join(evaluation.absent_labels)}")
@@ -66,3 +76,44 @@ def _remarks(evaluation: Evaluation) -> list[str]:
             f"{counted(evaluation.non_finite, 'test image')} {have} logits that are not finite: counted as wrong"
         )
     return remarks
+
+
+def print_report(report: CheckReport, console: Console) -> None:
+    """Counts, sizes, and a row for each kind of finding."""
+    counts = ", ".join(f"{label} {count}" for label, count in report.counts.items())
+    smallest, median, largest = (
+        " x ".join(map(str, size)) for size in (report.smallest, report.median, report.largest)
+    )
+    for line in (
+        f"{counted(report.images, 'image')}, {counted(len(report.counts), 'label')}: {counts}",
+        f"{report.size_bytes / 1e6:.1f} MB; pixels: smallest {smallest}, median {median}, largest {largest}",
+        *report.notes,
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if report.findings:
+        console.print(_table(report))
+    verdict = counted(report.problems, "problem") if report.problems else "no problems"
+    console.print(verdict, style="red" if report.problems else "green", highlight=False)
+
+
+def _table(report: CheckReport) -> Table:
+    table = Table("", "finding", "cases", show_lines=True)
+    table.add_column(f"the first {SHOWN}", overflow="fold")
+    for finding in report.findings:
+        mark = "[red]problem[/red]" if finding.problem else "note"
+        table.add_row(mark, finding.kind, str(len(finding.items)), escape(_cases(finding)))
+    return table
+
+
+def _cases(finding: Finding) -> str:
+    lines = [_case(item) for item in finding.items[:SHOWN]]
+    return "\n".join([*lines, "…"] if len(finding.items) > SHOWN else lines)
+
+
+def _case(item: Item) -> str:
+    names = ", ".join(_printable(item.images[:SHOWN])) + (", …" if len(item.images) > SHOWN else "")
+    return f"{names}: {item.detail}" if names and item.detail else names or item.detail
+
+
+def _printable(names: tuple[str, ...]) -> list[str]:
+    return [name.encode(errors="backslashreplace").decode() for name in names]

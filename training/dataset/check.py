@@ -13,10 +13,10 @@ from training.dataset.collection import Collection, collect
 from training.dataset.dataset import Dataset
 from training.dataset.findings import Finding, Inspected, find_all, smaller
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache
-from training.dataset.inspection.inspection import Inspection, inspect_files
+from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.inspection import Inspection
+from training.dataset.reading.annotations import Quarantined, read_quarantine, write_quarantine
 from training.dataset.reading.folder import natural_order, nfc
-from training.dataset.reading.quarantine import Quarantined, read_quarantine, write_quarantine
 from training.errors import DatasetError
 from training.progress import Progress, Silent
 
@@ -54,6 +54,7 @@ class CheckReport:
 def check(
     root: Path,
     against: Path | None = None,
+    *,
     quarantine: bool = False,
     progress: Progress | None = None,
     cache: InspectionCache | None = None,
@@ -65,13 +66,13 @@ def check(
     """
     if cache is None:
         with InspectionCache.of_user() as cache:
-            return check(root, against, quarantine, progress, cache)
+            return check(root, against, quarantine=quarantine, progress=progress, cache=cache)
     progress = progress or Silent()
     collection = collect(root)
     inspected = _inspect(collection, cache, progress)
     if quarantine:
         _put_in_quarantine(root, collection, inspected)
-        return check(root, against, False, progress, cache)
+        return check(root, against, quarantine=False, progress=progress, cache=cache)
     other = _inspect(collect(against), cache, progress) if against else None
     findings = find_all(collection, inspected, other)
     return _report(root, collection, inspected.readable().inspections, findings)

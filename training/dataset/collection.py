@@ -1,16 +1,20 @@
-"""Everything in a folder of photos, with the annotations and the quarantine list applied, and nothing refused yet."""
+"""Everything in a folder of photos, with the annotations and the quarantine list applied, and nothing refused yet.
+
+And the images that a table lists.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from salver.artifact.manifest import label_fault
 from salver.text import counted, printable
 from training.dataset.image import LabelledImage
 from training.dataset.reading.alike import refuse_alike
-from training.dataset.reading.annotations import Annotation, read_annotations
+from training.dataset.reading.annotations import Annotation, Quarantined, read_annotations, read_quarantine
 from training.dataset.reading.folder import FoundImage, natural_order, nfc, scan
 from training.dataset.reading.layout import Part, inner_labels, labels_in_names
-from training.dataset.reading.quarantine import Quarantined, read_quarantine
+from training.dataset.reading.table import read_table
 from training.errors import DatasetError
 
 
@@ -122,6 +126,26 @@ def collect(root: Path) -> Collection:
         folder.notes,
         _stale(annotations, folder.images),
     )
+
+
+def listed(table: Path) -> tuple[tuple[LabelledImage, ...], tuple[str, ...]]:
+    """The images that a table with the columns `path` and `label` lists, and the labels in class order.
+
+    Paths are relative to the table's own folder. Raises DatasetError as `Dataset.from_csv` does.
+    """
+    images: dict[str, LabelledImage] = {}
+    for line, row in read_table(table, ("path", "label")):
+        name, label = row["path"], nfc(row["label"].strip())
+        fault = label_fault(label) if name and label else "path or label is empty"
+        if fault or name in images:
+            fault = fault or f"'{name}' has a row already"
+            raise DatasetError(f"{table}, line {line}: {fault}. Give each image one row, with its label.")
+        images[name] = LabelledImage(table.parent / name, label, name)
+    labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))
+    if len(labels) < 2:
+        raise DatasetError(f"{table} has {counted(len(labels), 'label')}. It needs at least 2.")
+    refuse_alike(labels, str(table))
+    return tuple(images.values()), labels
 
 
 def some(names: Iterable[Path | str]) -> str:

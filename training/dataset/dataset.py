@@ -2,24 +2,23 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self, overload
 
-from salver.artifact.manifest import label_fault
-from salver.text import counted
-from training.dataset.collection import LeftOut, collect, some
+import numpy as np
+from numpy.typing import NDArray
+
+from salver.text import counted, printable
+from training.dataset.annotate.store import AnnotationStore, Change
+from training.dataset.collection import LeftOut, collect, listed, some
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache
-from training.dataset.inspection.duplicates import identical, joined, near_pairs
-from training.dataset.inspection.inspection import inspect_files
-from training.dataset.reading.alike import refuse_alike
-from training.dataset.reading.folder import natural_order, nfc
+from training.dataset.reading.annotations import Annotation, Flag, read_annotations
 from training.dataset.reading.layout import PARTS, Part
-from training.dataset.reading.table import read_table
-from training.dataset.split import Group, choose, ranked
+from training.dataset.split import Group, Grouping, choose, ranked, together
+from training.dataset.split_file import read_parts, write_parts
 from training.errors import DatasetError
 from training.ranges import SEED, check_shares
 
@@ -73,25 +72,26 @@ class Dataset:
         Raises DatasetError for a table that cannot be read, a row without label or with one that no model file takes, a
         path that stands in two rows, and fewer than two labels.
         """
-        table = Path(table)
-        images: dict[str, LabelledImage] = {}
-        for line, row in read_table(table, ("path", "label")):
-            name, label = row["path"], nfc(row["label"].strip())
-            fault = label_fault(label) if name and label else "path or label is empty"
-            if fault or name in images:
-                fault = fault or f"'{name}' has a row already"
-                raise DatasetError(f"{table}, line {line}: {fault}. Give each image one row, with its label.")
-            images[name] = LabelledImage(table.parent / name, label, name)
-        labels = tuple(sorted({image.label for image in images.values()}, key=natural_order))
-        if len(labels) < 2:
-            raise DatasetError(f"{table} has {counted(len(labels), 'label')}. It needs at least 2.")
-        refuse_alike(labels, str(table))
-        return cls(tuple(images.values()), labels)
+        images, labels = listed(Path(table))
+        return cls(images, labels)
 
     def counts(self) -> dict[str, int]:
         """The number of images of each label, in class order."""
         found = Counter(image.label for image in self.images)
         return {label: found[label] for label in self.labels}
+
+    def targets(self, labels: Sequence[str], whose: str = "The classifier") -> NDArray[np.int64]:
+        """[images], indices into `labels`. Raises DatasetError, which says `whose` they are, for an image with another
+        label.
+        """
+        indices = {label: index for index, label in enumerate(labels)}
+        for image in self.images:
+            if image.label not in indices:
+                raise DatasetError(
+                    f"{image.path} has the label '{image.label}'. {whose} does not have it: its labels are "
+                    f"{', '.join(labels)}. Give these photos one of them, or leave them out."
+                )
+        return np.array([indices[image.label] for image in self.images], dtype=np.int64)
 
     def fingerprint(self) -> str:
         """sha256 over the sorted pairs of label and content digest: file names and places play no part."""
@@ -141,13 +141,58 @@ class Dataset:
         of = {part: tuple(image for image in self.images if image.part == part) for part in PARTS}
         return {part: self._part(images, part) for part, images in of.items() if images}
 
+    def annotations(self) -> dict[str, Annotation]:
+        """What was said about images of the folder, by name in Unicode form NFC: label, flag and note.
+
+        Raises DatasetError for a data set that was not read from a folder, and an annotations.csv that is none.
+        """
+        return read_annotations(self._folder())
+
+    def annotate(self, image: LabelledImage | str, *, label: str = "", flag: Flag = "", note: str = "") -> None:
+        """Say that of an image, in place of what annotations.csv says of it: as the page of `salver annotate` does.
+
+        `image` may be its name. Without `label` the folder's counts, and the flag "bad" leaves the image out. Read the
+        data set again to have it. Raises DatasetError as `annotations` does and for what cannot be kept; and OSError.
+        """
+        store = AnnotationStore(self._folder())
+        name = image if isinstance(image, str) else image.name
+        if store.path(name) is None:
+            raise DatasetError(f"{self.root} has no image '{printable(name)}'. Read the data set again.")
+        store.change([Change(name, Annotation(label, flag, note))], store.version())
+
+    def _folder(self) -> Path:
+        if self.root is None:
+            raise DatasetError("Annotations lie beside the images of a folder, and this data set is a table's.")
+        return self.root
+
+    @staticmethod
+    def write_split(path: Path | str, parts: "Sequence[Dataset]") -> None:
+        """Keep the parts that `split` gave in a file, as `salver split` does.
+
+        Raises OSError, and DatasetError for what is no part of a split.
+        """
+        rows = [(dataset.part, dataset.images) for dataset in parts if dataset.part is not None]
+        if len(rows) < len(parts):
+            raise DatasetError("Only the parts that Dataset.split gives can be written to a split file.")
+        write_parts(Path(path), rows)
+
+    def read_split(self, path: Path | str) -> "dict[Part, Self]":
+        """The parts into which such a file puts these images, without those that are empty.
+
+        Labels are the data set's own, so that what has been annotated since counts. An image that is no longer used,
+        such as one flagged as bad, drops out. Raises DatasetError for an image that the file does not place, or whose
+        content has changed, and for an unknown part.
+        """
+        return {part: self._part(images, part) for part, images in read_parts(Path(path), self.images).items()}
+
     def split_as_given(
         self,
         val_size: float,
         test_size: float,
+        *,
         stratify: bool = True,
         seed: int = 0,
-        groups: "Grouping | None" = None,
+        groups: Grouping | None = None,
     ) -> tuple[Self, Self, Self]:
         """Training, validation and test: the folders' own, where these are parts; else as `split` makes them.
 
@@ -166,13 +211,13 @@ class Dataset:
         shares: dict[Part, float] = {"test": test_size, "validation": val_size}
         for part, share in shares.items():
             if part not in given:
-                given["train"], cut = given["train"].split(1 - share, stratify, seed, groups)
+                given["train"], cut = given["train"].split(1 - share, stratify=stratify, seed=seed, groups=groups)
                 given[part] = replace(cut, part=part)
         return given["train"], given["validation"], given["test"]
 
     @overload
     def split(
-        self, train_size: float = 0.66, stratify: bool = True, seed: int = 0, groups: "Grouping | None" = None
+        self, train_size: float = 0.66, *, stratify: bool = True, seed: int = 0, groups: Grouping | None = None
     ) -> tuple[Self, Self]: ...
 
     @overload
@@ -183,16 +228,16 @@ class Dataset:
         test_size: float,
         stratify: bool = True,
         seed: int = 0,
-        groups: "Grouping | None" = None,
+        groups: Grouping | None = None,
     ) -> tuple[Self, Self, Self]: ...
 
     def split(
         self,
         train_size: float = 0.66,
+        *,
         stratify: bool = True,
         seed: int = 0,
-        groups: "Grouping | None" = None,
-        *,
+        groups: Grouping | None = None,
         val_size: float | None = None,
         test_size: float | None = None,
     ) -> tuple[Self, ...]:
@@ -209,40 +254,28 @@ class Dataset:
         SEED.check(seed)
         if val_size is None and test_size is None:
             check_shares(train_size=train_size)
-            together = ranked(self._together(groups), self.labels, seed)
-            return self._cut(together, Fraction(str(train_size)), stratify, ("train", "test"))
+            order = ranked(together(self.images, groups), self.labels, seed)
+            return self._cut(order, Fraction(str(train_size)), stratify=stratify, names=("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
         check_shares(val_size=val_size, test_size=test_size)
-        together = ranked(self._together(groups), self.labels, seed)
+        order = ranked(together(self.images, groups), self.labels, seed)
         validation, test = Fraction(str(val_size)), Fraction(str(test_size))
-        rest, tested = self._cut(together, 1 - test, stratify, ("train", "test"), parts_of_first=2)
+        rest, tested = self._cut(order, 1 - test, stratify=stratify, names=("train", "test"), parts_of_first=2)
         kept = set(rest.images)
-        remaining = [group for group in together if group.images[0] in kept]
+        remaining = [group for group in order if group.images[0] in kept]
         share = 1 - validation / (1 - test)
-        return *rest._cut(remaining, share, stratify, ("train", "validation")), tested
+        return *rest._cut(remaining, share, stratify=stratify, names=("train", "validation")), tested
 
     def _cut(
-        self, groups: list[Group], share: Fraction, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
+        self, groups: list[Group], share: Fraction, *, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1
     ) -> tuple[Self, Self]:
-        chosen = choose(groups, self.labels, share, stratify, parts_of_first)
+        chosen = choose(groups, self.labels, share, stratify=stratify, parts_of_first=parts_of_first)
         first = tuple(image for image in self.images if image in chosen)
         second = tuple(image for image in self.images if image not in chosen)
         return self._part(first, names[0]), self._part(second, names[1])
 
     def _part(self, images: tuple[LabelledImage, ...], part: Part) -> Self:
         return replace(self, images=images, part=part, ignored=(), left_out=(), notes=())
-
-    def _together(self, groups: "Grouping | None") -> list[list[LabelledImage]]:
-        """Images that must not be separated."""
-        with InspectionCache.of_user() as cache:
-            inspections = inspect_files([image.path for image in self.images], cache)
-        links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
-        links += near_pairs(inspections)
-        links += _same_name([image.source or image.name for image in self.images])
-        if groups is not None:
-            names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in self.images}
-            links += _same_name([names.get(image.name, "") for image in self.images])
-        return [[self.images[index] for index in group] for group in joined(len(self), links)]
 
 
 def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | None) -> None:
@@ -260,12 +293,3 @@ def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | No
             f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
             "training part (salver split does so for every label), or remove the label."
         )
-
-
-Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
-"""The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
-
-
-def _same_name(names: list[str]) -> list[tuple[int, int]]:
-    first: dict[str, int] = {}
-    return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]

@@ -116,16 +116,21 @@ def _copies(inspected: Inspected) -> Iterator[Finding]:
     near = joined(len(inspected.images), near_pairs(inspected.inspections))
     for kind, groups in (("identical", same), ("near duplicates", [group for group in near if len(group) > 1])):
         images = [[inspected.images[index] for index in group] for group in groups]
-        clashes = [group for group in images if len({image.label for image in group}) > 1]
-        agreed = [group for group in images if len({image.label for image in group}) == 1]
+        clashes = [group for group in images if len(_labels_of(group)) > 1]
+        agreed = [group for group in images if len(_labels_of(group)) < 2]
         yield Finding(f"{kind}, two labels", True, tuple(map(_group, clashes)))
         yield Finding(kind, False, tuple(map(_group, agreed)))
 
 
 def _group(images: Iterable[LabelledImage]) -> Item:
     images = list(images)
-    labels = sorted({image.label for image in images})
+    labels = _labels_of(images)
     return Item(tuple(image.name for image in images), " / ".join(labels) if len(labels) > 1 else "")
+
+
+def _labels_of(images: Iterable[LabelledImage]) -> list[str]:
+    """Without the empty one of those that have none yet."""
+    return sorted({image.label for image in images if image.label})
 
 
 def _in_two_parts(inspected: Inspected) -> Iterator[Item]:

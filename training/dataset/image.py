@@ -14,7 +14,7 @@ from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.artifact.manifest import PixelSpec
 from salver.system.regular_file import read_regular
 from salver.text import counted, printable
-from training.dataset.decoding import decoders
+from training.dataset.inspection.decoding import decoders
 from training.dataset.inspection.inspection import inspect_bytes
 from training.dataset.reading.layout import Part
 from training.errors import DatasetError
@@ -83,3 +83,13 @@ def unreadable(reasons: Sequence[str], images: int) -> DatasetError:
     return DatasetError(
         f"{len(reasons)} of {counted(images, 'image')} cannot be read. Mend or remove them:\n  " + "\n  ".join(reasons)
     )
+
+
+def folders(images: Sequence[LabelledImage]) -> list[str]:
+    """What stands before the names of the images: one folder for a data set that was read from a folder."""
+    return [printable(folder) for folder in sorted({_folder(image) for image in images})]
+
+
+def _folder(image: LabelledImage) -> str:
+    path = str(image.path)
+    return (path.removesuffix(image.name).rstrip("/") or ".") if path.endswith(image.name) else str(image.path.parent)

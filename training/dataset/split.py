@@ -2,15 +2,21 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from training.dataset.image import LabelledImage
+from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.duplicates import identical, joined, near_pairs
 from training.errors import DatasetError
 
 Stratum = tuple[str, ...]
 """The labels of a group, in class order; most groups are one image and have one."""
+
+
+Grouping = Mapping[str, str] | Callable[[LabelledImage], str]
+"""The group of each image, by its name or by a function; an empty one, or none, means that it stands alone."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,26 @@ class Group:
     labels: Stratum
 
 
+def together(images: Sequence[LabelledImage], groups: Grouping | None) -> list[list[LabelledImage]]:
+    """Images that must not be separated. Raises DatasetError for one that cannot be read."""
+    with InspectionCache.of_user() as cache:
+        inspections = inspect_files([image.path for image in images], cache)
+    links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
+    links += near_pairs(inspections)
+    links += _same_name([image.source or image.name for image in images])
+    if groups is not None:
+        names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in images}
+        links += _same_name([names.get(image.name, "") for image in images])
+    return [[images[index] for index in group] for group in joined(len(images), links)]
+
+
 def ranked(groups: Sequence[Sequence[LabelledImage]], labels: Sequence[str], seed: int) -> list[Group]:
     """In the order of choice: by a hash over seed and content, so neither file names nor the machine play a part."""
     return sorted((_group(images, labels, seed) for images in groups), key=lambda group: group.rank)
 
 
 def choose(
-    groups: Sequence[Group], labels: Sequence[str], share: Fraction, stratify: bool, parts_of_first: int = 1
+    groups: Sequence[Group], labels: Sequence[str], share: Fraction, *, stratify: bool, parts_of_first: int = 1
 ) -> set[LabelledImage]:
     """The images of the first part: `share` of all, rounded down, as near to it as groups allow.
 
@@ -45,9 +64,9 @@ def choose(
     quotas = _largest_remainder(sizes, share)
     chosen = {image for name, members in strata.items() for image in _fill(members, quotas[name], parts_of_first)}
     images = {image for group in groups for image in group.images}
-    _check_part("first", labels, chosen, images)
+    _check_part(labels, chosen, images)
     if stratify:
-        _check_part("second", labels, images - chosen, images)
+        _check_part(labels, images - chosen, images)
     return chosen
 
 
@@ -69,14 +88,15 @@ def _check_labels(groups: Sequence[Group], labels: Sequence[str], parts: int) ->
             )
 
 
-def _check_part(name: str, labels: Sequence[str], part: set[LabelledImage], images: set[LabelledImage]) -> None:
+def _check_part(labels: Sequence[str], part: set[LabelledImage], images: set[LabelledImage]) -> None:
     present = {image.label for image in part}
     for label in labels:
         if label not in present:
             count = sum(image.label == label for image in images)
             raise DatasetError(
-                f"The {name} part has no image of '{label}', of which there are {count}. Split with stratify=True, "
-                "into larger parts, or with smaller groups."
+                f"One part would have no image of '{label}', of which there are {count}: too many of them belong "
+                "together, the part is too small, or labels are not divided evenly (stratify). Change the groups or "
+                "the shares."
             )
 
 
@@ -95,3 +115,8 @@ def _fill(groups: Sequence[Group], quota: int, at_least: int) -> list[LabelledIm
         if len(taken) + len(group.images) <= quota:
             taken += group.images
     return taken
+
+
+def _same_name(names: list[str]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(first.setdefault(name, index), index) for index, name in enumerate(names) if name]

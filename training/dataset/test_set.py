@@ -6,7 +6,6 @@ from pathlib import Path
 from training.dataset.collection import collect
 from training.dataset.dataset import Dataset, Part
 from training.dataset.reading.folder import natural_order
-from training.dataset.split_file import read_split
 from training.errors import DatasetError
 
 
@@ -17,7 +16,7 @@ def read_test_set(folder: Path, split: Path | None, part: Part) -> Dataset:
     """
     if split is not None:
         dataset = Dataset.from_dir(folder)
-        parts = read_split(split, dataset)
+        parts = dataset.read_split(split)
         if part not in parts:
             raise DatasetError(f"{split} puts no image into the part '{part}'.")
         return replace(parts[part], notes=(*dataset.notes, f"these are the part '{part}' of {split}"))

@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from training.errors import SettingError
-from training.evaluation.evaluate import NO_ANSWER, Evaluation
-from training.evaluation.facts import model_facts
-from training.evaluation.intervals import Weights, bootstrap, share, wilson
-from training.evaluation.metrics import Marks, class_averaged
+from training.evaluation.intervals import Weights, bootstrap, proportion, wilson
+from training.evaluation.metrics import OneHot, class_averaged, model_facts
+from training.evaluation.predictions import NO_ANSWER, Predictions
 from training.evaluation.schema import Comparison, Estimate, LabelChange
 
 
-def compare(new: Evaluation, old: Evaluation) -> Comparison:
+def compare(new: Predictions, old: Predictions) -> Comparison:
     """The labels of the two may differ in order and in number. Raises SettingError for evaluations of other images."""
     if [image.name for image in new.images] != [image.name for image in old.images] or len(new.truths) != len(
         old.truths
@@ -24,7 +23,7 @@ def compare(new: Evaluation, old: Evaluation) -> Comparison:
     differing = only_new + only_old
     return Comparison(
         old=model_facts(old),
-        old_accuracy=share(int(old.right.sum()), len(old.truths), ""),
+        old_accuracy=proportion(int(old.right.sum()), len(old.truths), ""),
         old_class_averaged_accuracy=old.class_averaged_accuracy,
         difference=difference(new.right, old.right),
         class_averaged_difference=_class_averaged_difference(new, old),
@@ -36,12 +35,12 @@ def compare(new: Evaluation, old: Evaluation) -> Comparison:
     )
 
 
-def changed(new: Evaluation, old: Evaluation) -> NDArray[np.bool_]:
+def changed(new: Predictions, old: Predictions) -> NDArray[np.bool_]:
     """[images]: whether the answer, a label or none, is another one."""
     return np.not_equal(answers(new), answers(old))
 
 
-def answers(evaluation: Evaluation) -> list[str]:
+def answers(evaluation: Predictions) -> list[str]:
     """The label that each image gets; empty for an image without an answer. A label itself is never empty."""
     names = (*evaluation.labels, "")  # NO_ANSWER is the last
     assert NO_ANSWER == -1
@@ -78,8 +77,8 @@ def _joined(one: float, other: float, phi: float) -> float:
     return math.sqrt(max(one**2 - 2 * phi * one * other + other**2, 0))
 
 
-def _class_averaged_difference(new: Evaluation, old: Evaluation) -> Estimate:
-    ours, theirs = Marks.of(new), Marks.of(old)
+def _class_averaged_difference(new: Predictions, old: Predictions) -> Estimate:
+    ours, theirs = OneHot.of(new), OneHot.of(old)
 
     def statistic(weights: Weights) -> NDArray[np.float64]:
         return class_averaged(ours, weights) - class_averaged(theirs, weights)
@@ -88,7 +87,7 @@ def _class_averaged_difference(new: Evaluation, old: Evaluation) -> Estimate:
     return bootstrap([figure], statistic, len(new.truths))[0]
 
 
-def _label_changes(new: Evaluation, old: Evaluation) -> tuple[LabelChange, ...]:
+def _label_changes(new: Predictions, old: Predictions) -> tuple[LabelChange, ...]:
     truths = np.array([new.labels[truth] for truth in new.truths])
     changes = []
     for label in new.labels:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from training.evaluation.evaluate import Evaluation
 from training.evaluation.intervals import Weights, bootstrap
+from training.evaluation.predictions import Predictions
 from training.evaluation.schema import Curves, Estimate, PrecisionRecallCurve, RocCurve
 
 POINTS = 200
@@ -77,7 +77,7 @@ class Ranking:
         return np.stack([_area(false, recall, 0), (steps * precision).sum(axis=1), _area(recall, precision, 1)], axis=1)
 
 
-def label_curves(evaluation: Evaluation) -> tuple[list[Curves], Curves, Curves]:
+def label_curves(evaluation: Predictions) -> tuple[list[Curves], Curves, Curves]:
     """For each label in order, then micro- and macro-averaged; areas with intervals while that takes seconds.
 
     Micro takes every score as an answer of its own; macro is the mean over labels for which there is a curve.
@@ -126,13 +126,13 @@ def thinned(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(np.int64))
 
 
-def _rankings(evaluation: Evaluation) -> Iterator[Ranking]:
+def _rankings(evaluation: Predictions) -> Iterator[Ranking]:
     image = np.arange(len(evaluation.truths))
     for index, label in enumerate(evaluation.labels):
         yield Ranking(label, evaluation.truths == index, evaluation.probabilities[:, index], image)
 
 
-def _all(evaluation: Evaluation) -> Ranking:
+def _all(evaluation: Predictions) -> Ranking:
     images, labels = evaluation.probabilities.shape
     positive = np.arange(labels) == evaluation.truths[:, None]
     return Ranking("any", positive.ravel(), evaluation.probabilities.ravel(), np.arange(images * labels) // labels)

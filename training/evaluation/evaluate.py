@@ -1,132 +1,71 @@
-"""How well a classifier, or a model file, does on a labelled set."""
+"""How well a classifier, or a model file, does on a labelled set; how that shows itself in a notebook."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import base64
+import html
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
-from salver.artifact.scores import abstains, probabilities
-from training.dataset.dataset import Dataset, LabelledImage
+from training.dataset.dataset import Dataset
 from training.errors import DatasetError
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.model_file import ModelFile
-from training.fit.minibatches import targets_of
+from training.evaluation.plots import WIDTH, Plot, plots
+from training.evaluation.predictions import Predictions
+from training.evaluation.schema import Estimate, Metrics
 from training.progress import Progress, Silent
 
-if TYPE_CHECKING:
-    from training.run.classifier import Classifier
 
-NO_ANSWER = -1
-"""The prediction for an image whose logits are not all finite: wrong whatever the truth."""
+class Evaluation(Predictions):
+    """The answers for a labelled set, with every figure and picture of them. A notebook shows it by itself."""
 
+    def metrics(self) -> Metrics:
+        """Every figure with its interval, as metrics.json has them. Computed once."""
+        return self._metrics
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """logits: float32 [images, classes]; truths: int64 [images], indices into `labels`.
-
-    `images` are those that were scored, in the same order; `model` is the file that gave the logits, or was made from
-    the classifier that did. Without it there are neither temperature nor thresholds.
-    """
-
-    labels: tuple[str, ...]
-    logits: NDArray[np.float32] = field(repr=False)
-    truths: NDArray[np.int64] = field(repr=False)
-    images: tuple[LabelledImage, ...] = field(default=(), repr=False)
-    model: ModelFile | None = field(default=None, repr=False)
+    def plots(self) -> dict[str, Plot]:
+        """The pictures by name: "roc", "precision-recall", "confusion-matrix", "reliability", "coverage"."""
+        return plots(self, self._metrics)
 
     @cached_property
-    def predictions(self) -> NDArray[np.int64]:
-        """The index of each image's largest logit, the first of equal ones; NO_ANSWER where one is not finite."""
-        finite = np.isfinite(self.logits).all(axis=1)
-        return np.where(finite, self.logits.argmax(axis=1), NO_ANSWER)
-
-    @property
-    def answered(self) -> NDArray[np.bool_]:
-        """[images]"""
-        return np.not_equal(self.predictions, NO_ANSWER)
-
-    @property
-    def right(self) -> NDArray[np.bool_]:
-        """[images]"""
-        return np.equal(self.predictions, self.truths)
-
-    @property
-    def non_finite(self) -> int:
-        """Images without an answer because a logit is infinite or not a number."""
-        return int((~self.answered).sum())
-
-    @property
-    def absent_labels(self) -> tuple[str, ...]:
-        """Labels that no image of the set has; the class-averaged accuracy leaves them out."""
-        present = set(self.truths.tolist())
-        return tuple(label for index, label in enumerate(self.labels) if index not in present)
-
-    @property
-    def accuracy(self) -> float:
-        """Overall: the share of images whose prediction is the truth."""
-        return float(accuracy_score(self.truths, self.predictions))
-
-    @property
-    def class_averaged_accuracy(self) -> float:
-        """The mean over the labels in the set of the share of their images that is right (macro recall)."""
-        present = np.unique(self.truths)
-        return float(recall_score(self.truths, self.predictions, labels=present, average="macro", zero_division=0))
-
-    @property
-    def confusion_matrix(self) -> NDArray[np.int64]:
-        """Counts [truth, predicted], in the order of `labels`; images without an answer are in no column."""
-        counts: NDArray[np.int64] = confusion_matrix(self.truths, self.predictions, labels=range(len(self.labels)))
-        return counts
-
-    @property
-    def temperature(self) -> float | None:
-        """What logits are divided by before the softmax; None before the export, which fits it."""
-        return self.model.manifest.temperature if self.model else None
-
-    @property
-    def thresholds(self) -> Mapping[str, float]:
-        """By label the probability below which it is not given."""
-        return (self.model.manifest.thresholds if self.model else None) or {}
-
-    @cached_property
-    def probabilities(self) -> NDArray[np.float64]:
-        """[images, classes], as the service answers with `add_softmax`; zeros for an image without an answer."""
-        answered = np.where(self.answered[:, None], self.logits, 0)
-        return np.where(self.answered[:, None], probabilities(answered, self.temperature or 1.0), 0.0)
-
-    @cached_property
-    def scores(self) -> NDArray[np.float64]:
-        """[images], the probability of the prediction; 0 for an image without an answer."""
-        return np.where(self.answered, self.probabilities.max(axis=1), 0.0)
-
-    @cached_property
-    def losses(self) -> NDArray[np.float64]:
-        """[images], the negative logarithm of the truth's probability; infinite for an image without an answer."""
-        logits = np.where(self.answered[:, None], self.logits, 0).astype(np.float64) / (self.temperature or 1.0)
-        losses = -log_softmax(logits, axis=1)[np.arange(len(self.truths)), self.truths]
-        return np.where(self.answered, losses, np.inf)
-
-    @cached_property
-    def abstained(self) -> NDArray[np.bool_]:
-        """[images]: whether the service would give no label because the best score is below its label's threshold."""
-        best = zip(self.predictions, self.scores, strict=True)
-        below = [abstains(self.thresholds, self.labels[label], score) for label, score in best]
-        return np.logical_and(self.answered, below)
+    def _metrics(self) -> Metrics:
+        return compute_metrics(self)
 
     def _repr_html_(self) -> str:
-        from training.report.notebook import summary  # which is built on this module
+        """The figures of the whole set with their intervals, and the curves."""
+        metrics, pictures = self.metrics(), self.plots()
+        rows = [
+            ("Images", str(metrics.images)),
+            ("Accuracy, overall", _shown(metrics.accuracy)),
+            ("Accuracy, class-averaged", _shown(metrics.class_averaged_accuracy)),
+            ("F1, macro", _shown(metrics.macro_f1)),
+            ("Labels without images", html.escape(", ".join(metrics.absent_labels)) or "none"),
+            ("Images without an answer", str(metrics.non_finite)),
+        ]
+        cells = "".join(f"<tr><th style='text-align: left'>{name}</th><td>{value}</td></tr>" for name, value in rows)
+        return f"<table>{cells}</table>{_image(pictures['roc'])}{_image(pictures['precision-recall'])}"
 
-        return summary(self)
+
+class Scorer(Protocol):
+    """What can be evaluated: a classifier, a model file, or something of your own.
+
+    Where it has an `exported`, as a classifier has once it was exported, that model file's temperature and thresholds
+    count.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the logits."""
+
+    def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
+        """Logits [images, classes]. Raises DatasetError for images that cannot be read."""
 
 
-def evaluate(
-    model: "Classifier | ModelFile | Path | str", dataset: Dataset, progress: Progress | None = None
-) -> Evaluation:
+def evaluate(model: Scorer | Path | str, dataset: Dataset, progress: Progress | None = None) -> Evaluation:
     """Score every image of `dataset` with a classifier or a model file, through `salver.artifact.pixels`.
 
     A file is scored as the service does it on a CPU; a classifier by its own net, with temperature and thresholds once
@@ -135,15 +74,25 @@ def evaluate(
     """
     if not len(dataset):
         raise DatasetError("There are no images to score. Give a data set with some.")
-    if not isinstance(model, ModelFile | Path | str):
-        return replace(model.evaluate(dataset), images=dataset.images, model=model.exported)
-    file = model if isinstance(model, ModelFile) else ModelFile.read(Path(model))
-    truths = targets_of(dataset, file.manifest.labels, f"The model file {file.path}").numpy()
-    logits = file.score(dataset, progress or Silent())
-    return Evaluation(file.manifest.labels, logits, truths, dataset.images, file)
+    scorer = ModelFile.read(Path(model)) if isinstance(model, Path | str) else model
+    file = scorer if isinstance(scorer, ModelFile) else getattr(scorer, "exported", None)
+    whose = f"The model file {scorer.path}" if isinstance(scorer, ModelFile) else "The classifier"
+    truths = dataset.targets(scorer.labels, whose)
+    return Evaluation(scorer.labels, scorer.score(dataset, progress or Silent()), truths, dataset.images, file)
 
 
-def by_label(evaluation: Evaluation, logits: NDArray[np.float32], order: Sequence[str]) -> Evaluation:
+def by_label(evaluation: Predictions, logits: NDArray[np.float32], order: Sequence[str]) -> Evaluation:
     """The same images with other logits, whose columns stand in `order`, a permutation of the labels."""
     columns = [order.index(label) for label in evaluation.labels]
     return Evaluation(evaluation.labels, logits[:, columns], evaluation.truths)
+
+
+def _image(plot: Plot) -> str:
+    data = base64.b64encode(plot.png()).decode()
+    return f'<img alt="" width="{WIDTH}" src="data:image/png;base64,{data}">'
+
+
+def _shown(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.4f}" if estimate.value is not None else f"– {html.escape(estimate.reason or '')}"
+    return f"{estimate.value:.4f} <small>({estimate.low:.3f} to {estimate.high:.3f})</small>"

@@ -21,7 +21,7 @@ Statistic = Callable[[Weights], NDArray[np.float64]]
 """From weights [resamples, images], how often each resample has each image, to figures [resamples, figures]."""
 
 
-def share(count: int, total: int, reason: str) -> Estimate:
+def proportion(count: int, total: int, reason: str) -> Estimate:
     """`count` of `total` with Wilson's interval (1927), which is sound for small and for extreme shares too.
 
     Null with `reason` when there are none in total.

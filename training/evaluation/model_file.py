@@ -46,6 +46,11 @@ class ModelFile:
     sha256: str
     manifest: Manifest
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the logits."""
+        return self.manifest.labels
+
     @classmethod
     def read(cls, path: Path) -> "ModelFile":
         """Raises SettingError for a file that cannot be read or is not Salver's."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from salver.system.durable import durable
 from salver.text import counted
-from training.evaluation.evaluate import Evaluation
+from training.evaluation.predictions import Predictions
 from training.evaluation.schema import Calibration, Curves, Estimate, Metrics, ReliabilityBin
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Plot:
         return self.png(), {"width": WIDTH}
 
 
-def plots(evaluation: Evaluation, metrics: Metrics) -> dict[str, Plot]:
+def plots(evaluation: Predictions, metrics: Metrics) -> dict[str, Plot]:
     """All of them, by name."""
     return {
         "roc": roc_plot(metrics),
@@ -121,7 +121,7 @@ def coverage_plot(metrics: Metrics) -> Plot:
     return _finished(figure)
 
 
-def confusion_figure(evaluation: Evaluation, title: str) -> "Figure":
+def confusion_figure(evaluation: Predictions, title: str) -> "Figure":
     """Shares of each truth as colours, with the counts; with many labels a mark for each cell that has images."""
     from matplotlib.figure import Figure
 

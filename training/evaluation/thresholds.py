@@ -10,9 +10,9 @@ from sklearn.metrics import precision_recall_curve
 from salver.artifact.manifest import ThresholdChange
 from salver.text import counted
 from training.errors import SettingError
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.intervals import share
+from training.evaluation.intervals import proportion
 from training.evaluation.model_file import ModelFile
+from training.evaluation.predictions import Predictions
 from training.evaluation.schema import Estimate
 from training.ranges import THRESHOLD, check_names
 
@@ -32,7 +32,7 @@ class Effect:
     """Images whose best label it is, accepted or not."""
 
 
-def effect(evaluation: Evaluation, label: str, threshold: float) -> Effect:
+def effect(evaluation: Predictions, label: str, threshold: float) -> Effect:
     """Raises SettingError for a label that the model does not have."""
     index = _index(evaluation.labels, label)
     predicted = evaluation.predictions == index
@@ -41,14 +41,14 @@ def effect(evaluation: Evaluation, label: str, threshold: float) -> Effect:
     return Effect(
         label=label,
         threshold=threshold,
-        precision=share(right, int(accepted.sum()), "no image is accepted"),
-        recall=share(right, support, f"no image of the set has the label '{label}'"),
+        precision=proportion(right, int(accepted.sum()), "no image is accepted"),
+        recall=proportion(right, support, f"no image of the set has the label '{label}'"),
         accepted=int(accepted.sum()),
         predicted=int(predicted.sum()),
     )
 
 
-def choose_threshold(evaluation: Evaluation, label: str, min_precision: float) -> float:
+def choose_threshold(evaluation: Predictions, label: str, min_precision: float) -> float:
     """The lowest threshold with which the share of right ones among the accepted images is `min_precision` or more.
 
     It lies halfway between the lowest score that is accepted and the next one below, so that the last digit of another
@@ -73,7 +73,7 @@ def choose_threshold(evaluation: Evaluation, label: str, min_precision: float) -
 
 
 def set_threshold(
-    file: ModelFile, out: Path, label: str, threshold: float, min_precision: float | None, fingerprint: str | None
+    file: ModelFile, out: Path, label: str, threshold: float, *, min_precision: float | None, fingerprint: str | None
 ) -> ModelFile:
     """Write the model file with that threshold, and with how it came about, to `out`; 0 removes the label's threshold.
 

@@ -1,8 +1,10 @@
-"""The trained net as one ONNX file, written only when the gate lets it pass."""
+"""The trained net as one ONNX file with its provenance, written only when the gate lets it pass."""
 
-import copy
+import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -14,24 +16,16 @@ from salver.system.durable import durable
 from training.dataset.dataset import Dataset
 from training.evaluation.evaluate import Evaluation
 from training.export.gate import check_file, measure_parity
-from training.export.provenance import git_revision, package_versions
 from training.export.test_card import make_golden
-from training.fit.minibatches import PixelImages
-from training.nets.nets import PixelNet
+from training.fit.minibatches import Minibatches
+from training.fit.state import TrainedOn
+from training.nets.nets import PixelNet, on_cpu
 
 OPSET = 18
 IR_VERSION = 10
 """onnxruntime reads these since 1.18 (2024)."""
 _LARGEST_EXPORTED_BATCH = 4096
-
-
-@dataclass(frozen=True)
-class TrainedOn:
-    """The training images, as facts for the provenance."""
-
-    data_fingerprint: str
-    counts: dict[str, int]
-    seed: int
+_PACKAGES = ("salver", "torch", "torchvision", "accelerate", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 
 def export(
@@ -39,10 +33,10 @@ def export(
     spec: PixelSpec,
     path: Path,
     trained_on: TrainedOn,
+    *,
     validation: Dataset,
     reported: Evaluation,
     metrics: Mapping[str, float],
-    *,
     head: Literal["softmax", "svm"] = "softmax",
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
@@ -53,7 +47,7 @@ def export(
     """
     trained = on_cpu(net)
     graph = to_onnx(trained, spec)
-    images = PixelImages(validation, reported.labels, spec)
+    images = Minibatches(validation, reported.labels, spec)
     manifest = Manifest(
         labels=reported.labels,
         pixels=spec,
@@ -78,11 +72,6 @@ def export(
         partial.write_bytes(graph.SerializeToString())
         check_file(partial, manifest, validation, reported)
     return manifest
-
-
-def on_cpu(net: PixelNet) -> PixelNet:
-    """A copy for inference: on the CPU, in evaluation mode, weights in the memory order that ONNX stores."""
-    return copy.deepcopy(net).cpu().to(memory_format=torch.contiguous_format).eval()
 
 
 def to_onnx(net: PixelNet, spec: PixelSpec) -> onnx.ModelProto:
@@ -112,3 +101,25 @@ def to_onnx(net: PixelNet, spec: PixelSpec) -> onnx.ModelProto:
     graph.ir_version = IR_VERSION
     onnx.checker.check_model(graph, full_check=True)
     return graph
+
+
+def package_versions() -> dict[str, str]:
+    """Python's and each package's version; a package that is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # Salver itself, run from a checkout
+    return versions
+
+
+def git_revision() -> str | None:
+    """The commit of the checkout that this file lies in, with "-dirty" after changes; None outside of one."""
+    root = Path(__file__).parents[2]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None

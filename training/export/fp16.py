@@ -15,13 +15,13 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from training.export.int8 import CalibrationImages, layers, quiet
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 
 LARGEST = float(np.finfo(np.float16).max) / 4
 """A layer with a larger number in or out stays in float: float16 ends at 65504, and other images may go higher."""
 
 
-def halve(source: Path, calibration: PixelImages) -> onnx.ModelProto:
+def to_fp16(source: Path, calibration: Minibatches) -> onnx.ModelProto:
     """The graph of `source` as float16; input, output and opset stay as they are.
 
     The last layer stays in float: logits of 11 bits would tie near labels. So does every layer that meets a number
@@ -48,17 +48,17 @@ def halve(source: Path, calibration: PixelImages) -> onnx.ModelProto:
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model` computed in float with every float16 result rounded, to infinity if need be: as a GPU stores it."""
     model = onnx.shape_inference.infer_shapes(model)
-    halves = {info.name for info in model.graph.value_info if info.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    in_fp16 = {info.name for info in model.graph.value_info if info.type.tensor_type.elem_type == TensorProto.FLOAT16}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        made = [name for name in node.output if name in halves]
+        made = [name for name in node.output if name in in_fp16]
         if node.op_type == "Cast" and made:
             node.attribute[0].i = TensorProto.FLOAT
-        node.output[:] = [f"{name}:exact" if name in halves else name for name in node.output]
+        node.output[:] = [f"{name}:exact" if name in in_fp16 else name for name in node.output]
         nodes.append(node)
         for name in made:
-            nodes.append(helper.make_node("Cast", [f"{name}:exact"], [f"{name}:half"], to=TensorProto.FLOAT16))
-            nodes.append(helper.make_node("Cast", [f"{name}:half"], [name], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Cast", [f"{name}:exact"], [f"{name}:fp16"], to=TensorProto.FLOAT16))
+            nodes.append(helper.make_node("Cast", [f"{name}:fp16"], [name], to=TensorProto.FLOAT))
     for weights in model.graph.initializer:
         if weights.data_type == TensorProto.FLOAT16:
             weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float32), weights.name))
@@ -67,7 +67,7 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _large_tensors(source: Path, model: onnx.ModelProto, calibration: PixelImages) -> set[str]:
+def _large_tensors(source: Path, model: onnx.ModelProto, calibration: Minibatches) -> set[str]:
     """The names of weights and results that go beyond `LARGEST`."""
     with tempfile.TemporaryDirectory() as folder:
         calibrator = create_calibrator(source, augmented_model_path=str(Path(folder, "ranges.onnx")))

@@ -21,7 +21,7 @@ from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation, by_label
 from training.evaluation.model_file import ORT_ERRORS
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 
 RELATIVE_TOLERANCE = 1e-4
 """Of the largest logit, or of 1. Two float32 implementations that add in another order were measured to differ by 1e-6
@@ -29,7 +29,7 @@ to 4e-6 of it; another normalisation, weight or resize filter differs by a hundr
 LARGEST_BATCH = 32
 
 
-def measure_parity(model: bytes, images: PixelImages, logits: NDArray[np.float32]) -> Parity:
+def measure_parity(model: bytes, images: Minibatches, logits: NDArray[np.float32]) -> Parity:
     """Compare the graph in `model` with torch's `logits` [images, classes] of the same images.
 
     At the largest batch every image counts; at batch 1 and 2 the first 32 do, for the sake of time. Raises
@@ -38,6 +38,10 @@ def measure_parity(model: bytes, images: PixelImages, logits: NDArray[np.float32
     session = open_session(model)
     if len(images) < 2:
         raise ExportRefused(f"The gate needs at least 2 validation images and has {len(images)}. Give it more.")
+    try:
+        check_graph(session, images.spec, logits.shape[1])
+    except ModelFileError as error:
+        raise ExportRefused(str(error)) from error
     largest = min(len(images), LARGEST_BATCH)
     sizes = tuple(sorted({1, 2, largest}))
     counts = [len(images) if size == largest else largest for size in sizes]
@@ -62,12 +66,12 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
     session = open_session(path.read_bytes())
     try:
         own = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-        check_graph(session, own)
+        check_graph(session, own.pixels, len(own.labels))
     except ModelFileError as error:
         raise ExportRefused(str(error)) from error
     if own != manifest or set(own.labels) != set(reported.labels):
         raise ExportRefused("The manifest read back from the file is not the one that was to be written.")
-    images = PixelImages(validation, own.labels, own.pixels)
+    images = Minibatches(validation, own.labels, own.pixels)
     served = by_label(reported, run(session, images, LARGEST_BATCH), own.labels)
     _check_accuracy(served, reported)
     _difference(served.logits, reported.logits, "by label name")
@@ -88,7 +92,7 @@ def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None
 
 
 def run(
-    session: onnxruntime.InferenceSession, images: PixelImages, batch_size: int, count: int | None = None
+    session: onnxruntime.InferenceSession, images: Minibatches, batch_size: int, count: int | None = None
 ) -> NDArray[np.float32]:
     """Logits [count, classes] of the first `count` images, `batch_size` at a time. Raises ExportRefused."""
     return np.concatenate([_score(session, pixels) for pixels in _batches(images, batch_size, count or len(images))])
@@ -99,7 +103,7 @@ def tolerance(logits: NDArray[np.float32], relative: float = RELATIVE_TOLERANCE)
     return relative * max(1.0, float(np.abs(logits).max()))
 
 
-def _batches(images: PixelImages, batch_size: int, count: int) -> Iterator[NDArray[np.uint8]]:
+def _batches(images: Minibatches, batch_size: int, count: int) -> Iterator[NDArray[np.uint8]]:
     for start in range(0, count, batch_size):
         yield images.read(range(start, min(start + batch_size, count))).pixels.numpy()
 

@@ -14,13 +14,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from salver.artifact.manifest import INPUT_NAME
 from training.dataset.dataset import Dataset
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 
 CALIBRATION_IMAGES = 128
 """Training images from which the ranges of the activations are taken."""
 
 
-def quantise(source: Path, calibration: PixelImages, first_in_float: bool = False) -> onnx.ModelProto:
+def to_int8(source: Path, calibration: Minibatches, *, first_in_float: bool = False) -> onnx.ModelProto:
     """The graph of `source` as int8; input, output, and opset stay as they are.
 
     The last layer stays in float: its output would otherwise know 255 values, and near labels would tie. The first
@@ -67,7 +67,7 @@ def calibration_part(train: Dataset) -> Dataset:
 class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """One training image at a time."""
 
-    def __init__(self, images: PixelImages) -> None:
+    def __init__(self, images: Minibatches) -> None:
         self._batches = iter([images.read([index]).pixels.numpy() for index in range(len(images))])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:

@@ -1,38 +1,37 @@
 """Another precision of a finished run: an int8 or float16 file beside the float one, through the same gate."""
 
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import numpy as np
 import onnx
 import onnxruntime
-from pydantic import TypeAdapter, ValidationError
+from numpy.typing import NDArray
 
-from salver.artifact.manifest import Manifest
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from salver.system.durable import durable
-from salver.system.regular_file import read_regular
-from salver.text import counted, printable, validation_message
+from salver.text import counted
 from training.dataset.dataset import Dataset
 from training.dataset.reading.places import refuse_inside
-from training.errors import DatasetError, ExportRefused, SettingError
+from training.errors import ExportRefused, SettingError
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.model_file import read_model
-from training.export.fp16 import halve, rounded
+from training.evaluation.model_file import one_thread
+from training.export.fp16 import rounded, to_fp16
 from training.export.gate import check_file, measure_parity, open_session, run, tolerance
-from training.export.int8 import CALIBRATION_IMAGES, calibration_part, quantise
-from training.export.speed import speed_ratio
+from training.export.int8 import CALIBRATION_IMAGES, calibration_part, to_int8
 from training.export.test_card import signed_again
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 from training.progress import Progress
 from training.ranges import ACCURACY_LOSS
-from training.run.parts import Parts
-from training.run.run import RunSettings, split
 
 Precision = Literal["fp16", "int8"]
 
+SPEED_IMAGES, SPEED_ROUNDS = 12, 5
 FP16_TOLERANCE = 0.03
 """Of the largest logit, or of 1: how far float16 may move a logit. docs/training.md has what was measured."""
 
@@ -65,112 +64,65 @@ class _Attempt:
 
 
 @dataclass(frozen=True)
-class _Record:
-    """What is needed here of a run's `run.json`."""
+class FloatModel:
+    """The model file of a run as it was read from `path`, and the photos that the run trained on and chose by."""
 
-    settings: RunSettings
-    data_fingerprint: str
+    path: Path
+    data: bytes
+    manifest: Manifest
+    train: Dataset
+    validation: Dataset
 
-
-_record = TypeAdapter(_Record)
-MAX_RECORD_BYTES = 64 * 1024**2
-"""Of run.json; that of 100,000 photos left out is smaller."""
+    def images(self, dataset: Dataset) -> Minibatches:
+        """As the model sees them."""
+        return Minibatches(dataset, self.manifest.labels, self.manifest.pixels)
 
 
 def export_precision(
-    run_folder: Path, precision: Precision, out: Path, max_accuracy_loss: float, progress: Progress
+    model: FloatModel, precision: Precision, out: Path, *, max_accuracy_loss: float, progress: Progress
 ) -> Comparison:
-    """Write RUN/model.onnx to `out` in another precision, for which training images give the ranges of numbers.
+    """Write `model` to `out` in another precision, for which training images give the ranges of numbers.
 
-    "int8" has int8 weights per channel and uint8 activations, "fp16" has float16 for both. Raises SettingError and
-    DatasetError when the run or its photos are not there any more, and ExportRefused when validation accuracy falls by
-    more than `max_accuracy_loss` or the gate finds a fault; `out` is then not written.
+    "int8" has int8 weights per channel and uint8 activations, "fp16" has float16 for both. Raises SettingError for a
+    place that cannot be meant, and ExportRefused when validation accuracy falls by more than `max_accuracy_loss` or the
+    gate finds a fault; `out` is then not written.
     """
     ACCURACY_LOSS.check(max_accuracy_loss)
-    manifest, parts, model = read_run(run_folder)
-    if out.exists() and out.samefile(run_folder / "model.onnx"):
+    if out.exists() and out.samefile(model.path):
         raise SettingError(f"{out} is the float file that the {precision} one is made from. Name another with --out.")
-    if parts.train.root is not None:
-        refuse_inside(parts.train.root, out, "The model file")
+    if model.train.root is not None:
+        refuse_inside(model.train.root, out, "The model file")
+    manifest, validation = model.manifest, model.images(model.validation)
+    before = _evaluate(open_session(model.data), validation, manifest.labels)
+    progress.report(f"calibrating on {counted(min(len(model.train), CALIBRATION_IMAGES), 'training image')} …")
+    calibration = model.images(calibration_part(model.train))
     with tempfile.TemporaryDirectory() as folder:
         # onnxruntime reads paths: this is the file that was read, whatever gets its name in the folder of the run.
         source = Path(folder, "float.onnx")
-        source.write_bytes(model)
-        return _export(source, manifest, parts, precision, out, max_accuracy_loss, progress)
-
-
-def _export(
-    source: Path,
-    manifest: Manifest,
-    parts: Parts,
-    precision: Precision,
-    out: Path,
-    max_accuracy_loss: float,
-    progress: Progress,
-) -> Comparison:
-    validation = PixelImages(parts.validation, manifest.labels, manifest.pixels)
-    before = _evaluate(open_session(source.read_bytes()), validation, manifest.labels)
-    progress.report(f"calibrating on {counted(min(len(parts.train), CALIBRATION_IMAGES), 'training image')} …")
-    calibration = PixelImages(calibration_part(parts.train), manifest.labels, manifest.pixels)
-    attempts = _attempts(source, precision, calibration, validation, manifest.labels)
-    attempt = _choose(attempts, precision, before, max_accuracy_loss)
+        source.write_bytes(model.data)
+        attempts = _attempts(source, precision, calibration, validation, labels=manifest.labels)
+        attempt = _choose(attempts, precision, before, max_accuracy_loss)
     if precision == "fp16":
         _check_logits(before, attempt.judged)
-    changed = _manifest(manifest, precision, attempt, validation, before)
+    changed = _manifest(manifest, precision, attempt, validation=validation, before=before)
     onnx.helper.set_model_props(attempt.graph, changed.to_metadata())
     with durable(out) as partial:
         partial.write_bytes(attempt.graph.SerializeToString())
-        check_file(partial, changed, parts.validation, attempt.here)
-    return Comparison(out, precision, before, attempt.judged, speed_ratio(source, out, validation))
-
-
-def read_run(run_folder: Path) -> tuple[Manifest, Parts, bytes]:
-    """The manifest of a run's model file, the parts of its photos, split as they were, and the model file itself.
-
-    Raises SettingError for a folder without them, ExportRefused for a model file that cannot be loaded, and
-    DatasetError when the photos are others than the model was trained on.
-    """
-    try:
-        record = _record.validate_json(read_regular(run_folder / "run.json", MAX_RECORD_BYTES))
-        model, manifest = read_model(run_folder / "model.onnx")
-        open_session(model)
-    except (OSError, ValueError, SettingError) as error:
-        raise SettingError(f"{run_folder} is not the folder of a finished run: {_reason(error)}.") from error
-    if manifest.precision != "fp32":
-        raise SettingError(f"{run_folder / 'model.onnx'} is {manifest.precision} already. Put the run's own file back.")
-    settings = record.settings
-    data = Dataset.from_dir(settings.data)
-    parts = split(data, settings) if data.fingerprint() == record.data_fingerprint else None
-    if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:
-        raise DatasetError(
-            f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "
-            "Train again."
-        )
-    return manifest, parts, model
-
-
-def _reason(error: Exception) -> str:
-    """In one line, of a record that may be anybody's."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the record"
-        return printable(f"run.json: {where}: {validation_message(first['msg'])}"[:400])
-    if isinstance(error, OSError) and error.filename:
-        return printable(f"{error.filename}: {error.strerror}")
-    return printable(str(error).removesuffix("."))
+        check_file(partial, changed, model.validation, attempt.here)
+    return Comparison(out, precision, before, attempt.judged, speed_ratio(model.data, out.read_bytes(), validation))
 
 
 def _attempts(
-    source: Path, precision: Precision, calibration: PixelImages, validation: PixelImages, labels: Sequence[str]
+    source: Path, precision: Precision, calibration: Minibatches, validation: Minibatches, *, labels: Sequence[str]
 ) -> Iterator[_Attempt]:
     """The fastest first."""
     if precision == "fp16":
-        graph = halve(source, calibration)
+        graph = to_fp16(source, calibration)
         here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
         yield _Attempt(graph, here, _evaluate(_elsewhere(graph, precision), validation, labels))
         return
     for first_in_float in (False, True):
-        graph = quantise(source, calibration, first_in_float)
+        graph = to_int8(source, calibration, first_in_float=first_in_float)
         here = _evaluate(open_session(graph.SerializeToString()), validation, labels)
         yield _Attempt(graph, here, here)
 
@@ -206,7 +158,7 @@ def _check_logits(before: Evaluation, after: Evaluation) -> None:
         )
 
 
-def _evaluate(session: onnxruntime.InferenceSession, images: PixelImages, labels: Sequence[str]) -> Evaluation:
+def _evaluate(session: onnxruntime.InferenceSession, images: Minibatches, labels: Sequence[str]) -> Evaluation:
     return Evaluation(tuple(labels), run(session, images, 1), images.targets.numpy())
 
 
@@ -222,7 +174,7 @@ def _elsewhere(graph: onnx.ModelProto, precision: Precision) -> onnxruntime.Infe
 
 
 def _manifest(
-    manifest: Manifest, precision: Precision, attempt: _Attempt, validation: PixelImages, before: Evaluation
+    manifest: Manifest, precision: Precision, attempt: _Attempt, *, validation: Minibatches, before: Evaluation
 ) -> Manifest:
     """The float file's, with the new file's own answer on the test card and its own parity between batch sizes."""
     after = attempt.judged
@@ -235,9 +187,28 @@ def _manifest(
     model = attempt.graph.SerializeToString()
     parity = measure_parity(model, validation, attempt.here.logits)
     provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
-    golden = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
-    return manifest.model_copy(update={"precision": precision, "golden": golden, "provenance": provenance})
+    card = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
+    return manifest.model_copy(update={"precision": precision, "golden": card, "provenance": provenance})
 
 
 def _largest_difference(before: Evaluation, after: Evaluation) -> float:
     return float(np.abs(before.logits - after.logits).max())
+
+
+def speed_ratio(before: bytes, after: bytes, images: Minibatches) -> float:
+    """Images a second of `after` over `before`, one image and one thread at a time.
+
+    From medians of turns, so that a busy moment of the machine falls on both.
+    """
+    batches = [images.read([index]).pixels.numpy() for index in range(min(len(images), SPEED_IMAGES))]
+    sessions = [open_session(model, one_thread()) for model in (before, after)]
+    turns = [[_seconds(session, batches) for session in sessions] for _ in range(SPEED_ROUNDS)]
+    first, second = zip(*turns, strict=True)
+    return float(median(first) / median(second))
+
+
+def _seconds(session: onnxruntime.InferenceSession, batches: Sequence[NDArray[np.uint8]]) -> float:
+    start = time.perf_counter()
+    for pixels in batches:
+        session.run([OUTPUT_NAME], {INPUT_NAME: pixels})
+    return time.perf_counter() - start

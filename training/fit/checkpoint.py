@@ -1,27 +1,84 @@
-"""A fit on disk: one safetensors file, whole or not there, that holds everything for going on."""
+"""A fit, or a classifier, on disk: one safetensors file, whole or not there. No pickle.
+
+A fit's holds everything for going on, a classifier's what `Classifier.load` needs; what is not a tensor is JSON in the
+header.
+"""
 
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from pydantic import TypeAdapter
-from safetensors import SafetensorError
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
+from salver.artifact.manifest import PixelSpec
+from salver.system.durable import durable
+from salver.system.regular_file import open_regular
 from salver.text import counted, printable
 from training.errors import SettingError
-from training.fit.state import Fit, Position
-from training.fit.tensor_file import read_tensors, write_tensors
+from training.fit.history import History
+from training.fit.state import FitState, Progressed, TrainedOn
+from training.nets.nets import PixelNet, on_cpu
 
+HEADER = "classifier"
 POSITION, IDENTITY, PHOTOS = "position", "identity", "photos"
 NET, OPTIMIZER, START = "net.", "optimizer.", "start."
 SHOWN = 3
 """Of the photos that changed in one way."""
 
-_position = TypeAdapter(Position)
+
+@dataclass(frozen=True)
+class Saved:
+    """A classifier without its tensors."""
+
+    base: str
+    weights: str
+    labels: tuple[str, ...]
+    pixels: PixelSpec
+    head: Literal["softmax", "svm"]
+    trained_on: TrainedOn | None
+    history: History
+
+
+_position = TypeAdapter(Progressed)
+_saved = TypeAdapter(Saved)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Raises OSError, and then what stood under `path` before is still there."""
+    with durable(path) as partial:
+        # Not save_file: a full disk has to be an OSError that names the file.
+        partial.write_bytes(save(dict(tensors), metadata=dict(texts)))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the texts. Raises OSError and SafetensorError."""
+    with open_regular(path), safe_open(path, "pt") as file:  # safe_open alone would wait for a pipe
+        # Copies: what safe_open gives are pages of the file, which keep it on the disk when another takes its place.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping
+        return tensors, file.metadata() or {}
+
+
+def write_saved(path: Path, net: PixelNet, saved: Saved) -> None:
+    """Raises OSError, and then what stood under `path` before is still there."""
+    write_tensors(path, on_cpu(net).state_dict(), {HEADER: _saved.dump_json(saved).decode()})
+
+
+def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor]]:
+    """The classifier and its net's state. Raises SettingError when the file is not one of `Classifier.save`."""
+    try:
+        tensors, texts = read_tensors(path)
+        return _saved.validate_json(texts[HEADER]), tensors
+    except (OSError, SafetensorError, KeyError, ValidationError) as error:
+        raise SettingError(
+            f"{path} cannot be loaded as a classifier ({type(error).__name__}): give a file that Classifier.save wrote."
+        ) from error
 
 
 class Checkpoint:
@@ -35,7 +92,7 @@ class Checkpoint:
         self._identity = dict(identity)
         self._photos = {printable(name): photo for name, photo in photos.items()}  # JSON holds no half characters
 
-    def save(self, fit: Fit) -> None:
+    def save(self, fit: FitState) -> None:
         """Write it, in the place of the one before. Raises OSError, and then that one still stands."""
         tensors = {NET + name: tensor for name, tensor in fit.net.state_dict().items()}
         tensors |= {START + name: tensor for name, tensor in fit.start.items()}
@@ -43,10 +100,10 @@ class Checkpoint:
             tensors |= {f"{OPTIMIZER}{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors[PHOTOS] = _packed(self._photos)
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        texts = {POSITION: json.dumps(asdict(fit.position)), IDENTITY: json.dumps(self._identity)}
+        texts = {POSITION: json.dumps(asdict(fit.progressed)), IDENTITY: json.dumps(self._identity)}
         write_tensors(self._path, plain, texts)
 
-    def load(self, fit: Fit) -> bool:
+    def load(self, fit: FitState) -> bool:
         """Put `fit` where the checkpoint is; False when there is none.
 
         Raises SettingError when it is not one, or one of another fit.
@@ -55,7 +112,7 @@ class Checkpoint:
             return False
         try:
             tensors, texts = read_tensors(self._path)
-            position = _position.validate_json(texts[POSITION])
+            progressed = _position.validate_json(texts[POSITION])
             identity = TypeAdapter(dict[str, str]).validate_json(texts[IDENTITY])
             self._check(identity, _unpacked(tensors.get(PHOTOS)))
             fit.net.load_state_dict(_part(tensors, NET))
@@ -65,7 +122,7 @@ class Checkpoint:
             raise SettingError(
                 f"{self._path} is not a checkpoint of 'salver train' ({type(error).__name__}). Remove it to start anew."
             ) from error
-        fit.position = position
+        fit.progressed = progressed
         return True
 
     def _check(self, identity: Mapping[str, str], photos: Mapping[str, tuple[str, str]] | None) -> None:

@@ -1,5 +1,10 @@
-"""The devices that training computes on, through Accelerate: one or several processes, each with a CPU or a GPU."""
+"""The devices that training computes on, through Accelerate: one or several processes, each with a CPU or a GPU.
 
+And one setting of the C library that makes training on a CPU several times faster.
+"""
+
+import ctypes
+import platform
 import shutil
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,6 +17,10 @@ from training.errors import SettingError
 
 Device = Literal["auto", "cpu", "cuda"]
 MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_LARGEST = 2**31 - 1
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # the kernel's name for it
 SHARED_BYTES_PER_PROCESS = 32 * 2**20
@@ -57,3 +66,16 @@ def check_shared_memory(accelerator: Accelerator, folder: Path = SHARED_MEMORY) 
             f"{folder} has {free // 2**20} MiB free and {accelerator.num_processes} processes need {needed // 2**20}. "
             "Give the container more: 'docker run --shm-size=1g', or a memory-backed emptyDir there in Kubernetes."
         )
+
+
+def keep_large_blocks() -> bool:
+    """Ask glibc to keep freed memory for the process; False where the C library is another one.
+
+    By default it returns every block above 128 KiB to the kernel, so each activation of each minibatch is mapped and
+    zeroed page by page again. Measured on 2 cores, MobileNetV2 at 224 px, channels-last, batch 32: 15 images/s
+    without, 40 with. The price is that the process holds its peak memory until it ends.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_M_MMAP_THRESHOLD, 2**30)) and bool(mallopt(_M_TRIM_THRESHOLD, _LARGEST))

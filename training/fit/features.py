@@ -15,9 +15,10 @@ from torch import Tensor
 
 from salver.artifact.manifest import PixelSpec
 from training.dataset.dataset import Dataset
+from training.dataset.inspection.cache import opened
 from training.errors import DatasetError
 from training.fit.loop import infer
-from training.fit.minibatches import PixelImages, targets_of
+from training.fit.minibatches import Minibatches
 from training.nets.linear import cross_validated_accuracy
 from training.nets.nets import PixelNet
 from training.progress import Progress
@@ -26,6 +27,9 @@ LIMIT_BYTES = 2 * 2**30
 """A file above this size is begun anew: room for 400,000 vectors of MobileNetV2."""
 AT_ONCE = 500
 """Keys in one query; SQLite takes 32,766."""
+
+_SCRIPT = """CREATE TABLE IF NOT EXISTS features (net TEXT, image TEXT, vector BLOB, PRIMARY KEY (net, image))
+    WITHOUT ROWID"""
 
 Vectors = dict[str, NDArray[np.float32]]
 
@@ -43,7 +47,7 @@ class FeatureCache:
         """Those that are there."""
         found: Vectors = {}
         try:
-            with closing(self._open()) as database:
+            with closing(opened(self._path, _SCRIPT)) as database:
                 for start in range(0, len(digests), AT_ONCE):
                     some = digests[start : start + AT_ONCE]
                     marks = ",".join("?" * len(some))
@@ -60,26 +64,21 @@ class FeatureCache:
         try:
             if self._path.exists() and self._path.stat().st_size > LIMIT_BYTES:
                 self._path.unlink()
-            with closing(self._open()) as database, database:
+            with closing(opened(self._path, _SCRIPT)) as database, database:
                 database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
         except (sqlite3.Error, OSError):
             return False
         return True
 
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=30)
-        table = "net TEXT, image TEXT, vector BLOB, PRIMARY KEY (net, image)"
-        try:
-            database.execute(f"CREATE TABLE IF NOT EXISTS features ({table}) WITHOUT ROWID")
-        except sqlite3.Error:
-            database.close()
-            raise
-        return database
-
 
 def extract(
-    net: PixelNet, dataset: Dataset, spec: PixelSpec, accelerator: Accelerator, cache: FeatureCache, progress: Progress
+    net: PixelNet,
+    dataset: Dataset,
+    spec: PixelSpec,
+    accelerator: Accelerator,
+    *,
+    cache: FeatureCache,
+    progress: Progress,
 ) -> Tensor:
     """The vectors before the last layer, float32 [images, width], of the net as it was loaded.
 
@@ -91,11 +90,11 @@ def extract(
     fresh = [image for image in dataset.images if image.sha256 not in vectors]
     if fresh:
         progress.begin(f"features, {spec.resize}", len(fresh))
-        images = PixelImages(Dataset(tuple(fresh), dataset.labels), dataset.labels, spec, decode_now=False)
+        images = Minibatches(Dataset(tuple(fresh), dataset.labels), dataset.labels, spec, decode_now=False)
         try:
             computed = infer(net.eval().features, images, accelerator, progress).numpy()
         except DatasetError:
-            PixelImages(dataset, dataset.labels, spec)  # which names them all
+            Minibatches(dataset, dataset.labels, spec)  # which names them all
             raise
         own = {image.sha256: vector for image, vector in zip(fresh, computed, strict=True)}
         vectors |= own
@@ -109,15 +108,16 @@ def choose_resize(
     dataset: Dataset,
     specs: Sequence[PixelSpec],
     accelerator: Accelerator,
+    *,
     cache: FeatureCache,
     progress: Progress,
     seed: int,
 ) -> PixelSpec:
     """The one under which a linear classifier of the features does best in cross-validation; the first of equals."""
-    targets = targets_of(dataset, dataset.labels)
+    targets = torch.from_numpy(dataset.targets(dataset.labels))
     accuracies = []
     for spec in specs:
-        features = extract(net, dataset, spec, accelerator, cache, progress)
+        features = extract(net, dataset, spec, accelerator, cache=cache, progress=progress)
         accuracies.append(cross_validated_accuracy(features, targets, seed))
         progress.report(f"{spec.resize}: cross-validated accuracy of the features {accuracies[-1]:.3f}")
     best = max(accuracies)

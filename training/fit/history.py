@@ -1,5 +1,6 @@
 """What happened in each epoch, as data."""
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,10 @@ from training.errors import SettingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+WIDTH = 640
+"""Of the picture in a notebook, in CSS pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class History:
         return figure
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
-        from training.evaluation.plots import Plot  # imports torch, which a history does without
-
-        return Plot(self.plot())._repr_png_() if self.epochs else None
+        if not self.epochs:
+            return None
+        picture = io.BytesIO()
+        self.plot().savefig(picture, format="png")
+        return picture.getvalue(), {"width": WIDTH}

@@ -13,35 +13,35 @@ from torch.nn.functional import cross_entropy
 
 from training.errors import SettingError
 from training.fit.augmentation import augmented
-from training.fit.minibatches import PixelImages, generator, shuffled
-from training.fit.state import Fit
+from training.fit.minibatches import Minibatches, generator, shuffled
+from training.fit.state import FitState
 from training.progress import Progress
 
 EVALUATION_BATCH = 32
 
 
 def train_one_epoch(
-    net: nn.Module, fit: Fit, images: PixelImages, accelerator: Accelerator, progress: Progress
+    net: nn.Module, fit: FitState, images: Minibatches, accelerator: Accelerator, *, progress: Progress
 ) -> None:
-    """The rest of the epoch that `fit.position` stands in; `net` is `fit.net`, as Accelerate prepared it.
+    """The rest of the epoch that `fit.progressed` stands in; `net` is `fit.net`, as Accelerate prepared it.
 
     Raises Interrupted, between two steps, when that was asked for, and SettingError once the loss is not finite.
     """
-    recipe, position = fit.recipe, fit.position
+    recipe, progressed = fit.recipe, fit.progressed
     processes, own = accelerator.num_processes, accelerator.process_index
-    parts = shuffled(len(images), recipe.batch_size, fit.seed, position.epoch, processes)
-    set_training(net, recipe.frozen_batch_norm)
+    parts = shuffled(len(images), recipe.batch_size, fit.seed, progressed.epoch, processes=processes)
+    set_training(net, frozen_batch_norm=recipe.frozen_batch_norm)
     weights, device = fit.class_weights, accelerator.device
-    minibatches = images.minibatches([part[own::processes] for part in parts[position.step :]])
-    for part in parts[position.step :]:
+    minibatches = images.minibatches([part[own::processes] for part in parts[progressed.step :]])
+    for part in parts[progressed.step :]:
         began = time.perf_counter()
         pixels, targets = next(minibatches)
-        draws = torch.randint(2**62, (len(part),), generator=generator(fit.seed, position.epoch, position.step))
+        draws = torch.randint(2**62, (len(part),), generator=generator(fit.seed, progressed.epoch, progressed.step))
         pixels = augmented(pixels, recipe.augmentation, draws[own::processes])
         pixels, targets = pixels.to(device, non_blocking=True), targets.to(device, non_blocking=True)
         waited = time.perf_counter() - began
-        fit.set_rate(position.epoch + (position.step + 0.5) / len(parts))
-        torch.manual_seed(generator(fit.seed, position.epoch, position.step, own).initial_seed())  # for dropout
+        fit.set_rate(progressed.epoch + (progressed.step + 0.5) / len(parts))
+        torch.manual_seed(generator(fit.seed, progressed.epoch, progressed.step, own).initial_seed())  # for dropout
         logits = net(pixels)
         loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
         # The mean over the whole minibatch; Accelerate takes the mean over the processes.
@@ -53,10 +53,10 @@ def train_one_epoch(
 
         seen = torch.stack([loss_sum.detach() * len(part) / divisor, (logits.argmax(1) == targets).sum()])
         loss_of_all, correct = accelerator.reduce(seen).tolist()
-        position.add(len(part), loss_of_all, correct, time.perf_counter() - began, waited)
-        if not position.loss_sum < float("inf"):
+        progressed.add(len(part), loss_of_all, correct, seconds=time.perf_counter() - began, waited_seconds=waited)
+        if not progressed.loss_sum < float("inf"):
             raise SettingError("The loss is no longer finite: the net has diverged. Train with lower learning rates.")
-        progress.advance(len(part), str(position))
+        progress.advance(len(part), str(progressed))
         fit.stop_when_asked(accelerator)
     if processes > 1:
         # Batch normalisation's statistics are each process's own: all go on with those that are exported.
@@ -64,7 +64,7 @@ def train_one_epoch(
             torch.distributed.broadcast(statistics, src=0)
 
 
-def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
+def set_training(net: nn.Module, *, frozen_batch_norm: bool) -> None:
     """Training mode; batch normalisation goes on with the statistics it has when they are frozen."""
     net.train()
     if frozen_batch_norm:
@@ -75,7 +75,7 @@ def set_training(net: nn.Module, frozen_batch_norm: bool) -> None:
 
 @torch.inference_mode()
 def infer(
-    function: Callable[[Tensor], Tensor], images: PixelImages, accelerator: Accelerator, progress: Progress
+    function: Callable[[Tensor], Tensor], images: Minibatches, accelerator: Accelerator, progress: Progress
 ) -> Tensor:
     """`function` of every image's pixels, float32 [images, width] on the CPU, in their order.
 

@@ -35,7 +35,7 @@ class Minibatch(NamedTuple):
     targets: Tensor
 
 
-class PixelImages:
+class Minibatches:
     """The images of `dataset` as `salver.artifact.pixels` gives them for `spec`, with targets in the order of `labels`.
 
     With `decode_now` every image is decoded here once, so an unreadable one is found before the first epoch:
@@ -48,12 +48,13 @@ class PixelImages:
         labels: Sequence[str],
         spec: PixelSpec,
         progress: Progress | None = None,
+        *,
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         decode_now: bool = True,
     ) -> None:
         self._images = dataset.images
         self.spec = spec
-        self.targets = targets_of(dataset, labels)
+        self.targets = torch.from_numpy(dataset.targets(labels))
         shape = (len(dataset), spec.height, spec.width, 3)
         fits = decode_now and math.prod(shape) <= memory_budget_bytes
         self._pixels = torch.empty(shape, dtype=torch.uint8) if fits else None
@@ -71,8 +72,8 @@ class PixelImages:
     def minibatches(self, parts: Iterable[Sequence[int]]) -> Iterator[Minibatch]:
         """The images of each part in turn. Those that are not in memory are decoded ahead, on other threads.
 
-        Threads, not loader processes: each waits for a process of `training.dataset.decoding`, which shares memory that
-        takes no room in /dev/shm.
+        Threads, not loader processes: each waits for a process of `inspection.decoding`, which shares memory that takes
+        no room in /dev/shm.
         """
         if self._pixels is not None:
             yield from (Minibatch(self._pixels[indices], self.targets[indices]) for indices in parts)
@@ -117,7 +118,7 @@ def minibatch_sizes(count: int, batch_size: int, processes: int = 1) -> list[int
     return [batch_size] * full + [rest] * (rest > 0)
 
 
-def shuffled(count: int, batch_size: int, seed: int, epoch: int, processes: int = 1) -> list[list[int]]:
+def shuffled(count: int, batch_size: int, seed: int, epoch: int, *, processes: int = 1) -> list[list[int]]:
     """The indices of an epoch's minibatches: every image once, in an order that `seed` and `epoch` decide."""
     order = torch.randperm(count, generator=generator(seed, epoch))
     return [part.tolist() for part in torch.split(order, minibatch_sizes(count, batch_size, processes))]
@@ -127,21 +128,6 @@ def generator(*numbers: int) -> torch.Generator:
     """Random numbers that depend on these numbers alone, so that a run goes on anywhere as if it had not stopped."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def targets_of(dataset: Dataset, labels: Sequence[str], whose: str = "The classifier") -> Tensor:
-    """int64 [images], indices into `labels`. Raises DatasetError for an image with another label.
-
-    `whose` labels they are is said in that error.
-    """
-    indices = {label: index for index, label in enumerate(labels)}
-    for image in dataset.images:
-        if image.label not in indices:
-            raise DatasetError(
-                f"{image.path} has the label '{image.label}'. {whose} does not have it: its labels are "
-                f"{', '.join(labels)}. Give these photos one of them, or leave them out."
-            )
-    return torch.tensor([indices[image.label] for image in dataset.images], dtype=torch.int64)
 
 
 def _decoders() -> ThreadPoolExecutor:

@@ -16,8 +16,17 @@ from training.fit.recipe import Recipe
 from training.nets.nets import PixelNet
 
 
+@dataclass(frozen=True)
+class TrainedOn:
+    """The training images, as facts for the provenance."""
+
+    data_fingerprint: str
+    counts: dict[str, int]
+    seed: int
+
+
 @dataclass
-class Position:
+class Progressed:
     """How far it has come: whole epochs, then steps, with the sums of the epoch so far."""
 
     epoch: int = 0
@@ -30,7 +39,7 @@ class Position:
     """For the next minibatch's images."""
     epochs: list[Epoch] = field(default_factory=list)
 
-    def add(self, images: int, loss_sum: float, correct: float, seconds: float, waited_seconds: float) -> None:
+    def add(self, images: int, loss_sum: float, correct: float, *, seconds: float, waited_seconds: float) -> None:
         """A step is done."""
         self.step += 1
         self.images += images
@@ -47,7 +56,7 @@ class Position:
 
 
 @dataclass
-class Fit:
+class FitState:
     """One fit of `net` by `recipe`."""
 
     net: PixelNet
@@ -56,7 +65,7 @@ class Fit:
     class_weights: Tensor | None = None
     """float32 [classes], on the net's device; None counts all images alike."""
     asked_to_stop: Callable[[], bool] = lambda: False
-    position: Position = field(default_factory=Position)
+    progressed: Progressed = field(default_factory=Progressed)
     start: dict[str, Tensor] = field(default_factory=dict)
     """The parameters before the first step, when the recipe's average needs them."""
 
@@ -82,7 +91,7 @@ class Fit:
 
     def end_epoch(self, eval_accuracy: float | None, eval_seconds: float) -> Epoch:
         """Put the epoch among the others and begin the next one."""
-        done = self.position
+        done = self.progressed
         ended = Epoch(
             epoch=done.epoch + 1,
             learning_rate=self.recipe.schedule.rate(done.epoch + 0.5),
@@ -93,7 +102,7 @@ class Fit:
             waiting_share=done.waited_seconds / done.seconds,
             seconds=done.seconds + eval_seconds,
         )
-        self.position = Position(epoch=done.epoch + 1, epochs=[*done.epochs, ended])
+        self.progressed = Progressed(epoch=done.epoch + 1, epochs=[*done.epochs, ended])
         return ended
 
     def stop_when_asked(self, accelerator: Accelerator) -> None:
@@ -103,7 +112,9 @@ class Fit:
             flag = torch.tensor([float(asked)], device=accelerator.device)
             asked = bool(accelerator.reduce(flag).item())
         if asked:
-            raise Interrupted(f"Stopped after epoch {self.position.epoch}, step {self.position.step} of the next one.")
+            raise Interrupted(
+                f"Stopped after epoch {self.progressed.epoch}, step {self.progressed.step} of the next one."
+            )
 
     @torch.no_grad()
     def average(self) -> None:

@@ -1,15 +1,17 @@
-"""The nets: a torchvision backbone, a fresh last layer, and the wrapper that starts from pixels.
+"""The nets: a torchvision backbone, a fresh last layer, the wrapper that starts from pixels, and which pixels.
 
 A net is split at its last layer: `backbone` gives the feature vector, `head` turns it into logits. Fine-tuning trains
 both; a classifier on fixed features needs the first alone.
 """
 
-from typing import cast
+import copy
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from salver.artifact.manifest import PixelSpec
 from training.errors import SettingError
 from training.nets.weights import check_source, load_weights
 
@@ -25,6 +27,10 @@ LAST_LAYERS = {
 BASES = tuple(LAST_LAYERS)
 MIN_IMAGE_SIDE = 64
 """Pixels. AlexNet's pooling needs 63; the others would still run at less, on a feature map of one cell."""
+
+MAX_IMAGE_SIDE = 3584
+"""Pixels; with `crop` the shorter side is then 4096, the most that a manifest takes."""
+Resize = Literal["crop", "pad", "stretch"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -96,3 +102,22 @@ def build_net(base: str, classes: int, weights: str = "imagenet") -> Net:
     backbone.set_submodule(LAST_LAYERS[base], nn.Identity())
     source = load_weights(backbone, base, weights, LAST_LAYERS[base])
     return Net(base, backbone, nn.Linear(last.in_features, classes), source)
+
+
+def pixel_spec(image_size: int | tuple[int, int], resize: Resize = "crop") -> PixelSpec:
+    """With `crop` the image's shorter side first becomes 256/224 of the larger side of `image_size`.
+
+    Raises SettingError for a side below 64 or above 3584 pixels.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if not all(MIN_IMAGE_SIDE <= side <= MAX_IMAGE_SIDE for side in (height, width)):
+        raise SettingError(
+            f"The image size is {height} x {width}; each side is from {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels."
+        )
+    shorter_side = round(max(height, width) * 256 / 224) if resize == "crop" else None
+    return PixelSpec(height=height, width=width, resize=resize, shorter_side=shorter_side)
+
+
+def on_cpu(net: PixelNet) -> PixelNet:
+    """A copy for inference: on the CPU, in evaluation mode, weights in the memory order that ONNX stores."""
+    return copy.deepcopy(net).cpu().to(memory_format=torch.contiguous_format).eval()

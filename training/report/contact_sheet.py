@@ -11,7 +11,7 @@ from salver.system.durable import durable
 from training.dataset.dataset import Dataset
 from training.dataset.image import LabelledImage
 from training.dataset.reading.places import refuse_inside
-from training.fit.augmentation import seeded
+from training.fit.augmentation import pipeline, seeded
 from training.ranges import SEED
 
 SIDE, GAP, CAPTION = 128, 4, 16
@@ -21,28 +21,30 @@ COLUMNS = 8
 ROWS = 12
 
 
-def write_sheet(path: Path, dataset: Dataset, pipeline: v2.Transform, seed: int = 0) -> None:
+def write_sheet(path: Path, dataset: Dataset, changes: str | v2.Transform, seed: int = 0) -> None:
     """`contact_sheet` as a PNG. Raises DatasetError, SettingError for a path in the data set, and OSError."""
     if dataset.root is not None:
         refuse_inside(dataset.root, path, "The contact sheet")
-    sheet = contact_sheet(dataset, pipeline, seed)
+    sheet = contact_sheet(dataset, changes, seed)
     with durable(path) as partial:
         sheet.save(partial, "PNG")
 
 
-def contact_sheet(dataset: Dataset, pipeline: v2.Transform | None = None, seed: int = 0) -> Image.Image:
-    """A picture with a row for each of the first 12 labels; with a pipeline, for each of 12 images, labels by turns.
+def contact_sheet(dataset: Dataset, changes: str | v2.Transform | None = None, seed: int = 0) -> Image.Image:
+    """A picture with a row for each of the first 12 labels; with `changes`, for each of 12 images, labels by turns.
 
-    Raises DatasetError when an image cannot be read, SettingError for a seed out of range.
+    `changes` is a pipeline that takes and gives a PIL image, or the name of a preset of augmentation, such as "light".
+    Raises DatasetError when an image cannot be read, SettingError for a seed out of range or an unknown preset.
     """
     SEED.check(seed)
-    if pipeline is None:
+    if changes is None:
         of_label = [[image for image in dataset.images if image.label == label] for label in dataset.labels[:ROWS]]
         rows = {f"{group[0].label}: {len(group)}": map(_small, group[:COLUMNS]) for group in of_label if group}
         return _drawn(rows)
+    transform = pipeline(changes)
     images = enumerate(_one_of_each(dataset))
     return _drawn(
-        {f"{image.label}: {image.name}": _row(image, pipeline, seed + row * COLUMNS) for row, image in images}
+        {f"{image.label}: {image.name}": _row(image, transform, seed + row * COLUMNS) for row, image in images}
     )
 
 
@@ -67,9 +69,9 @@ def _one_of_each(dataset: Dataset) -> list[LabelledImage]:
     return turns[:ROWS]
 
 
-def _row(image: LabelledImage, pipeline: v2.Transform, seed: int) -> list[Image.Image]:
+def _row(image: LabelledImage, transform: v2.Transform, seed: int) -> list[Image.Image]:
     original = _small(image)
-    changed = [seeded(pipeline, original, seed + number) for number in range(COLUMNS - 1)]
+    changed = [seeded(transform, original, seed + number) for number in range(COLUMNS - 1)]
     return [original, *(picture for picture in changed if isinstance(picture, Image.Image))]
 
 

@@ -1,24 +1,12 @@
-"""For notebooks: the report of an evaluation and the annotation page of a data set, shown in the cell."""
+"""For notebooks: the report of an evaluation, shown in the cell."""
 
-import base64
 import html
-import threading
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from training.dataset.dataset import Dataset
-from training.errors import DatasetError
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.facts import folders
-from training.evaluation.metrics import measure
-from training.evaluation.plots import WIDTH, Plot, precision_recall_plot, roc_plot
-from training.evaluation.schema import Estimate
+from training.report.frame import frame
 from training.report.page_data import page_data
 from training.report.report import MAX_THUMBNAILS, NO_EPOCHS, metrics_of, render
-
-if TYPE_CHECKING:
-    from training.dataset.annotate.server import OpenPage
 
 
 @dataclass(frozen=True)
@@ -32,7 +20,7 @@ class Viewer:
     def _repr_html_(self) -> str:
         # A frame of its own, without the notebook's origin: the page's scripts and styles stay in it.
         source = html.escape(self.page)
-        return f'<iframe srcdoc="{source}" sandbox="allow-scripts allow-forms" {_frame(self.height)}></iframe>'
+        return f'<iframe srcdoc="{source}" sandbox="allow-scripts allow-forms" {frame(self.height)}></iframe>'
 
 
 def results_viewer(
@@ -40,72 +28,4 @@ def results_viewer(
 ) -> Viewer:
     """The page of `salver evaluate`, with its images, slider and curves. Raises SettingError as `metrics_of` does."""
     metrics = metrics_of(evaluation, old=old)
-    return Viewer(render(page_data(evaluation, metrics, NO_EPOCHS, old, max_thumbnails)), height)
-
-
-def summary(evaluation: Evaluation) -> str:
-    """HTML: the figures of the whole set with their intervals, and the curves."""
-    metrics = measure(evaluation)
-    rows = [
-        ("Images", str(metrics.images)),
-        ("Accuracy, overall", _shown(metrics.accuracy)),
-        ("Accuracy, class-averaged", _shown(metrics.class_averaged_accuracy)),
-        ("F1, macro", _shown(metrics.macro_f1)),
-        ("Labels without images", html.escape(", ".join(metrics.absent_labels)) or "none"),
-        ("Images without an answer", str(metrics.non_finite)),
-    ]
-    cells = "".join(f"<tr><th style='text-align: left'>{name}</th><td>{value}</td></tr>" for name, value in rows)
-    curves = "".join(map(_image, (roc_plot(metrics), precision_recall_plot(metrics))))
-    return f"<table>{cells}</table>{curves}"
-
-
-class Annotating:
-    """The page of `salver annotate`, served by this process until `close`; a notebook shows it by itself.
-
-    `host` is the name under which the notebook itself is open, localhost or 127.0.0.1: the browser gives the page its
-    cookie only within the same site.
-    """
-
-    def __init__(self, page: "OpenPage", host: str, height: int) -> None:
-        self.address = f"http://{host}:{page.port}/?token={page.token}"
-        self._page, self._height = page, height
-        self._thread = threading.Thread(target=page.run, daemon=True)
-        self._thread.start()
-
-    def _repr_html_(self) -> str:
-        return f'<iframe src="{html.escape(self.address)}" {_frame(self._height)}></iframe>'
-
-    def close(self) -> None:
-        """Everything that was said is in annotations.csv already."""
-        self._page.server.should_exit = True
-        self._thread.join()
-
-
-def annotate(dataset: Dataset | Path | str, host: str = "localhost", height: int = 700) -> Annotating:
-    """Look at the folder of `dataset` and label it. Read the data set again to have what was said.
-
-    Raises DatasetError when the images lie in more than one folder, or the folder cannot be read.
-    """
-    from training.dataset.annotate.server import open_page  # needs the extra annotate
-
-    if isinstance(dataset, Dataset):
-        found = folders(dataset.images)
-        if len(found) != 1:
-            raise DatasetError(f"The images lie in {len(found)} folders. Name the one to annotate.")
-        dataset = found[0]
-    return Annotating(open_page(Path(dataset), 0, framed=True), host, height)
-
-
-def _image(plot: Plot) -> str:
-    data = base64.b64encode(plot.png()).decode()
-    return f'<img alt="" width="{WIDTH}" src="data:image/png;base64,{data}">'
-
-
-def _frame(height: int) -> str:
-    return f'style="width: 100%; height: {height}px; border: 0" allow="clipboard-write"'
-
-
-def _shown(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4f}" if estimate.value is not None else f"– {html.escape(estimate.reason or '')}"
-    return f"{estimate.value:.4f} <small>({estimate.low:.3f} to {estimate.high:.3f})</small>"
+    return Viewer(render(page_data(evaluation, metrics, NO_EPOCHS, old=old, max_thumbnails=max_thumbnails)), height)

@@ -70,7 +70,7 @@ class PageData(Frozen):
 
 
 def page_data(
-    evaluation: Evaluation, metrics: MetricsFile, history: History, old: Evaluation | None, max_thumbnails: int
+    evaluation: Evaluation, metrics: MetricsFile, history: History, *, old: Evaluation | None, max_thumbnails: int
 ) -> PageData:
     """The worst first: with `old`, images that changed; then by loss.
 

@@ -12,8 +12,7 @@ from markupsafe import Markup
 from salver.system.durable import durable
 from training.evaluation.comparison import compare
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.facts import data_facts, model_facts
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import data_facts, model_facts
 from training.evaluation.schema import MetricsFile
 from training.fit.history import History
 from training.report.page_data import PageData, page_data
@@ -36,8 +35,8 @@ def metrics_of(
     return MetricsFile(
         model=model_facts(evaluation),
         data=data_facts(evaluation),
-        test=measure(evaluation),
-        validation=measure(validation) if validation else None,
+        test=evaluation.metrics(),
+        validation=validation.metrics() if validation else None,
         comparison=compare(evaluation, old) if old else None,
     )
 
@@ -54,7 +53,7 @@ def write_report(
     """FOLDER/metrics.json and FOLDER/report.html. Raises OSError."""
     with durable(folder / "metrics.json") as partial:
         partial.write_text(laid_out(metrics.model_dump(mode="json")) + "\n", encoding="utf-8")
-    page = render(page_data(evaluation, metrics, history, old, max_thumbnails))
+    page = render(page_data(evaluation, metrics, history, old=old, max_thumbnails=max_thumbnails))
     with durable(folder / "report.html") as partial:
         partial.write_text(page, encoding="utf-8")
 

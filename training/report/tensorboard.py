@@ -1,6 +1,6 @@
 """TensorBoard's files of a fit: figures of each epoch, and at the end what the validation images show.
 
-TensorBoard and matplotlib are imported by the first board that has a folder, and not before.
+TensorBoard and matplotlib are imported by the first `TensorBoard` that has a folder, and not before.
 """
 
 import tempfile
@@ -13,10 +13,11 @@ import numpy as np
 
 from training.dataset.dataset import Dataset
 from training.errors import SettingError
-from training.evaluation.evaluate import NO_ANSWER, Evaluation
+from training.evaluation.evaluate import Evaluation
 from training.evaluation.plots import confusion_figure, shortened
+from training.evaluation.predictions import NO_ANSWER
 from training.fit.history import Epoch
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ TITLE_LENGTH = 22
 """Characters of a label or a name above a small picture."""
 
 
-class Board:
+class TensorBoard:
     """Writes to `folder`, and for None does nothing. Files are open inside its `with` block.
 
     An epoch that the folder holds already is not written again, so that a fit goes on in the folder that it began with.
@@ -83,7 +84,7 @@ class Board:
         self._epochs = len(epochs)
         self._writer.flush()
 
-    def evaluate(self, evaluation: Evaluation, dataset: Dataset, images: PixelImages, step: int) -> None:
+    def evaluate(self, evaluation: Evaluation, dataset: Dataset, images: Minibatches, step: int) -> None:
         """The confusion matrix, a curve of precision and recall for each label, and the worst images. Raises OSError.
 
         `images` are the pixels of `dataset`, which `evaluation` is of.
@@ -99,7 +100,7 @@ class Board:
         self._writer.flush()
 
 
-def worst_figure(evaluation: Evaluation, dataset: Dataset, images: PixelImages) -> "Figure":
+def worst_figure(evaluation: Evaluation, dataset: Dataset, images: Minibatches) -> "Figure":
     """The images with the highest loss, as the net saw them, with truth, prediction and its probability."""
     from matplotlib.figure import Figure
 

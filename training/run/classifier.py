@@ -1,39 +1,38 @@
 """A net, its labels and its pixels: fine-tune it or fit its last layer, evaluate it, export it, keep it."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from salver.artifact.manifest import Manifest
 from training.dataset.dataset import Dataset, check_trainable
-from training.errors import DatasetError, Interrupted, SettingError
-from training.evaluation.calibration import fit_temperature
-from training.evaluation.evaluate import Evaluation
+from training.errors import SettingError
+from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.model_file import ModelFile
+from training.evaluation.reliability import fit_temperature
 from training.evaluation.thresholds import check_thresholds
-from training.export.export import TrainedOn, export
-from training.fit.allocator import keep_large_blocks
-from training.fit.checkpoint import Checkpoint
-from training.fit.device import Device, MixedPrecision, check_shared_memory, make_accelerator
+from training.export.export import export
+from training.fit.checkpoint import Checkpoint, Saved, read_saved, write_saved
+from training.fit.device import Device, MixedPrecision, check_shared_memory, keep_large_blocks, make_accelerator
+from training.fit.epochs import train_epochs
 from training.fit.features import FeatureCache, choose_resize, extract
-from training.fit.history import Epoch, History
-from training.fit.loop import infer, train_one_epoch
-from training.fit.minibatches import PixelImages, targets_of
+from training.fit.history import History
+from training.fit.loop import infer
+from training.fit.minibatches import Minibatches
 from training.fit.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
-from training.fit.saved import Saved, read_saved, write_saved
 from training.fit.schedule import Schedule
-from training.fit.state import Fit
+from training.fit.state import FitState, TrainedOn
 from training.nets.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import Resize, pixel_spec
+from training.nets.nets import PixelNet, Resize, build_net, pixel_spec
 from training.progress import Progress, Silent
 from training.ranges import SEED
-from training.report.tensorboard import Board
+from training.report.tensorboard import TensorBoard
 
 Head = Literal["softmax", "svm"]
 
@@ -53,6 +52,7 @@ class Classifier:
         labels: Sequence[str],
         image_size: int | tuple[int, int] = 224,
         weights: str = "imagenet",
+        *,
         seed: int = 0,
         resize: Resize | Literal["auto"] = "auto",
         device: Device = "auto",
@@ -97,7 +97,7 @@ class Classifier:
         The default recipe depends on whether the weights are pretrained; docs/training.md has what it was measured
         to give. The same seed on the same machine gives the same weights. With `checkpoint`, a file, everything is
         kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there. `tensorboard`
-        is a folder for `training.report.tensorboard.Board`.
+        is a folder for `training.report.tensorboard.TensorBoard`.
 
         Raises DatasetError before the first epoch when an image cannot be read, a label has no training images or a
         data set none at all, SettingError for settings that cannot work, Interrupted when it was asked to stop.
@@ -105,25 +105,37 @@ class Classifier:
         recipe = with_changes(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
         progress = progress or Silent()
         self._begin(train, eval_dataset, seed, progress)
-        images = PixelImages(train, self.labels, self.pixels, progress)
-        watched = PixelImages(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
-        board = self._board(tensorboard)
+        images = Minibatches(train, self.labels, self.pixels, progress)
+        watched = Minibatches(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
+        events = self._events(tensorboard)
         weights = label_weights(class_weights, train.counts())
         if recipe.head_first:
             self._fit_last_layer(logistic_regression(self._by_index(weights)), train, progress)
         factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
-        fit = Fit(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
+        fit = FitState(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
         fit.asked_to_stop = asked_to_stop
         identity = self._identity(recipe, seed, weights)
         kept = None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests())
         if kept is not None and kept.load(fit):
-            progress.report(f"going on after epoch {fit.position.epoch}, step {fit.position.step} of the next one")
-        board.check(fit.position.epochs)
-        with board:
-            self._run(fit, images, watched, kept, board, progress)
+            progress.report(f"going on after epoch {fit.progressed.epoch}, step {fit.progressed.step} of the next one")
+        events.check(fit.progressed.epochs)
+        with events:
+            try:
+                train_epochs(
+                    fit,
+                    images,
+                    self._accelerator,
+                    compiled=self._compiled,
+                    accuracy=(lambda: self._evaluate(watched).accuracy) if watched else None,
+                    kept=kept,
+                    told=events.write,
+                    progress=progress,
+                )
+            finally:
+                self.net = fit.net
             if tensorboard is not None and eval_dataset and watched:
-                board.evaluate(self._evaluate(watched), eval_dataset, watched, fit.position.epoch)
-        self.head, self.history = "softmax", History(tuple(fit.position.epochs))
+                events.evaluate(self._evaluate(watched), eval_dataset, watched, fit.progressed.epoch)
+        self.head, self.history = "softmax", History(tuple(fit.progressed.epochs))
         return self.history
 
     def fit_head(
@@ -145,27 +157,31 @@ class Classifier:
         """
         progress = progress or Silent()
         self._begin(train, eval_dataset, seed, progress)
-        board = self._board(tensorboard)
-        board.check(())
+        events = self._events(tensorboard)
+        events.check(())
         estimator = estimator or svm(c, self._by_index(label_weights(class_weights, train.counts())))
         self._fit_last_layer(estimator, train, progress)
         if tensorboard is not None and eval_dataset:
-            watched = PixelImages(eval_dataset, self.labels, self.pixels, progress)
-            with board:
-                board.evaluate(self._evaluate(watched), eval_dataset, watched, 0)
+            watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
+            with events:
+                events.evaluate(self._evaluate(watched), eval_dataset, watched, 0)
         self.head = "softmax" if isinstance(estimator, LogisticRegression) else "svm"
         self.history = History(())
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
         """See `training.evaluation.evaluate.evaluate`."""
-        if not len(dataset):
-            raise DatasetError("There are no images to score. Give a data set with some.")
-        return self._evaluate(PixelImages(dataset, self.labels, self.pixels))
+        return evaluate(self, dataset)
+
+    def score(self, dataset: Dataset, progress: Progress | None = None) -> NDArray[np.float32]:
+        """Logits [images, classes]. Raises DatasetError for an image that cannot be read or has another label."""
+        images = Minibatches(dataset, self.labels, self.pixels, progress)
+        return self._score(images, progress or Silent())
 
     def export(
         self,
         path: Path | str,
         validation: Dataset | None = None,
+        *,
         metrics: Mapping[str, float] | None = None,
         thresholds: Mapping[str, float] | None = None,
         reported: Evaluation | None = None,
@@ -192,9 +208,9 @@ class Classifier:
             self.pixels,
             Path(path),
             self._trained_on,
-            validation,
-            reported,
-            figures | dict(metrics or {}),
+            validation=validation,
+            reported=reported,
+            metrics=figures | dict(metrics or {}),
             head=self.head,
             temperature=fit_temperature(reported.logits, reported.truths),
             thresholds=dict(thresholds) if thresholds else None,
@@ -247,63 +263,28 @@ class Classifier:
         if self._chooses_resize:
             size = self.pixels.height, self.pixels.width
             specs = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
-            self.pixels = choose_resize(self.net, train, specs, self._accelerator, self._cache, progress, seed)
+            self.pixels = choose_resize(
+                self.net, train, specs, self._accelerator, cache=self._cache, progress=progress, seed=seed
+            )
         self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
         self._validation, self.exported = eval_dataset, None
 
     def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
-        features = extract(self.net, train, self.pixels, self._accelerator, self._cache, progress)
-        layer = fit_linear(estimator, features, targets_of(train, self.labels), len(self.labels))
+        features = extract(self.net, train, self.pixels, self._accelerator, cache=self._cache, progress=progress)
+        layer = fit_linear(estimator, features, torch.from_numpy(train.targets(self.labels)), len(self.labels))
         with torch.no_grad():
             self.net.net.head.weight.copy_(layer.weight)
             self.net.net.head.bias.copy_(layer.bias)
 
-    def _board(self, folder: Path | str | None) -> Board:
-        return Board(None if folder is None or not self.is_main_process else Path(folder))
+    def _events(self, folder: Path | str | None) -> TensorBoard:
+        return TensorBoard(None if folder is None or not self.is_main_process else Path(folder))
 
-    def _run(
-        self,
-        fit: Fit,
-        images: PixelImages,
-        watched: PixelImages | None,
-        kept: Checkpoint | None,
-        board: Board,
-        progress: Progress,
-    ) -> None:
-        """The epochs that are left, then the average."""
-        accelerator, total = self._accelerator, fit.recipe.schedule.epochs
-        net, fit.optimizer = accelerator.prepare(self.net, fit.optimizer)
-        if self._compiled:
-            net = torch.compile(net)
-        progress.begin("training", len(images) * (total - fit.position.epoch))
-        progress.advance(fit.position.images)
-        board.write(fit.position.epochs)
-        with torch.random.fork_rng(devices=[]):
-            try:
-                while fit.position.epoch < total:
-                    train_one_epoch(net, fit, images, accelerator, progress)
-                    start = time.perf_counter()
-                    accuracy = self._evaluate(watched).accuracy if watched else None
-                    epoch = fit.end_epoch(accuracy, time.perf_counter() - start)
-                    progress.report(f"{epoch}  {_remaining(fit.position.epochs, total)}")
-                    self._keep(kept, fit)
-                    board.write(fit.position.epochs)
-            except Interrupted:
-                self._keep(kept, fit)
-                raise
-            finally:
-                self.net = accelerator.unwrap_model(net, keep_fp32_wrapper=False, keep_torch_compile=False)
-                accelerator.free_memory()
-        fit.average()
+    def _evaluate(self, images: Minibatches) -> Evaluation:
+        return Evaluation(self.labels, self._score(images, Silent()), images.targets.numpy())
 
-    def _keep(self, kept: Checkpoint | None, fit: Fit) -> None:
-        if kept is not None and self.is_main_process:
-            kept.save(fit)
-        self._accelerator.wait_for_everyone()
-
-    def _evaluate(self, images: PixelImages) -> Evaluation:
-        logits = infer(self.net.eval(), images, self._accelerator, Silent())
-        return Evaluation(self.labels, logits.numpy(), images.targets.numpy())
+    def _score(self, images: Minibatches, progress: Progress) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = infer(self.net.eval(), images, self._accelerator, progress).numpy()
+        return logits
 
     def _identity(self, recipe: Recipe, seed: int, weights: Mapping[str, float] | None) -> dict[str, str]:
         assert self._trained_on is not None
@@ -320,8 +301,3 @@ class Classifier:
 
     def _by_index(self, weights: Mapping[str, float] | None) -> dict[int, float] | None:
         return None if weights is None else {index: weights[label] for index, label in enumerate(self.labels)}
-
-
-def _remaining(epochs: Sequence[Epoch], total: int) -> str:
-    seconds = sum(epoch.seconds for epoch in epochs) / len(epochs) * (total - len(epochs))
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"

@@ -1,9 +1,14 @@
-"""The three parts of a data set that a run works with."""
+"""The three parts of a data set that a run works with, and how it comes by them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from salver.text import counted
 from training.dataset.dataset import Dataset, check_trainable
+from training.dataset.reading.layout import PARTS
+from training.errors import SettingError
+from training.run.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,43 @@ class Parts:
             absent = [f"'{label}'" for label, count in part.counts().items() if not count]
             if absent:
                 lines.append(f"the {name} part has no images of {', '.join(absent)}")
-        learned = {image.sha256: image.name for image in self.train.images}
-        leaks = [
-            f"{image.name} is {learned[image.sha256]}"
+        return [*lines, *self._leaks()]
+
+    def _leaks(self) -> Iterator[str]:
+        learned = {image.sha256: image for image in self.train.images}
+        pairs = [
+            (image, learned[image.sha256])
             for part in (self.validation, self.test)
             for image in part.images
             if image.sha256 in learned
         ]
-        if leaks:
-            more = ", …" if len(leaks) > 3 else ""
-            lines.append(
-                f"{counted(len(leaks), 'image')} of validation and test {'is' if len(leaks) == 1 else 'are'} among the "
-                f"training images, too, so the figures are too good: {', '.join(leaks[:3])}{more}"
-            )
-        return lines
+        kinds = {
+            "so the figures are too good": [(ours, theirs) for ours, theirs in pairs if ours.label == theirs.label],
+            "under another label, of which one is wrong": [
+                (ours, theirs) for ours, theirs in pairs if ours.label != theirs.label
+            ],
+        }
+        for what, found in kinds.items():
+            if found:
+                shown = ", ".join(f"{ours.name} is {theirs.name}" for ours, theirs in found[:3])
+                yield (
+                    f"{counted(len(found), 'image')} of validation and test {'is' if len(found) == 1 else 'are'} among "
+                    f"the training images, too, {what}: {shown}{', …' if len(found) > 3 else ''}"
+                )
+
+
+def split(data: Dataset, settings: RunSettings) -> Parts:
+    """As the split file says, as the folders are, or by shares.
+
+    Raises SettingError, and DatasetError when a label has nothing to train on or a part no images.
+    """
+    if settings.split_file is not None:
+        return _parts_of_file(settings.split_file, data)
+    return Parts(*data.split_as_given(settings.val_size, settings.test_size, seed=settings.seed))
+
+
+def _parts_of_file(path: Path, data: Dataset) -> Parts:
+    parts = data.read_split(path)
+    if empty := [part for part in PARTS if part not in parts]:
+        raise SettingError(f"{path} has no images for the part {' and '.join(empty)}. Split again.")
+    return Parts(parts["train"], parts["validation"], parts["test"])

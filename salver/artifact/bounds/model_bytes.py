@@ -38,6 +38,7 @@ _OUTPUT, _OP_TYPE = 2, 4  # of NodeProto
 _KEY, _VALUE = 1, 2  # of StringStringEntryProto
 
 _ORT_FORMAT = "it is in onnxruntime's own format (.ort): give the .onnx file that it was made from"
+_PAGE = "it is a page (HTML or XML) in the file's place: look at the address that it was fetched from"
 _GIVE_OURS = "give the model.onnx that 'salver train' wrote"
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ORTM", _ORT_FORMAT),
@@ -46,7 +47,6 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "it is compressed by gzip: unpack it first"),
     (0, b"\x80", f"it is a pickle, which is never opened: {_GIVE_OURS}"),
     (8, b'{"', f"it is a safetensors file, which has no graph: {_GIVE_OURS}"),
-    (0, b"<", "it is a page (HTML or XML) in the file's place: look at the address that it was fetched from"),
     (0, b"{", f"it is JSON: {_GIVE_OURS}"),
 )
 """What is often taken for a model file: the first bytes, where they stand, and what to do.
@@ -71,6 +71,8 @@ def read_graph(data: bytes) -> Graph:
     for at, mark, words in _OTHERS:
         if data.startswith(mark, at):
             _refuse(words)
+    if data[:64].lstrip().startswith(b"<"):
+        _refuse(_PAGE)
     try:
         _Walk(data).message("Model", 0, len(data))
     except NoVarint as error:

@@ -8,25 +8,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.body import SHORT_BYTES, joined, read_head, read_pieces
-from service.api.openapi import JSON
+from service.api.responses import JSON
 from service.api.v2.request import LENGTH_HEADER, WHOLE_BYTES, InferBody, InferRequest
 from service.api.v2.response import respond
 from service.errors import ScoringError
-from service.limits.deadline import Deadline
-from service.limits.memory import Share
+from service.limits.request import Deadline, Share
+from service.scoring.encoded import Encoded
 from service.scoring.model import Logits, Model
-from service.scoring.queue import Encoded, Result
-from service.service import Lifecycle
-from service.telemetry.observation import observed
+from service.scoring.scorer import Result
+from service.service import Service
+from service.telemetry.middleware import observation_of
 
 BINARY = "application/octet-stream"
 RAW_COPIES = 3
 """How often the bytes after the JSON are in memory while images are made of them."""
 
 
-async def answer(service: Lifecycle, request: Request, caller: bytes) -> Response:
+async def answer(service: Service, request: Request, caller: bytes) -> Response:
     """Answer one request; every error it raises is a ScoringError of the closed set, or ClientDisconnect."""
-    observation = observed(request)
+    observation = observation_of(request)
     with service.live as live:  # once: the whole answer is one model's
         model = live.model
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
@@ -45,14 +45,14 @@ async def answer(service: Lifecycle, request: Request, caller: bytes) -> Respons
 
 
 async def _asked(
-    service: Lifecycle, request: Request, model: Model, share: Share
+    service: Service, request: Request, model: Model, share: Share
 ) -> tuple[InferRequest, Sequence[Encoded]]:
     """What is asked for, and its images, which are all that is kept of the body."""
     settings, headers = service.settings, dict(request.scope["headers"])
     head = read_head(headers)
     _check_content_type(head.content_type)
     body = InferBody(settings.max_items, headers.get(LENGTH_HEADER.lower().encode()))
-    await read_pieces(request.receive, head, settings.max_body_bytes, share, body.write, WHOLE_BYTES)
+    await read_pieces(request.receive, head, settings.max_body_bytes, share, take=body.write, whole_bytes=WHOLE_BYTES)
     asked = body.parse()
     # One who is alone may have all that there is.
     share.grow_to(min(RAW_COPIES * sum(map(len, body.raw)), service.budget.max_bytes))

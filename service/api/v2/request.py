@@ -17,8 +17,7 @@ from salver.text import counted
 from service.api.json_body import JsonBody, too_many_values
 from service.api.request import BYTE_ORDER_MARK, LONG_ELSEWHERE
 from service.errors import ScoringError
-from service.scoring.encoded import LongText
-from service.scoring.queue import Encoded
+from service.scoring.encoded import Encoded, LongText
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 """The HTTP header that says how long the JSON is, when bytes follow it."""

@@ -51,7 +51,7 @@ class Body(NamedTuple):
 def respond(request: InferRequest, model_name: str, model: Model, logits: Sequence[Logits]) -> Body:
     """The answer for each image's logits."""
     scores = [probabilities(image, model.manifest.temperature) for image in logits]
-    answered = [_output(model, logits, scores, name, binary) for name, binary in request.wanted()]
+    answered = [_output(model, logits, scores, name, binary=binary) for name, binary in request.wanted()]
     response = InferResponse(
         model_name=model_name,
         model_version=model.version,
@@ -64,11 +64,11 @@ def respond(request: InferRequest, model_name: str, model: Model, logits: Sequen
 
 
 def _output(
-    model: Model, logits: Sequence[Logits], scores: Sequence[Scores], name: OutputName, binary: bool
+    model: Model, logits: Sequence[Logits], scores: Sequence[Scores], name: OutputName, *, binary: bool
 ) -> tuple[OutputTensor, bytes]:
     if name == "label":
-        return _texts(name, [_label(model, image) for image in scores], binary)
-    return _floats(name, np.array(logits if name == "logits" else scores, np.float32), binary)
+        return _texts(name, [_label(model, image) for image in scores], binary=binary)
+    return _floats(name, np.array(logits if name == "logits" else scores, np.float32), binary=binary)
 
 
 def _label(model: Model, scores: Scores) -> str:
@@ -78,14 +78,14 @@ def _label(model: Model, scores: Scores) -> str:
     return "" if abstains(model.manifest.thresholds, label, float(scores[best])) else label
 
 
-def _floats(name: OutputName, values: NDArray[np.float32], binary: bool) -> tuple[OutputTensor, bytes]:
+def _floats(name: OutputName, values: NDArray[np.float32], *, binary: bool) -> tuple[OutputTensor, bytes]:
     if not binary:
         return OutputTensor(name=name, datatype="FP32", shape=values.shape, data=values.ravel().tolist()), b""
     raw = values.astype("<f4").tobytes()
     return OutputTensor(name=name, datatype="FP32", shape=values.shape, parameters=_size(raw)), raw
 
 
-def _texts(name: OutputName, values: list[str], binary: bool) -> tuple[OutputTensor, bytes]:
+def _texts(name: OutputName, values: list[str], *, binary: bool) -> tuple[OutputTensor, bytes]:
     shape = (len(values),)
     if not binary:
         return OutputTensor(name=name, datatype="BYTES", shape=shape, data=values), b""

@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from service.api.openapi import JSON, PROBLEM_HEADERS, REFERENCE, SCORE_HEADERS, Schema, headers
+from service.api.responses import JSON, PROBLEM_HEADERS, REFERENCE, SCORE_HEADERS, Schema, headers
 from service.api.v2.infer import BINARY, answer
 from service.api.v2.request import LENGTH_HEADER, InferRequest
 from service.api.v2.response import InferResponse
 from service.errors import ScoringError
-from service.service import Lifecycle
+from service.service import service_of
 
 PREFIX = "/v2"
 MODEL = "/models/{name}"
@@ -110,7 +110,7 @@ async def infer(request: Request, name: str) -> Response:
     """
     caller = _check_key(request)
     _check_model(request, name)
-    return await answer(_service(request), request, caller)
+    return await answer(service_of(request), request, caller)
 
 
 @router.get("")
@@ -128,7 +128,7 @@ async def server_live() -> Live:
 @router.get("/health/ready")
 async def server_ready(request: Request) -> Ready:
     """As `GET /readyz`; needs no key."""
-    _service(request).check_ready()
+    service_of(request).check_ready()
     return Ready(ready=True)
 
 
@@ -137,7 +137,7 @@ async def server_ready(request: Request) -> Ready:
 async def model_ready(request: Request, name: str) -> ModelReady:
     """As `GET /readyz`; needs no key."""
     _check_model(request, name)
-    _service(request).check_ready()
+    service_of(request).check_ready()
     return ModelReady(name=name, ready=True)
 
 
@@ -147,7 +147,7 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
     """The tensors that the model takes and answers."""
     _check_key(request)
     _check_model(request, name)
-    model = _service(request).live.model
+    model = service_of(request).live.model
     spec, labels = model.manifest.pixels, model.manifest.labels
     return ModelMetadata(
         name=name,
@@ -165,19 +165,14 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
     )
 
 
-def _service(request: Request) -> Lifecycle:
-    service: Lifecycle = request.app.state.service
-    return service
-
-
 def _check_key(request: Request) -> bytes:
-    """The caller, as `Keys.check` names him."""
-    return _service(request).keys.check(dict(request.scope["headers"]).get(b"authorization"))
+    """The caller, as `Keys.check` names them."""
+    return service_of(request).keys.check(dict(request.scope["headers"]).get(b"authorization"))
 
 
 def _check_model(request: Request, name: str) -> None:
     """Only this name and, where the address has one, this version. Raises HTTPException 404."""
-    service, wanted = _service(request), request.path_params.get("version")
+    service, wanted = service_of(request), request.path_params.get("version")
     if name != service.settings.model_name:
         raise HTTPException(404, "No model of this name is served: GET /model says the name of the one that is.")
     if wanted is not None and wanted != service.live.model.version:

@@ -22,7 +22,7 @@ async function showModel() {
     return;
   }
   $("loading").textContent = "";
-  $("door").hidden = true;
+  $("access").hidden = true;
   $("key").value = "";
   drawCard(model);
   await run();
@@ -40,7 +40,7 @@ async function modelMissing(error) {
 function askForKey(error) {
   $("refusal").textContent = $("key").value ? `This key was not accepted. ${reason(error)}` : "";
   $("loading").textContent = "The model is shown once there is a key.";
-  $("door").hidden = false;
+  $("access").hidden = false;
   $("key").focus();
 }
 
@@ -121,7 +121,7 @@ $("fetching").addEventListener("submit", (event) => {
   takeUrl($("url").value.trim());
 });
 $("softmax").addEventListener("change", run);
-$("door").addEventListener("submit", (event) => {
+$("access").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey($("key").value.trim());
   showModel();

@@ -80,8 +80,10 @@ def test_json_keeps_zeros_and_leaves_out_what_the_service_leaves_out(service: Se
 
 def test_a_room_whose_packages_are_missing_is_named_with_what_installs_them() -> None:
     """The name `salver` is not in an index, so the way is a clone."""
-    prepared = "import sys; sys.modules['httpx'] = None; sys.argv = ['salver', 'score', 'a.jpg']"
-    missing = f"{prepared}; import salver.cli; salver.cli.main()"
+    missing = (
+        "import sys; sys.modules['httpx'] = None; sys.argv = ['salver', 'score', 'a.jpg']\n"
+        "from salver.cli import main; main()"
+    )
     ended = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == (

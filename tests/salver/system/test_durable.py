@@ -49,3 +49,23 @@ def test_the_mode_is_that_of_any_new_file_and_a_long_name_has_room(tmp_path: Pat
     with durable(path) as partial:
         partial.write_text("x")
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_link_stays_and_leads_to_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+    for text in ("one", "two"):
+        with durable(tmp_path / "link") as partial:
+            partial.write_text(text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "there" / "file").read_text() == text
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    """Whoever may write to /dev, as root in a container, would lose /dev/full to `--result /dev/full`."""
+    (tmp_path / "link").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="It is a device") as caught, durable(tmp_path / "link") as partial:
+        partial.write_text("x")
+    assert caught.value.filename == str(tmp_path / "link")
+    assert Path("/dev/null").is_char_device()
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]

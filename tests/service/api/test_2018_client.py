@@ -13,7 +13,7 @@ from tests.support.models import PROBE_LABELS, probe
 
 
 def test_the_2018_sample_client_works_unmodified(tmp_path: Path) -> None:
-    """RQ01: it posts Python's own `b'…'` text, and a header of another product."""
+    """It posts Python's own `b'…'` text, and a header of another product."""
     (tmp_path / "image.png").write_bytes(solid((20, 30, 200)))
     with running_service(probe(tmp_path / "model.onnx"), api_keys="service-key") as client:
         with (tmp_path / "image.png").open("rb") as file:

@@ -86,7 +86,6 @@ def test_query_parameters_hold_for_every_file(client: httpx.Client) -> None:
 
 
 def test_every_form_may_be_compressed_with_gzip(client: httpx.Client, scored: list[dict[str, object]]) -> None:
-    """RQ07."""
     form = file_part(RED) + file_part(GREEN) + b"--edge--"
     for encoding in ("gzip", "GZIP", "x-gzip"):
         packed = {"Content-Encoding": encoding}
@@ -132,7 +131,6 @@ PACKED = JSON_TYPE | {"Content-Encoding": "gzip"}
 def test_what_is_not_read_is_a_short_problem_that_says_why(
     client: httpx.Client, headers: dict[str, str], query: str, body: bytes, status: int, words: str
 ) -> None:
-    """RQ05, RQ07, RQ08, RQ09."""
     answer = client.post(f"/score{query}", content=body, headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -166,7 +164,6 @@ SECRET = b"S3CRETxyzzyS3CRETxyzzy"
 def test_no_request_is_answered_with_a_500_or_with_what_it_held(
     client: httpx.Client, content_type: str, encoding: str, body: bytes, query: str
 ) -> None:
-    """RQ05."""
     headers = {"Content-Type": content_type, "Content-Encoding": encoding}
     for content in (SECRET + body, body + SECRET, b'[{"image_in_base64": "' + SECRET + body + b'"}]'):
         answer = client.post(f"/score?{query}", content=content, headers=headers)
@@ -186,7 +183,6 @@ def test_a_body_is_refused_before_it_is_sent_where_the_head_tells(client: httpx.
 
 
 def test_a_caller_that_expects_100_continue_is_told_to_go_on_at_once(client: httpx.Client) -> None:
-    """RQ10."""
     body = json_body(RED) + b" " * 500_000
     with Caller(client) as caller:
         caller.send(b"", f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n")
@@ -196,7 +192,7 @@ def test_a_caller_that_expects_100_continue_is_told_to_go_on_at_once(client: htt
 
 
 def test_an_http_1_0_caller_gets_a_length_no_chunks_and_the_end_of_the_connection(client: httpx.Client) -> None:
-    """RQ10, as `ab -n 1` sends it."""
+    """As `ab -n 1` sends it."""
     body = json_body(RED)
     with Caller(client) as caller:
         caller.send(body, f"Content-Length: {len(body)}\r\n", protocol="HTTP/1.0")
@@ -239,7 +235,6 @@ def test_a_body_that_does_not_arrive_in_time_is_a_504_and_the_end_of_the_connect
 
 
 def test_bodies_in_flight_share_a_budget_that_comes_back_when_a_caller_goes(model: Path) -> None:
-    """K811."""
     with (
         running_service(model, max_body_bytes=100_000, max_inflight_bytes=150_000) as client,
         Caller(client) as slow,

@@ -51,7 +51,6 @@ def leave(client: httpx.Client, body: bytes, length: int) -> None:
 def test_the_images_of_callers_that_went_away_are_not_scored(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """RQ11."""
     whole_seconds = seconds_to_score(client, [LARGE] * IMAGES)
     body = json.dumps([LARGE] * IMAGES).encode()
     began = time.perf_counter()

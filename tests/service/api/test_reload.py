@@ -190,7 +190,6 @@ def held(path: Path) -> str:
 
 
 def test_while_the_model_loads_the_service_is_alive_and_not_ready(held: str) -> None:
-    """K802."""
     with running_service(held, until_ready=False, admin_keys="admin") as client:
         assert HeldFileSystem.asked.acquire(timeout=10)
         assert client.get("/healthz").status_code == 200

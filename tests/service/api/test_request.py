@@ -53,7 +53,6 @@ def parsed(body: bytes, piece_bytes: int = 100_000, whole_bytes: int = WHOLE_BYT
     ],
 )
 def test_every_form_of_base64_that_clients_send_gives_the_same_bytes(text: str) -> None:
-    """RQ01, RQ02."""
     assert image_bytes(text, MAX_BYTES) == PNG
 
 
@@ -205,7 +204,6 @@ def test_of_repeated_keys_the_last_wins() -> None:
     ],
 )
 def test_a_wrong_body_is_refused_with_its_kind_and_place(body: bytes, kind: str, words: str) -> None:
-    """RQ05, RQ09."""
     with pytest.raises(ScoringError) as caught:
         parsed(body)
     assert caught.value.kind == kind

@@ -46,7 +46,6 @@ def test_images_are_answered_in_order_with_their_scores_in_label_order(client: h
 
 
 def test_good_and_broken_images_of_a_list_are_answered_one_by_one(client: httpx.Client) -> None:
-    """RQ04."""
     mixed = client.post("/score", json=[item(RED), item(BROKEN), item(BLUE)])
     alone = client.post("/score", json=[item(RED)]).json() + client.post("/score", json=[item(BLUE)]).json()
     assert mixed.status_code == 200
@@ -69,7 +68,7 @@ def test_when_no_image_was_scored_the_status_is_the_first_errors_own(client: htt
 
 
 def test_another_clients_broken_images_change_nothing_for_a_good_one(client: httpx.Client) -> None:
-    """RQ04: the second client."""
+    """The second client."""
     expected = client.post("/score", json=[item(GREEN)]).json()
     statuses: list[int] = []
 
@@ -146,7 +145,6 @@ def test_a_best_probability_under_its_labels_threshold_abstains(tmp_path: Path) 
 
 
 def test_scores_that_are_not_numbers_are_that_images_error_and_the_answer_is_strict_json(tmp_path: Path) -> None:
-    """ON06."""
     with running_service(nan_for_white(tmp_path / "model.onnx")) as client:
         answer = client.post("/score", json=[item(RED), item(solid((255, 255, 255))), item(BLUE)])
         only = client.post("/score", json=[item(solid((255, 255, 255)))])
@@ -176,7 +174,6 @@ def test_scores_that_are_not_numbers_are_that_images_error_and_the_answer_is_str
 def test_a_malformed_request_is_a_short_problem_and_never_a_500(
     client: httpx.Client, headers: dict[str, str], body: bytes, status: int, kind: str
 ) -> None:
-    """RQ05, RQ08."""
     answer = client.post("/score", content=body, headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (status, f"urn:salver:{kind}")
     assert answer.headers["content-type"] == "application/problem+json"
@@ -186,7 +183,6 @@ def test_a_malformed_request_is_a_short_problem_and_never_a_500(
 
 
 def test_a_charset_and_a_byte_order_mark_are_accepted(client: httpx.Client) -> None:
-    """RQ08."""
     body = "\ufeff" + json.dumps([item(RED)])
     answer = client.post("/score", content=body.encode(), headers={"Content-Type": 'application/json; charset="UTF-8"'})
     assert answer.status_code == 200
@@ -211,7 +207,6 @@ def test_a_picture_with_more_pixels_than_the_limit_is_its_own_error(tmp_path: Pa
 
 
 def test_many_threads_get_the_scores_of_one(client: httpx.Client) -> None:
-    """ON10."""
     images = [item(encode(picture(60, 45, seed))) for seed in range(24)]
     alone = [client.post("/score", json=[one]).json()[0] for one in images]
     answers: dict[int, list[object]] = {}

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from service.fetch.fetcher import Fetcher, FetchError, FetchPolicy, UrlFailed, UrlRefused, UrlTooLarge
+from service.errors import ScoringError
+from service.fetch.fetcher import Fetcher, FetchPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -99,8 +100,8 @@ def fetcher(
 WITHOUT_ROOTS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-async def error_of(fetcher: Fetcher, url: str) -> FetchError:
-    with pytest.raises(FetchError) as caught:
+async def error_of(fetcher: Fetcher, url: str) -> ScoringError:
+    with pytest.raises(ScoringError) as caught:
         await fetcher.fetch(url)
     return caught.value
 
@@ -129,19 +130,17 @@ async def test_the_body_of_an_allowed_url_is_returned_and_the_connection_kept() 
     ],
 )
 async def test_an_inner_address_is_refused_in_every_spelling_alike_for_open_and_closed_ports(host: str) -> None:
-    """UR01, UR02."""
     async with serving(host=INSIDE) as listener, fetcher() as fetch:
         open_port = await error_of(fetch, f"http://{host}:{listener.port}/x.png")
         closed = await error_of(fetch, f"http://{host}:{closed_port(INSIDE)}/x.png")
     assert listener.connections == 0
-    assert isinstance(open_port, UrlRefused)
+    assert open_port.kind == "url-refused"
     assert str(open_port).startswith("Address not allowed")
     assert str(open_port) == str(closed)
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254/latest/meta-data", "10.0.0.1", "[fd00::1]", "100.100.100.200"])
 async def test_metadata_and_private_addresses_are_refused(host: str) -> None:
-    """UR01."""
     async with fetcher() as fetch:
         assert "Address not allowed" in str(await error_of(fetch, f"http://{host}/"))
 
@@ -156,8 +155,7 @@ async def test_an_unknown_name_reads_like_a_name_of_the_inside() -> None:
         assert str(await error_of(inner, url)) == str(await error_of(unknown, url))
 
 
-async def test_a_name_is_resolved_once_and_only_the_judged_address_is_dialled() -> None:
-    """UR04."""
+async def test_a_name_is_resolved_once_and_only_the_judged_address_is_connected_to() -> None:
     lookups = iter([[OUTSIDE], [INSIDE], [INSIDE]])
 
     async def rebinding(host: str, port: int) -> Sequence[str]:
@@ -175,8 +173,7 @@ async def test_a_name_is_resolved_once_and_only_the_judged_address_is_dialled() 
     assert f"Host: photos.example:{site.port}\r\n" in site.requests[0]
 
 
-async def test_of_a_name_with_several_addresses_only_the_allowed_ones_are_dialled() -> None:
-    """UR04."""
+async def test_of_a_name_with_several_addresses_only_the_allowed_ones_are_connected_to() -> None:
     async with (
         serving() as site,
         serving(host=INSIDE, port=site.port) as listener,
@@ -186,28 +183,28 @@ async def test_of_a_name_with_several_addresses_only_the_allowed_ones_are_dialle
     assert listener.connections == 0
 
 
-async def test_the_next_allowed_address_is_dialled_when_the_first_does_not_accept() -> None:
+async def test_the_next_allowed_address_is_connected_to_when_the_first_does_not_accept() -> None:
     async with serving() as site, fetcher("127.0.0.0/8", answers=["127.0.0.3", OUTSIDE]) as fetch:
         assert await fetch.fetch(f"http://photos.example:{site.port}/") == b"pixels"
 
 
 async def test_a_public_name_that_holds_an_inner_address_is_refused() -> None:
     async with serving(host=INSIDE) as listener, fetcher(answers=[INSIDE]) as fetch:
-        assert isinstance(await error_of(fetch, f"http://7f000001.nip.io:{listener.port}/"), UrlRefused)
+        assert (await error_of(fetch, f"http://7f000001.nip.io:{listener.port}/")).kind == "url-refused"
     assert listener.connections == 0
 
 
 async def test_a_name_on_the_allow_list_may_lead_inside() -> None:
     async with serving(host=INSIDE) as site, fetcher("store.local", answers=[INSIDE]) as fetch:
         assert await fetch.fetch(f"http://store.local:{site.port}/") == b"pixels"
-        assert isinstance(await error_of(fetch, f"http://other.local:{site.port}/"), UrlRefused)
+        assert (await error_of(fetch, f"http://other.local:{site.port}/")).kind == "url-refused"
 
 
 async def test_in_mode_allowlist_a_public_address_is_refused_unless_it_is_listed() -> None:
     policy = FetchPolicy(max_bytes=LIMIT_BYTES, timeout_seconds=5, mode="allowlist", allowlist=(OUTSIDE,))
     async with serving() as site, Fetcher(policy, ssl_context=WITHOUT_ROOTS) as fetch:
         assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"pixels"
-        assert isinstance(await error_of(fetch, "http://1.1.1.1/"), UrlRefused)
+        assert (await error_of(fetch, "http://1.1.1.1/")).kind == "url-refused"
 
 
 async def test_in_mode_off_nothing_is_fetched() -> None:
@@ -230,21 +227,19 @@ async def test_a_redirect_from_allowed_to_allowed_is_followed_up_to_the_limit() 
 
 
 async def test_a_redirect_loop_ends_at_the_limit() -> None:
-    """UR06."""
     async with serving({"/": redirect("/")}) as site, fetcher(OUTSIDE) as fetch:
-        assert isinstance(await error_of(fetch, f"http://{OUTSIDE}:{site.port}/"), UrlFailed)
+        assert (await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")).kind == "url-failed"
     assert len(site.requests) == 4
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:{0}/", "//localhost:{0}/", "http://2130706433:{0}/"])
 async def test_a_redirect_to_the_inside_is_refused(target: str) -> None:
-    """UR06."""
     async with (
         serving(host=INSIDE) as listener,
         serving({"/": redirect(target.format(listener.port))}) as site,
         fetcher(OUTSIDE) as fetch,
     ):
-        assert isinstance(await error_of(fetch, f"http://{OUTSIDE}:{site.port}/"), UrlRefused)
+        assert (await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")).kind == "url-refused"
     assert listener.connections == 0
 
 
@@ -252,10 +247,9 @@ async def test_a_redirect_to_the_inside_is_refused(target: str) -> None:
     "target", ["file:///etc/passwd", "ftp://127.0.0.2/x", "http://u:secret@127.0.0.2/", "http:\\\\x"]
 )
 async def test_a_redirect_to_another_scheme_or_with_credentials_is_refused(target: str) -> None:
-    """UR06."""
     async with serving({"/": redirect(target)}) as site, fetcher(OUTSIDE) as fetch:
         error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
-    assert isinstance(error, UrlRefused)
+    assert error.kind == "url-refused"
     assert "secret" not in str(error)
 
 
@@ -273,11 +267,10 @@ async def test_a_redirect_to_another_scheme_or_with_credentials_is_refused(targe
 async def test_a_url_that_is_not_plain_http_is_refused_and_never_repeated(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """UR06, UR07."""
     caplog.set_level(logging.DEBUG)
     async with fetcher(answers=[INSIDE]) as fetch:
         error = await error_of(fetch, url)
-    assert isinstance(error, UrlRefused)
+    assert error.kind == "url-refused"
     assert not any(part in str(error) + caplog.text for part in ("secret", "sec/ret", "passwd"))
 
 
@@ -285,19 +278,18 @@ async def test_a_url_that_is_not_plain_http_is_refused_and_never_repeated(
 async def test_a_data_uri_is_refused_with_the_place_where_an_image_itself_belongs(url: str) -> None:
     async with fetcher() as fetch:
         error = await error_of(fetch, url)
-    assert isinstance(error, UrlRefused)
+    assert error.kind == "url-refused"
     assert "image_in_base64" in str(error)
 
 
 async def test_a_redirect_to_a_data_uri_is_refused_as_any_other_scheme() -> None:
     async with serving({"/": redirect("data:image/png;base64,AAAA")}) as site, fetcher(OUTSIDE) as fetch:
         error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
-    assert isinstance(error, UrlRefused)
+    assert error.kind == "url-refused"
     assert "http://" in str(error)
 
 
 async def test_an_endless_body_stops_at_the_byte_limit() -> None:
-    """UR08."""
 
     async def for_ever(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -310,13 +302,12 @@ async def test_an_endless_body_stops_at_the_byte_limit() -> None:
         error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert isinstance(error, UrlTooLarge)
+    assert error.kind == "image-too-large"
     assert f"{LIMIT_BYTES} bytes" in str(error)
     assert peak_bytes < LIMIT_BYTES + 16 * MIB
 
 
 async def test_a_gzip_bomb_stops_at_the_byte_limit() -> None:
-    """UR08."""
     squeeze = zlib.compressobj(wbits=31)
     first = squeeze.compress(bytes(MIB)) + squeeze.flush(zlib.Z_FULL_FLUSH)
     bomb = first + (squeeze.compress(bytes(MIB)) + squeeze.flush(zlib.Z_FULL_FLUSH)) * 1023
@@ -325,14 +316,14 @@ async def test_a_gzip_bomb_stops_at_the_byte_limit() -> None:
         error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert isinstance(error, UrlTooLarge)
+    assert error.kind == "image-too-large"
     assert peak_bytes < LIMIT_BYTES + 16 * MIB
 
 
 async def test_a_body_announced_as_too_long_is_refused_before_it_is_read() -> None:
     answer = f"HTTP/1.1 200 OK\r\nContent-Length: {LIMIT_BYTES + 1}\r\n\r\n".encode()
     async with serving({"/": answer}) as site, fetcher(OUTSIDE) as fetch:
-        assert isinstance(await error_of(fetch, f"http://{OUTSIDE}:{site.port}/"), UrlTooLarge)
+        assert (await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")).kind == "image-too-large"
 
 
 async def test_a_body_of_exactly_the_limit_is_fetched() -> None:
@@ -341,7 +332,6 @@ async def test_a_body_of_exactly_the_limit_is_fetched() -> None:
 
 
 async def test_bytes_after_the_announced_length_are_not_read() -> None:
-    """UR08."""
 
     async def lying(writer: asyncio.StreamWriter) -> None:
         writer.write(http(b"0123456789"))
@@ -411,10 +401,9 @@ async def test_an_unknown_broken_or_truncated_encoding_fails(encoding: str, body
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error", "304 Not Modified", "302 Found"])
 async def test_the_status_of_the_other_server_is_told(status: str) -> None:
-    """UR10."""
     async with serving({"/": http(b"sorry", status)}) as site, fetcher(OUTSIDE) as fetch:
         error = await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")
-    assert isinstance(error, UrlFailed)
+    assert error.kind == "url-failed"
     assert f"HTTP status {status[:3]}" in str(error)
 
 
@@ -426,7 +415,6 @@ async def test_an_empty_body_fails_with_its_status(answer: bytes) -> None:
 
 @pytest.mark.parametrize("label", ["text/html", "image/jpeg", ""])
 async def test_the_content_type_decides_nothing(label: str) -> None:
-    """UR10."""
     async with serving({"/": http(b"\x89PNG", Content_Type=label)}) as site, fetcher(OUTSIDE) as fetch:
         assert await fetch.fetch(f"http://{OUTSIDE}:{site.port}/") == b"\x89PNG"
 
@@ -462,7 +450,7 @@ async def test_the_deadline_covers_redirects_and_the_resolver() -> None:
 
     policy = FetchPolicy(max_bytes=LIMIT_BYTES, timeout_seconds=0.1, allowlist=(OUTSIDE,))
     async with serving({"/": redirect("http://slow.example/")}) as site, Fetcher(policy, slow, WITHOUT_ROOTS) as fetch:
-        assert isinstance(await error_of(fetch, f"http://{OUTSIDE}:{site.port}/"), UrlFailed)
+        assert (await error_of(fetch, f"http://{OUTSIDE}:{site.port}/")).kind == "url-failed"
 
 
 async def test_a_name_server_that_does_not_answer_is_a_failure() -> None:
@@ -471,11 +459,10 @@ async def test_a_name_server_that_does_not_answer_is_a_failure() -> None:
 
     policy = FetchPolicy(max_bytes=LIMIT_BYTES, timeout_seconds=1)
     async with Fetcher(policy, unavailable, WITHOUT_ROOTS) as fetch:
-        assert isinstance(await error_of(fetch, "http://photos.example/"), UrlFailed)
+        assert (await error_of(fetch, "http://photos.example/")).kind == "url-failed"
 
 
 async def test_a_path_and_a_host_beyond_ascii_are_encoded() -> None:
-    """UR11."""
     path = "/pe%C3%B1oles%20norte.png"
     async with serving({path: http()}) as site, fetcher("bücher.example", answers=[OUTSIDE]) as fetch:
         assert await fetch.fetch(f"http://BÜCHER.example:{site.port}/peñoles norte.png") == b"pixels"
@@ -538,17 +525,15 @@ async def test_over_tls_the_name_goes_into_sni_and_the_certificate_check(certifi
 async def test_a_certificate_that_nobody_vouches_for_is_refused_and_not_tried_again_unverified(
     certificates: Path,
 ) -> None:
-    """UR11."""
     policy = FetchPolicy(max_bytes=LIMIT_BYTES, timeout_seconds=5, allowlist=(OUTSIDE,))
     async with serving(tls=server_tls(certificates, "valid.pem")) as site, Fetcher(policy) as fetch:
         error = await error_of(fetch, f"https://{OUTSIDE}:{site.port}/")
-    assert isinstance(error, UrlFailed)
+    assert error.kind == "url-failed"
     assert "certificate" in str(error)
     assert (len(site.server_names), site.requests) == (1, [])
 
 
 async def test_an_expired_certificate_is_refused(certificates: Path) -> None:
-    """UR11."""
     async with (
         serving(tls=server_tls(certificates, "expired.pem")) as site,
         fetcher(OUTSIDE, answers=[OUTSIDE], tls=trusting(certificates)) as fetch,

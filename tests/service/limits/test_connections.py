@@ -14,7 +14,8 @@ import pytest
 
 from service.app import create_app
 from service.limits import connection as protocol
-from service.limits.keys import Keys
+from service.limits.request import Keys
+from service.service import Service
 from service.settings import Settings
 from tests.service.limits.test_memory import MIB, Memory
 from tests.support.caller import Caller
@@ -208,8 +209,8 @@ def test_a_slow_but_moving_caller_is_scored(client: httpx.Client) -> None:
 
 @pytest.mark.anyio
 async def test_a_requests_memory_is_held_until_its_answer_has_been_sent(model: Path) -> None:
-    app = create_app(Settings(model=str(model)), Keys([]))
-    service = app.state.service
+    service = Service(Settings(model=str(model)), Keys([]))
+    app = create_app(service)
     held: list[int] = []
 
     async def send(message: dict[str, object]) -> None:
@@ -221,6 +222,7 @@ async def test_a_requests_memory_is_held_until_its_answer_has_been_sent(model: P
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
     scope = {"type": "http", "method": "POST", "path": "/score", "query_string": b"", "headers": headers, "app": app}
     async with app.router.lifespan_context(app):
+        assert service._loading is not None
         await service._loading
         await app(scope, receive, send)  # type: ignore[arg-type]
     assert len(held) == 2

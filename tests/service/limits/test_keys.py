@@ -12,7 +12,8 @@ import pytest
 from typing_extensions import override
 
 from service.errors import ScoringError, SettingsError
-from service.limits.keys import LOOK_SECONDS, SETTLE_SECONDS, KeyFile, Keys, read_admin_keys, read_keys
+from service.limits.key_file import LOOK_SECONDS, SETTLE_SECONDS, KeyFile
+from service.limits.request import Keys, read_admin_keys, read_keys
 from service.settings import Settings
 from tests.support.live import running_service
 from tests.support.models import probe
@@ -31,7 +32,6 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("header", [None, "Basic x", "Bearer", "Bearer wrong", "Bearer one two", "one", "Bearer Ã©"])
 def test_a_request_without_the_right_key_is_refused_in_one_form(locked: httpx.Client, header: str | None) -> None:
-    """RQ12."""
     headers = httpx.Headers({} if header is None else {b"Authorization": header.encode()})
     answers = [locked.post("/score", json=[], headers=headers), locked.get("/model", headers=headers)]
     for answer in answers:
@@ -46,7 +46,6 @@ def test_a_request_without_the_right_key_is_refused_in_one_form(locked: httpx.Cl
 
 
 def test_each_key_is_accepted_whatever_the_case_of_the_scheme_and_probes_need_none(tmp_path: Path) -> None:
-    """RQ12."""
     with running_service(probe(tmp_path / "model.onnx"), api_keys="one, schlüssel") as client:
         for header in ("Bearer one", "bearer one", "BEARER schlüssel"):
             assert client.get("/model", headers=httpx.Headers({b"Authorization": header.encode()})).status_code == 200
@@ -344,7 +343,7 @@ def test_a_file_on_a_disk_that_does_not_answer_holds_up_nothing_and_is_told(
             gate.wait()
             return super().look()
 
-    monkeypatch.setattr("service.limits.keys.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("service.limits.key_file.PATIENCE_SECONDS", 0.1)
     file = Hung("SALVER_API_KEYS_FILE", path)
 
     def until(fault: bool) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import threading
 import zlib
 from collections.abc import Iterator
@@ -15,14 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import ScoringError
-from service.limits.memory import (
-    DEFAULT_BYTES,
-    LEAST_IMAGE_BYTES,
-    Budget,
-    default_budget_bytes,
-    image_memory_bytes,
-    resident_bytes,
-)
+from service.limits.request import Budget
 from service.settings import Settings
 from tests.support.caller import Caller
 from tests.support.images import encode, picture, solid
@@ -43,20 +35,6 @@ def test_a_share_of_the_budget_only_grows_and_is_given_back() -> None:
         with pytest.raises(ScoringError, match="limit is 10"):
             other.grow_to(5)
     assert budget.held_bytes == 0
-
-
-def test_the_default_budget_is_a_quarter_of_the_containers_memory(tmp_path: Path) -> None:
-    body = 32 * 1024**2
-    assert default_budget_bytes(body, tmp_path) == DEFAULT_BYTES
-    (tmp_path / "memory").mkdir()
-    for limit, budget in ((512 * 1024**2, 128 * 1024**2), (64 * 1024**2, body), (2**63 - 4096, DEFAULT_BYTES)):
-        (tmp_path / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
-        assert default_budget_bytes(body, tmp_path) == budget
-    (tmp_path / "memory.max").write_text("1073741824\n")
-    assert default_budget_bytes(body, tmp_path) == 256 * 1024**2
-    (tmp_path / "memory" / "memory.limit_in_bytes").unlink()
-    (tmp_path / "memory.max").write_text("max\n")
-    assert default_budget_bytes(body, tmp_path) == DEFAULT_BYTES
 
 
 def test_a_budget_that_never_holds_the_longest_body_is_a_wrong_setting() -> None:
@@ -108,7 +86,6 @@ def measured_service(model: Path, **environment: str) -> Iterator[tuple[httpx.Cl
 
 @pytest.mark.slow
 def test_a_gzip_that_opens_to_2_gib_costs_no_more_than_the_limit(tmp_path: Path) -> None:
-    """RQ07."""
     bomb = gzip_bomb(2048 * MIB)
     assert len(bomb) < 2.1 * MIB
     with measured_service(probe(tmp_path / "model.onnx")) as (client, memory):
@@ -121,7 +98,6 @@ def test_a_gzip_that_opens_to_2_gib_costs_no_more_than_the_limit(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_chunked_body_without_a_length_costs_no_more_than_the_limit(tmp_path: Path) -> None:
-    """RQ07."""
     with measured_service(probe(tmp_path / "model.onnx")) as (client, memory):
         before = memory.now()
         chunks = (b" " * MIB for _ in range(200))
@@ -132,7 +108,7 @@ def test_a_chunked_body_without_a_length_costs_no_more_than_the_limit(tmp_path: 
 
 @pytest.mark.slow
 def test_fifty_clients_with_sixteen_large_photos_each_stay_within_half_a_gibibyte(tmp_path: Path) -> None:
-    """K811: what is too much is answered 429 with a time to come back."""
+    """What is too much is answered 429 with a time to come back."""
     photo = encode(picture(3872, 2592), "JPEG", quality=60)  # 10 megapixels
     item = {"image_in_base64": base64.b64encode(photo).decode(), "parameters": {"top_k": 1}}
     body = json.dumps([item] * 16).encode()
@@ -196,14 +172,15 @@ def test_the_copies_that_are_made_of_binary_tensors_count(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["Python's", "numpy's"])
 @pytest.mark.parametrize(
-    "place", ["service.api.score.read_pieces", "service.scoring.scorer.image_bytes", "service.api.v2.infer.read_pieces"]
+    "place",
+    ["service.api.score.read_pieces", "service.scoring.encoded.image_bytes", "service.api.v2.infer.read_pieces"],
 )
 def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kind: str
 ) -> None:
     """As a process with little memory meets it, in tests/prove/test_surroundings.py. numpy raises a kind of its own."""
 
-    def no_memory(*_: object) -> None:
+    def no_memory(*_: object, **__: object) -> None:
         if kind == "numpy's":
             np.empty(2**60, np.uint8)
         raise MemoryError
@@ -222,33 +199,3 @@ def test_no_memory_for_a_request_or_an_image_asks_to_come_back(
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         assert "There is no memory for this right now" in answer.text
         assert client.post(path, json=body).status_code == 200
-
-
-def test_an_images_memory_is_what_the_container_leaves_each_thread(tmp_path: Path) -> None:
-    limit = resident_bytes() + 1024 * MIB  # whatever other tests have left in this process
-    (tmp_path / "memory.max").write_text(str(limit))
-    taken = 256 * MIB + 2 * 45 * MIB + 48 * MIB + 2 * 28 * MIB
-    left = image_memory_bytes(45 * MIB, 256 * MIB, 2, tmp_path)
-    assert left == pytest.approx((1024 * MIB - taken) / 2, abs=8 * MIB)
-    assert image_memory_bytes(45 * MIB, 256 * MIB, 4, tmp_path) < 0.6 * left
-    (tmp_path / "memory.max").write_text(str(64 * MIB))
-    assert image_memory_bytes(45 * MIB, 32 * MIB, 2, tmp_path) == LEAST_IMAGE_BYTES
-
-
-@pytest.mark.parametrize("text", ["max", "9223372036854771712", ""])
-def test_without_a_containers_limit_it_is_the_machines_memory(tmp_path: Path, text: str) -> None:
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(text)
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    left = image_memory_bytes(0, 0, 1, tmp_path)
-    assert left + resident_bytes() == pytest.approx(machine, rel=0.1)
-    assert default_budget_bytes(32 * MIB, tmp_path) == 256 * MIB
-
-
-def test_the_log_says_what_an_image_may_take_and_no_image_needs_more(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "salver.service")
-    with running_service(probe(tmp_path / "model.onnx"), max_image_pixels=10**6):
-        pass
-    assert "each image may take 17 MiB and 3 s of a core to decode" in caplog.text

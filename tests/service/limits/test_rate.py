@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from service.errors import ScoringError
-from service.limits.rate import RateLimit
+from service.limits.request import RateLimit
 from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe

@@ -2,12 +2,13 @@
 
 import base64
 from collections.abc import Iterator
+from pathlib import PurePath
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from service.pages.docs import FILES, OWN
+from service.pages.routes import DOCS, MEDIA_TYPES, SWAGGER_UI
 from tests.service.pages.test_landing import screenshot
 from tests.support.images import photo
 from tests.support.live import running_service
@@ -73,8 +74,10 @@ def test_a_request_is_tried_with_a_key(page: Page) -> None:
 
 
 def test_its_files_come_from_here_with_a_strict_policy_and_nothing_else_does(service: httpx.Client) -> None:
-    assert {file.name for file in OWN.iterdir()} <= {"docs.html", *FILES}
-    for path, media_type in {"/docs": "text/html", **{f"/docs/{name}": FILES[name][1] for name in FILES}}.items():
+    names = {"docs.css", "docs.js", *SWAGGER_UI}
+    assert {file.name for file in DOCS.iterdir()} | SWAGGER_UI == names | {"docs.html"}
+    for path in ("/docs", *(f"/docs/{name}" for name in names)):
+        media_type = MEDIA_TYPES[PurePath(path).suffix or ".html"]
         answer = service.get(path)
         assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, media_type)
         policy = answer.headers["content-security-policy"]
@@ -83,5 +86,12 @@ def test_its_files_come_from_here_with_a_strict_policy_and_nothing_else_does(ser
         assert "http" not in policy
         again = service.get(path, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
-    for path in ("/redoc", "/docs/absent.js", "/docs/..%2fdocs.py", "/docs/oauth2-redirect"):
+    for path in (
+        "/redoc",
+        "/docs/absent.js",
+        "/docs/docs.html",
+        "/docs/__init__.py",
+        "/docs/..%2froutes.py",
+        "/docs/oauth2-redirect",
+    ):
         assert service.get(path).status_code == 404

@@ -13,10 +13,10 @@ from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from salver.artifact.pixels import Limits
 from service.errors import ScoringError
 from service.scoring.batcher import BatchScorer, make_scorer
+from service.scoring.encoded import Encoded
 from service.scoring.model import Logits, Model, Pixels, load_model
-from service.scoring.queue import Encoded, Outcome, Result, Ticket
 from service.scoring.runner import Bucket, Runner
-from service.scoring.scorer import Scorer
+from service.scoring.scorer import Outcome, Result, Scorer, Ticket
 from service.settings import Settings
 from tests.support.images import photo, solid
 from tests.support.live import running_service
@@ -57,7 +57,14 @@ class Watched(BatchScorer):
         self.decoded = threading.Semaphore(0)
         self.runner = runner
         self.sizes: list[int] = []
-        super().__init__(model, runner, threads, max_queue_images, decoders, self.sizes.append)
+        super().__init__(
+            model,
+            runner,
+            threads=threads,
+            max_queue_images=max_queue_images,
+            decoders=decoders,
+            on_batch=self.sizes.append,
+        )
 
     def _decode(self, ticket: Ticket) -> None:
         super()._decode(ticket)
@@ -275,7 +282,7 @@ async def test_closing_finishes_what_is_here(start: Start) -> None:
 
 async def test_on_a_cpu_images_are_run_one_by_one(model: Model, decoders: Decoders) -> None:
     batches: list[int] = []
-    scorer = make_scorer(model, Settings(model="unused"), 2, decoders, batches.append)
+    scorer = make_scorer(model, Settings(model="unused"), 2, decoders=decoders, on_batch=batches.append)
     scorer.close()
     assert isinstance(scorer, Scorer)
     assert scorer.execution == "2 threads, one image each; a lone image on 2 cores"

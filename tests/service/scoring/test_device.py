@@ -6,8 +6,8 @@ import pytest
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import Manifest
-from service.scoring.device import CPU, CUDA, CUDA_OPTIONS, TENSORRT, gpu_providers, preload_gpu_libraries
-from service.scoring.model import gpu_session, load_model
+from service.scoring.device import CPU, CUDA, CUDA_OPTIONS, TENSORRT, gpu_providers, gpu_session, preload_gpu_libraries
+from service.scoring.model import load_model
 from tests.support.models import probe
 
 VERSION = "0123456789abcdef" * 4
@@ -30,24 +30,24 @@ def test_a_gpu_is_asked_for_only_when_it_is_wanted_and_offered(
     device: str, available: tuple[str, ...], manifest: Manifest, tmp_path: Path
 ) -> None:
     wanted = {"auto": [CUDA], "cpu": [], "cuda": [CUDA], "tensorrt": [TENSORRT, CUDA]}[device]
-    providers = gpu_providers(device, manifest, VERSION, tmp_path, available)
+    providers = gpu_providers(device, manifest, VERSION, tmp_path, available=available)
     assert [name for name, _ in providers] == (wanted if set(wanted) <= set(available) else [])
 
 
 def test_cuda_computes_in_full_float32(manifest: Manifest) -> None:
-    ((_, options),) = gpu_providers("cuda", manifest, VERSION, None, GPU_WHEEL)
+    ((_, options),) = gpu_providers("cuda", manifest, VERSION, None, available=GPU_WHEEL)
     assert options["use_tf32"] == "0"
 
 
 def test_tensorrt_leaves_what_it_cannot_run_to_cuda_with_the_same_options(manifest: Manifest, tmp_path: Path) -> None:
-    _, second = gpu_providers("tensorrt", manifest, VERSION, tmp_path, GPU_WHEEL)
+    _, second = gpu_providers("tensorrt", manifest, VERSION, tmp_path, available=GPU_WHEEL)
     assert second == (CUDA, CUDA_OPTIONS)
 
 
 def test_engines_are_kept_apart_by_the_models_version(manifest: Manifest, tmp_path: Path) -> None:
     folders = []
     for version in (VERSION, VERSION[::-1]):
-        (_, options), _ = gpu_providers("tensorrt", manifest, version, tmp_path / "cache", GPU_WHEEL)
+        (_, options), _ = gpu_providers("tensorrt", manifest, version, tmp_path / "cache", available=GPU_WHEEL)
         assert options["trt_engine_cache_enable"] == "True"
         folders.append(Path(options["trt_engine_cache_path"]))
     assert all(folder.is_dir() and folder.parent == tmp_path / "cache" for folder in folders)
@@ -60,13 +60,13 @@ def test_tensorrt_computes_in_the_files_precision_and_no_lower(
     precision: str, manifest: Manifest, tmp_path: Path
 ) -> None:
     exported = manifest.model_copy(update={"precision": precision})
-    (_, options), _ = gpu_providers("tensorrt", exported, VERSION, tmp_path, GPU_WHEEL)
+    (_, options), _ = gpu_providers("tensorrt", exported, VERSION, tmp_path, available=GPU_WHEEL)
     assert options["trt_fp16_enable"] == str(precision == "fp16")
     assert options["trt_int8_enable"] == str(precision == "int8")
 
 
 def test_tensorrt_is_told_the_shapes_of_all_batches_beforehand(manifest: Manifest, tmp_path: Path) -> None:
-    (_, options), _ = gpu_providers("tensorrt", manifest, VERSION, tmp_path, GPU_WHEEL)
+    (_, options), _ = gpu_providers("tensorrt", manifest, VERSION, tmp_path, available=GPU_WHEEL)
     shapes = [options[f"trt_profile_{name}_shapes"] for name in ("min", "opt", "max")]
     assert shapes == ["pixels:1x32x32x3", "pixels:16x32x32x3", "pixels:64x32x32x3"]
 
@@ -74,7 +74,7 @@ def test_tensorrt_is_told_the_shapes_of_all_batches_beforehand(manifest: Manifes
 def test_an_engine_cache_that_cannot_be_written_is_refused_with_the_setting(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ModelFileError, match="SALVER_ENGINE_CACHE_DIR"):
-        gpu_providers("tensorrt", manifest, VERSION, tmp_path / "file", GPU_WHEEL)
+        gpu_providers("tensorrt", manifest, VERSION, tmp_path / "file", available=GPU_WHEEL)
 
 
 def test_auto_says_that_it_falls_back_to_the_cpu(file: Path, caplog: pytest.LogCaptureFixture) -> None:

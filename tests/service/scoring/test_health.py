@@ -14,12 +14,12 @@ from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.manifest import OUTPUT_NAME
 from service.app import create_app
 from service.errors import ScoringError
-from service.limits.keys import Keys
+from service.limits.request import Keys
 from service.scoring.health import SUSPECT
 from service.scoring.model import Logits, Model, Pixels, load_model
 from service.scoring.scorer import Scorer
-from service.scoring.served import Live
-from service.service import Lifecycle
+from service.scoring.served import ServedModel
+from service.service import Service
 from service.settings import Settings
 from tests.support.images import solid
 from tests.support.models import Constants, nan_for_white, probe, write
@@ -34,11 +34,11 @@ class BreakableModel(Model):
 
     fault: list[str]
 
-    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score unless there is a fault."""
         if self.fault:
             raise ScoringError("inference-failed", self.fault[0])
-        return super().run(pixels, alone, options)
+        return super().run(pixels, alone=alone, options=options)
 
 
 @pytest.fixture
@@ -54,18 +54,19 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def live(model: BreakableModel, decoders: Decoders) -> AsyncIterator[Live]:
-    live = Live(model, Scorer(model, 1, 256, decoders))
+async def live(model: BreakableModel, decoders: Decoders) -> AsyncIterator[ServedModel]:
+    live = ServedModel(model, Scorer(model, 1, 256, decoders))
     yield live
     await live.retire()
 
 
 @pytest.fixture
-async def client(live: Live) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Settings.model_validate({"model": "model.onnx"}), Keys([]))
-    service: Lifecycle = app.state.service
+async def client(live: ServedModel) -> AsyncIterator[httpx.AsyncClient]:
+    service = Service(Settings.model_validate({"model": "model.onnx"}), Keys([]))
     service.models.live = live
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://salver") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(service)), base_url="http://salver"
+    ) as client:
         yield client
 
 
@@ -110,7 +111,7 @@ async def test_a_model_that_fails_on_its_test_card_too_is_not_ready_until_it_pas
     ]
 
 
-async def test_a_success_in_between_begins_the_count_anew(live: Live, model: BreakableModel) -> None:
+async def test_a_success_in_between_begins_the_count_anew(live: ServedModel, model: BreakableModel) -> None:
     for _ in range(3):
         model.fault.append("once")
         await live.score([RED] * (SUSPECT - 1))
@@ -140,7 +141,7 @@ async def test_images_that_a_model_cannot_score_do_not_take_the_service_away_fro
     tmp_path: Path, make: Callable[[Path], Path], decoders: Decoders, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = load_model(str(make(tmp_path / "model.onnx")), "cpu", 1)
-    live = Live(model, Scorer(model, 1, 256, decoders))
+    live = ServedModel(model, Scorer(model, 1, 256, decoders))
     for _ in range(3):
         results = await live.score([WHITE] * SUSPECT)
         assert {result.outcome.kind for result in results if isinstance(result.outcome, ScoringError)} == {
@@ -155,7 +156,7 @@ async def test_images_that_a_model_cannot_score_do_not_take_the_service_away_fro
 
 
 async def test_a_service_that_is_being_retired_tests_no_more(model: BreakableModel, decoders: Decoders) -> None:
-    live = Live(model, Scorer(model, 1, 256, decoders))
+    live = ServedModel(model, Scorer(model, 1, 256, decoders))
     model.fault.append("for good")
     await live.score([RED] * SUSPECT)
     await until(lambda: live.health.failing)

@@ -46,7 +46,6 @@ def test_the_probe_gives_the_mean_colour_of_each_half(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edit", ["ir", "opset"])
 def test_a_file_newer_than_the_runtime_is_refused_with_both_versions(tmp_path: Path, edit: str) -> None:
-    """ON03."""
 
     def newer(model: onnx.ModelProto) -> None:
         if edit == "ir":
@@ -62,7 +61,6 @@ def test_a_file_newer_than_the_runtime_is_refused_with_both_versions(tmp_path: P
 
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
 def test_an_empty_or_cut_file_is_refused_by_name(tmp_path: Path, keep: float) -> None:
-    """ON03."""
     path = probe(tmp_path / "model.onnx")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
@@ -82,7 +80,7 @@ def test_a_file_url_is_read_like_a_path(tmp_path: Path) -> None:
 
 
 def test_other_outputs_than_labels_are_refused(tmp_path: Path) -> None:
-    """ON03: 4 outputs with 3 labels."""
+    """4 outputs with 3 labels."""
     path = constant(tmp_path / "model.onnx", [1, 2, 3, 4])
 
     def three_labels(model: onnx.ModelProto) -> None:
@@ -128,7 +126,7 @@ def test_a_model_that_gives_no_numbers_for_its_test_card_is_refused(tmp_path: Pa
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path, device: str) -> None:
-    """ON07: judged from the session."""
+    """Judged from the session."""
     with pytest.raises(ModelFileError, match=f"SALVER_DEVICE is {device} but "):
         load_model(str(probe(tmp_path / "model.onnx")), device, 1)
 

@@ -9,8 +9,8 @@ import pytest
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.pixels import Limits
 from service.errors import ScoringError
+from service.scoring.encoded import Encoded
 from service.scoring.model import Logits, Model, Pixels, load_model
-from service.scoring.queue import Encoded
 from service.scoring.scorer import Scorer
 from tests.support.images import photo, solid
 from tests.support.models import probe
@@ -22,10 +22,10 @@ class HeldModel(Model):
     gate: threading.Semaphore
     order: list[float]
 
-    def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
         """Score when let go."""
         self.gate.acquire()
-        logits = super().run(pixels, alone, options)
+        logits = super().run(pixels, alone=alone, options=options)
         self.order.append(round(float(logits[0, 0]), 2))
         return logits
 
@@ -125,11 +125,11 @@ async def test_an_unforeseen_failure_is_that_images_error_and_the_thread_goes_on
     model: Model, decoders: Decoders, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Model):
-        def run(self, pixels: Pixels, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+        def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
             """Fail for black."""
             if not pixels.any():
                 raise ZeroDivisionError("a fault of ours")
-            return super().run(pixels, alone, options)
+            return super().run(pixels, alone=alone, options=options)
 
     scorer = Scorer(Failing(**vars(model)), 1, 64, decoders)
     black, white = [result.outcome for result in await scorer.score([grey(0), grey(255)])]

@@ -143,7 +143,6 @@ def resident_bytes(client: httpx.Client) -> float:
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_lists_of_every_length(model: Path) -> None:
-    """ON09."""
     lengths = random.Random(0)
     port = free_port()
     with (

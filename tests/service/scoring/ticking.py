@@ -15,7 +15,7 @@ from pathlib import Path
 
 from salver.system.allocator import return_memory
 from service.__main__ import run
-from service.service import Lifecycle
+from service.service import Service
 from service.settings import PREFIX
 
 TICK_SECONDS = 0.001
@@ -63,13 +63,13 @@ async def _tick(longest: mmap.mmap) -> None:
 def main(model: str, port: str, file: str) -> int:
     """Serve until SIGTERM."""
     longest = mmap.mmap(os.open(file, os.O_RDWR), LONGEST.size)
-    start = Lifecycle.start
+    start = Service.start
 
-    def start_with_ticks(self: Lifecycle) -> None:
+    def start_with_ticks(self: Service) -> None:
         start(self)
         self.ticking = asyncio.create_task(_tick(longest))  # type: ignore[attr-defined]  # so that it is kept
 
-    Lifecycle.start = start_with_ticks  # type: ignore[method-assign]
+    Service.start = start_with_ticks  # type: ignore[method-assign]
     os.environ[f"{PREFIX}MODEL"] = model
     return run("127.0.0.1", int(port))
 

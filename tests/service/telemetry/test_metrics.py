@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.app import create_app
-from service.limits.keys import Keys
-from service.scoring.queue import Result
-from service.service import Lifecycle
+from service.limits.request import Keys
+from service.scoring.scorer import Result
+from service.service import Service
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from tests.support.images import photo, solid
@@ -227,17 +226,17 @@ def test_a_failed_inference_is_an_outcome(tmp_path: Path) -> None:
     assert metrics["salver_request_duration_seconds_count /score 500"] == 1
 
 
-def test_two_applications_in_one_process_count_apart(model: Path) -> None:
+def test_two_services_in_one_process_count_apart(model: Path) -> None:
     settings = Settings.model_validate({"model": str(model)})
-    one, two = create_app(settings, Keys([])), create_app(settings, Keys([]))
-    one.state.service.metrics.received(3)
-    assert one.state.service.metrics.registry.get_sample_value("salver_images_received_total") == 3
-    assert two.state.service.metrics.registry.get_sample_value("salver_images_received_total") == 0
+    one, two = Service(settings, Keys([])), Service(settings, Keys([]))
+    one.metrics.images_received.inc(3)
+    assert one.metrics.registry.get_sample_value("salver_images_received_total") == 3
+    assert two.metrics.registry.get_sample_value("salver_images_received_total") == 0
 
 
 @pytest.fixture
 def metrics(model: Path) -> Metrics:
-    return Lifecycle(Settings.model_validate({"model": str(model)}), Keys([]), lambda: None).metrics
+    return Service(Settings.model_validate({"model": str(model)}), Keys([]), lambda: None).metrics
 
 
 def test_a_hundred_labels_are_counted_one_by_one_and_the_others_together(metrics: Metrics) -> None:
@@ -262,7 +261,7 @@ def test_labels_are_there_from_the_first_image_on(metrics: Metrics) -> None:
 def test_batches_and_changes_of_the_model_are_counted(metrics: Metrics) -> None:
     metrics.batch_run(8)
     metrics.batch_run(3)
-    metrics.reloaded(True)
+    metrics.reloaded("ok")
     read = metrics.registry.get_sample_value
     assert read("salver_batch_images_sum") == 11
     assert read("salver_batch_images_bucket", {"le": "4.0"}) == 1

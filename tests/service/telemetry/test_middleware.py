@@ -10,10 +10,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.limits.keys import Keys
-from service.service import Lifecycle
+from service.limits.request import Keys
+from service.service import Service
 from service.settings import Settings
-from service.telemetry.middleware import Observer, Templates
+from service.telemetry.middleware import Telemetry, Templates
 from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
@@ -133,14 +133,14 @@ async def test_an_unforeseen_failure_is_measured_and_goes_on_to_the_server(model
     def fail(_: Request) -> Response:
         raise ZeroDivisionError("a fault of ours")
 
-    service = Lifecycle(Settings.model_validate({"model": str(model)}), Keys([]), lambda: None)
+    service = Service(Settings.model_validate({"model": str(model)}), Keys([]), lambda: None)
     app = Starlette()
     app.add_route("/fails", fail)
-    observer = Observer(app, service, Templates(["/fails"]))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(observer, raise_app_exceptions=False)) as client:
+    telemetry = Telemetry(app, service, Templates(["/fails"]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(telemetry, raise_app_exceptions=False)) as client:
         answer = await client.get("http://service/fails")
     with pytest.raises(ZeroDivisionError):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(observer)) as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(telemetry)) as client:
             await client.get("http://service/fails")
     assert answer.status_code == 500
     assert answer.headers["x-request-id"]

@@ -120,7 +120,7 @@ def test_a_build_beside_its_sources_is_taken(data: Path) -> None:
 def test_python_refuses_it_too(data: Path) -> None:
     from torchvision.transforms import v2
 
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
     from training.report.contact_sheet import write_sheet
 
     dataset, before = Dataset.from_dir(data), everything(data)
@@ -136,12 +136,11 @@ def test_python_refuses_it_too(data: Path) -> None:
 
 @pytest.mark.torch
 def test_another_precision_is_not_exported_among_the_photos(run_folder: Path) -> None:
-    from training.export.precision import export_precision
-    from training.progress import Silent
+    from tests.training.support.runs import exported
 
     photos = Path(json.loads((run_folder / "run.json").read_text())["settings"]["data"])
     with pytest.raises(SettingError, match=r"The model file .* lies in the folder of photos"):
-        export_precision(run_folder, "int8", photos / "model.int8.onnx", 1.0, Silent())
+        exported(run_folder, "int8", photos / "model.int8.onnx", 1.0)
 
 
 @pytest.mark.torch
@@ -151,7 +150,7 @@ def test_folders_that_salver_wrote_among_the_photos_are_no_labels_and_said(
     """By an earlier version, or copied there: a run, a report, an interrupted run, TensorBoard's, augmented photos."""
     from torchvision.transforms import v2
 
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
 
     shutil.copytree(finished_run, data / "runs" / "first")
     ended = run("evaluate", finished_run / "model.onnx", data, "--out", tmp_path / "report")
@@ -209,3 +208,19 @@ def test_every_picture_of_a_report_is_known(finished_run: Path, data: Path) -> N
     evaluation = evaluate(finished_run / "model.onnx", Dataset.from_dir(data))
     names = plots(evaluation, metrics_of(evaluation).test)
     assert {f"{name}.{form}" for name in names for form in ("png", "svg")} == set(REPORT_PICTURES)
+
+
+def test_a_report_does_not_take_the_place_of_a_runs_own(finished_run: Path, data: Path) -> None:
+    """The figures of the run would be gone, and its scores.csv would say something else."""
+    before = {path.name: path.read_bytes() for path in finished_run.iterdir() if path.is_file()}
+    refused = run("evaluate", finished_run / "model.onnx", data, "--out", finished_run)
+    assert (refused.exit_code, "holds a run of 'salver train'" in refused.stderr) == (2, True)
+    assert {path.name: path.read_bytes() for path in finished_run.iterdir() if path.is_file()} == before
+
+
+def test_a_split_that_replaces_another_says_so(data: Path, tmp_path: Path) -> None:
+    words = ("split", data, "--val-size", "0.2", "--out", tmp_path / "split.csv")
+    first, second = run(*words), run(*words)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert f"written to {tmp_path}/split.csv; next" in first.output
+    assert f"written to {tmp_path}/split.csv in place of the one before; next" in second.output

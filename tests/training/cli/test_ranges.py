@@ -8,15 +8,17 @@ from torchvision.transforms import v2
 from typer.testing import CliRunner
 
 from salver.cli import build
+from tests.support.models import manifest_for
 from training.dataset.dataset import Dataset, LabelledImage
 from training.dataset.gather.download import DownloadLimits
 from training.dataset.gather.sample.render import render, write_sample
 from training.errors import SettingError, TrainingError
-from training.export.precision import export_precision
-from training.fit.augment import augment
+from training.export.precision import FloatModel, export_precision
+from training.fit.augmentation import augment
 from training.fit.recipe import Recipe
 from training.fit.schedule import Cosine, Stepwise
 from training.nets.linear import svm
+from training.nets.nets import pixel_spec
 from training.progress import Silent
 from training.ranges import SEED
 from training.report.contact_sheet import contact_sheet
@@ -33,6 +35,14 @@ def refused(command: str, *words: str) -> str:
     assert result.exit_code in (1, 2), result.output
     assert isinstance(result.exception, SystemExit), result.exception
     return " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "option", ["--epochs=3", "--learning-rates=0.1", "--batch-size=4", "--weight-decay=3", "--augment=trivial"]
+)
+def test_what_only_fine_tuning_takes_is_refused_with_a_support_vector_machine(option: str, tmp_path: Path) -> None:
+    said = refused("train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--head=svm", option)
+    assert f"{option.partition('=')[0]} says how all layers are trained, and --head svm trains none of them" in said
 
 
 @pytest.mark.parametrize(
@@ -126,7 +136,7 @@ ONE = Dataset((LabelledImage(Path("cup.jpg"), "cup", "cup.jpg"),), ("bowl", "cup
 @pytest.mark.parametrize(
     "call",
     [
-        lambda seed: Classifier("resnet18", ["bowl", "cup"], 64, "none", seed),
+        lambda seed: Classifier("resnet18", ["bowl", "cup"], 64, "none", seed=seed),
         lambda seed: ONE.split(seed=seed),
         lambda seed: augment(ONE, [v2.Identity()], out="nowhere", seed=seed),
         lambda seed: contact_sheet(ONE, v2.Identity(), seed),
@@ -143,7 +153,7 @@ def test_every_function_that_takes_a_seed_says_which_it_can_be(call: Callable[[o
 def test_the_largest_seed_is_one() -> None:
     assert SEED.check(2**32 - 1)
     assert render("cup", 0, 2**32 - 1).size
-    assert Classifier("resnet18", ["bowl", "cup"], 64, "none", 2**32 - 1).labels
+    assert Classifier("resnet18", ["bowl", "cup"], 64, "none", seed=2**32 - 1).labels
 
 
 @pytest.mark.parametrize(
@@ -164,7 +174,13 @@ def test_the_largest_seed_is_one() -> None:
         lambda number: DownloadLimits(per_host=number),
         lambda number: DownloadLimits(timeout_seconds=number),
         lambda number: DownloadLimits(max_bytes=number),
-        lambda number: export_precision(Path("run"), "int8", Path("out"), 2 * number, Silent()),
+        lambda number: export_precision(
+            FloatModel(Path("run"), b"", manifest_for(("bowl", "cup"), pixel_spec(64), b"", [0.0, 0.0]), ONE, ONE),
+            "int8",
+            Path("out"),
+            max_accuracy_loss=2 * number,
+            progress=Silent(),
+        ),
     ],
 )
 @pytest.mark.parametrize("number", [NAN, INFINITY, -1, 1e300])

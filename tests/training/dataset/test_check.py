@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(root: Path, against: Path | None = None, quarantine: bool = False) -> CheckReport:
     with InspectionCache() as cache:
-        return check(root, against, quarantine, cache=cache)
+        return check(root, against, quarantine=quarantine, cache=cache)
 
 
 def opened(path: Path) -> Image.Image:
@@ -71,7 +71,6 @@ def test_photos_that_are_smaller_than_the_net_sees_are_found_and_named_by_traini
 
 
 def test_a_truncated_and_a_false_jpeg_are_listed_and_the_rest_is_used(folder: Path) -> None:
-    """DS05."""
     (folder / "a" / "003.jpg").write_bytes((folder / "a" / "003.jpg").read_bytes()[:400])
     (folder / "b" / "004.jpg").write_text("no photo")
     found = cases(run(folder))
@@ -84,7 +83,6 @@ def test_a_truncated_and_a_false_jpeg_are_listed_and_the_rest_is_used(folder: Pa
 
 
 def test_quarantine_lists_them_and_the_data_set_honours_it(folder: Path) -> None:
-    """DS05."""
     good = (folder / "a" / "003.jpg").read_bytes()
     (folder / "a" / "003.jpg").write_bytes(good[:400])
     (folder / "b" / "004.jpg").write_text("no photo")
@@ -98,7 +96,6 @@ def test_quarantine_lists_them_and_the_data_set_honours_it(folder: Path) -> None
 
 
 def test_the_same_five_images_are_found_by_scan_check_and_count_whatever_they_are_called(folder: Path) -> None:
-    """DS06."""
     forms = {"x.JPG": "JPEG", "y.jpeg": "JPEG", "x.webp": "WEBP", "x.TIF": "TIFF", "x.bmp": "BMP"}
     (folder / "c").mkdir()
     for number, (name, form) in enumerate(forms.items()):
@@ -112,7 +109,6 @@ def test_the_same_five_images_are_found_by_scan_check_and_count_whatever_they_ar
 
 
 def test_copies_and_clashes_are_reported_with_all_paths(folder: Path) -> None:
-    """DS09."""
     original = (folder / "a" / "000.jpg").read_bytes()
     for name in ("one.jpg", "two.jpg", "three.jpg"):
         (folder / "a" / name).write_bytes(original)
@@ -164,7 +160,6 @@ def test_what_is_odd_but_works_is_noted(folder: Path) -> None:
 
 
 def test_labels_that_training_cannot_use_are_problems_and_imbalance_is_not(tmp_path: Path) -> None:
-    """DS03."""
     photo_folder(tmp_path, {"a": 31, "b": 3})
     (tmp_path / "c").mkdir()
     report = run(tmp_path)
@@ -193,7 +188,8 @@ def test_exit_codes_are_0_1_and_2_and_the_report_is_a_file(folder: Path, tmp_pat
 
 
 def test_neither_the_check_nor_the_annotation_page_nor_a_build_loads_torch() -> None:
-    script = "import sys, training.check, training.build, training.annotation_server; print('torch' in sys.modules)"
+    rooms = "training.dataset.check, training.dataset.gather.build, training.dataset.annotate.server"
+    script = f"import sys, {rooms}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout == "False\n", result.stderr
 
@@ -204,3 +200,9 @@ def test_a_file_name_that_is_not_utf_8_is_checked_and_written_out(folder: Path) 
     assert (result.returncode, result.stderr) == (0, "")
     assert "udce9.jpg" in (folder / "check.json").read_text()
     assert "1 quarantined" in Dataset.from_dir(folder).summary()
+
+
+def test_a_photo_without_a_label_is_no_second_label_for_its_copy(folder: Path) -> None:
+    (folder / "loose.jpg").write_bytes((folder / "a" / "000.jpg").read_bytes())
+    kinds = {finding.kind: finding for finding in run(folder).findings}
+    assert "identical, two labels" not in kinds

@@ -38,7 +38,6 @@ def names(dataset: Dataset) -> list[str]:
 
 
 def test_junk_at_the_root_and_in_a_label_is_ignored_and_counted_in_one_note(tmp_path: Path) -> None:
-    """DS01."""
     root = write_labels(tmp_path, {"a": 5, "b": 5})
     for folder in (root, root / "a"):
         (folder / ".DS_Store").write_bytes(b"junk")
@@ -60,7 +59,6 @@ def test_junk_at_the_root_and_in_a_label_is_ignored_and_counted_in_one_note(tmp_
 
 
 def test_a_label_without_images_is_named(tmp_path: Path) -> None:
-    """DS03."""
     root = write_labels(tmp_path, {"a": 2, "b": 2, "c": 0})
     (root / "c" / "notes.txt").write_text("no pictures yet")
     with pytest.raises(DatasetError, match="The label 'c' has no images"):
@@ -68,13 +66,11 @@ def test_a_label_without_images_is_named(tmp_path: Path) -> None:
 
 
 def test_a_single_label_is_named(tmp_path: Path) -> None:
-    """DS03."""
     with pytest.raises(DatasetError, match=r"only the label 'a'.* at least 2 labels"):
         Dataset.from_dir(write_labels(tmp_path, {"a": 2}))
 
 
 def test_images_without_folders_are_refused(tmp_path: Path) -> None:
-    """DS03."""
     (tmp_path / "cup.png").write_bytes(image_bytes(0))
     with pytest.raises(DatasetError, match=r"has 1 image and no folders, so no labels.* 2 labels.* annotations\.csv"):
         Dataset.from_dir(tmp_path)
@@ -87,7 +83,6 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "webp", "tiff", "bmp", "avif"])
 def test_an_image_is_told_by_its_content_whatever_its_ending(tmp_path: Path, kind: str) -> None:
-    """DS06."""
     root = write_labels(tmp_path, {"a": 1, "b": 1})
     (root / "a" / "no_ending").write_bytes(image_bytes(1, kind))
     (root / "a" / f"UPPER.{kind.upper()}").write_bytes(image_bytes(2, kind))
@@ -116,10 +111,12 @@ def test_labels_stand_in_natural_order(tmp_path: Path) -> None:
 
 
 def test_names_survive_the_c_locale_as_utf_8_in_nfc(tmp_path: Path) -> None:
-    """DS07."""
     labels = ["bird (1)", "naïve café", "곽"]
     write_labels(tmp_path, {unicodedata.normalize("NFD", label): 2 for label in labels})
-    script = "import sys; from salver import Dataset; print('\\n'.join(Dataset.from_dir(sys.argv[1]).labels))"
+    script = (
+        "import sys\nfrom training.dataset.dataset import Dataset\n"
+        "print('\\n'.join(Dataset.from_dir(sys.argv[1]).labels))"
+    )
     environment = {"LANG": "C", "LC_ALL": "C", "PATH": os.environ["PATH"]}
     run = subprocess.run([sys.executable, "-c", script, tmp_path], cwd=REPOSITORY, env=environment, capture_output=True)
     assert run.stderr == b""
@@ -165,7 +162,6 @@ def test_files_and_labels_named_like_options_are_files_and_labels(tmp_path: Path
 
 
 def test_links_are_followed_under_the_label_they_stand_in_and_loops_end(tmp_path: Path) -> None:
-    """DS08."""
     write_images(tmp_path / "elsewhere", 3)
     root = write_labels(tmp_path / "photos", {"b": 2})
     (root / "a").symlink_to(tmp_path / "elsewhere")
@@ -243,7 +239,6 @@ def test_identical_copies_never_cross_the_parts(tmp_path: Path) -> None:
 
 
 def test_a_label_with_too_few_images_for_both_parts_is_named_with_its_count(tmp_path: Path) -> None:
-    """DS04."""
     dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 20, "b": 20, "c": 1}))
     with pytest.raises(DatasetError, match="'c' has 1"):
         dataset.split()

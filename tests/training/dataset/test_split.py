@@ -12,7 +12,6 @@ from tests.training.support.photos import photo_folder
 from training.cli import data as data_commands
 from training.dataset.dataset import Dataset
 from training.dataset.image import LabelledImage
-from training.dataset.split_file import read_split, write_split
 from training.errors import DatasetError, SettingError
 
 
@@ -28,7 +27,6 @@ def test_three_parts_have_every_label_and_their_shares(tmp_path: Path) -> None:
 
 
 def test_three_images_are_enough_for_three_parts_and_two_are_named(tmp_path: Path) -> None:
-    """DS04."""
     dataset = photo_folder(tmp_path, {"a": 20, "b": 3})
     assert all(part.counts()["b"] == 1 for part in dataset.split(val_size=0.1, test_size=0.1))
     (tmp_path / "b" / "002.jpg").unlink()
@@ -37,7 +35,6 @@ def test_three_images_are_enough_for_three_parts_and_two_are_named(tmp_path: Pat
 
 
 def test_copies_never_cross_and_a_picture_under_two_labels_stays_in_one_part(tmp_path: Path) -> None:
-    """DS09."""
     photo_folder(tmp_path, {"a": 10, "b": 10})
     for name in ("one.jpg", "two.jpg", "three.jpg"):
         (tmp_path / "a" / name).write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
@@ -83,7 +80,6 @@ def test_a_label_that_is_one_group_is_named_with_its_counts(tmp_path: Path) -> N
 
 
 def test_a_missing_test_class_shifts_no_label(tmp_path: Path) -> None:
-    """DS11."""
     for label, count in {"1": 4, "2": 1, "10": 4}.items():
         (tmp_path / label).mkdir()
         for number in range(count):
@@ -106,10 +102,10 @@ def test_a_split_is_read_back_for_what_is_used_now(tmp_path: Path) -> None:
     data = tmp_path / "photos"
     dataset = photo_folder(data, {"a": 8, "b": 8})
     parts = dataset.split(val_size=0.2, test_size=0.2)
-    write_split(tmp_path / "split.csv", parts)
-    assert tuple(read_split(tmp_path / "split.csv", dataset).values()) == parts
+    Dataset.write_split(tmp_path / "split.csv", parts)
+    assert tuple(dataset.read_split(tmp_path / "split.csv").values()) == parts
     (data / "annotations.csv").write_text("path,label,flag,note\na/000.jpg,b,,\na/001.jpg,,bad,\n")
-    again = read_split(tmp_path / "split.csv", Dataset.from_dir(data))
+    again = Dataset.from_dir(data).read_split(tmp_path / "split.csv")
     before, after = parts_by_name(parts), parts_by_name(tuple(again.values()))
     assert after == {name: part for name, part in before.items() if name != "a/001.jpg"}
     assert sum(part.counts()["b"] for part in again.values()) == 9
@@ -117,18 +113,18 @@ def test_a_split_is_read_back_for_what_is_used_now(tmp_path: Path) -> None:
 
 def test_an_image_that_a_split_does_not_place_or_that_has_changed_is_named(tmp_path: Path) -> None:
     data = tmp_path / "photos"
-    write_split(tmp_path / "split.csv", photo_folder(data, {"a": 4, "b": 4}).split(0.5))
+    Dataset.write_split(tmp_path / "split.csv", photo_folder(data, {"a": 4, "b": 4}).split(0.5))
     old = (data / "a" / "000.jpg").read_bytes()
     (data / "a" / "000.jpg").write_bytes(encode(picture(30, 30, 99)))
     with pytest.raises(DatasetError, match=r"a/000\.jpg has changed"):
-        read_split(tmp_path / "split.csv", Dataset.from_dir(data))
+        Dataset.from_dir(data).read_split(tmp_path / "split.csv")
     (data / "a" / "000.jpg").write_bytes(old)
     (data / "b" / "new.jpg").write_bytes(photo(40, 40, 77))
     with pytest.raises(DatasetError, match=r"b/new\.jpg is not in .*split\.csv"):
-        read_split(tmp_path / "split.csv", Dataset.from_dir(data))
+        Dataset.from_dir(data).read_split(tmp_path / "split.csv")
     (tmp_path / "split.csv").write_text("path,label,part,sha256\na/000.jpg,a,trian,x\n")
     with pytest.raises(DatasetError, match="the part 'trian' is not one of train, validation, test"):
-        read_split(tmp_path / "split.csv", Dataset.from_dir(data))
+        Dataset.from_dir(data).read_split(tmp_path / "split.csv")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +149,7 @@ def test_the_command_writes_the_split_or_says_what_is_wrong(
     assert result.exit_code == code, result.output
     assert message in result.output
     if code == 0:
-        found = parts_by_name(tuple(read_split(data / "split.csv", Dataset.from_dir(data)).values()))
+        found = parts_by_name(tuple(Dataset.from_dir(data).read_split(data / "split.csv").values()))
         assert all(found[f"a/00{digit}.jpg"] == found[f"b/01{digit}.jpg"] for digit in range(10))
     else:
         assert not (data / "split.csv").exists()
@@ -161,7 +157,7 @@ def test_the_command_writes_the_split_or_says_what_is_wrong(
 
 def test_a_whole_data_set_is_no_part_to_write(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="Only the parts"):
-        write_split(tmp_path / "split.csv", [photo_folder(tmp_path / "photos", {"a": 1, "b": 1})])
+        Dataset.write_split(tmp_path / "split.csv", [photo_folder(tmp_path / "photos", {"a": 1, "b": 1})])
 
 
 def test_a_table_of_paths_and_labels_is_a_data_set(tmp_path: Path) -> None:

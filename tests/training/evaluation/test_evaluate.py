@@ -3,11 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.training.evaluation.evaluations import from_pairs
 from tests.training.support.photos import photo_folder
+from training.dataset.dataset import Dataset
 from training.errors import DatasetError
-from training.evaluation.evaluate import NO_ANSWER, Evaluation, by_label, evaluate
+from training.evaluation.evaluate import Evaluation, by_label, evaluate
+from training.evaluation.metrics import compute_metrics
+from training.evaluation.predictions import NO_ANSWER
+from training.progress import Progress
 from training.run.classifier import Classifier
 
 pytestmark = pytest.mark.torch
@@ -21,7 +26,6 @@ def from_matrix(matrix: Sequence[Sequence[int]]) -> Evaluation:
 
 
 def test_the_2018_example_is_9091_overall_and_7500_class_averaged() -> None:
-    """EV01."""
     matrix = [[0, 1, 0, 1], [0, 7, 0, 0], [0, 0, 2, 0], [0, 0, 0, 11]]
     evaluation = from_matrix(matrix)
     assert round(evaluation.accuracy, 4) == 0.9091
@@ -71,3 +75,28 @@ def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     classifier = Classifier("resnet18", dataset.labels, image_size=64, weights="none", device="cpu")
     with pytest.raises(DatasetError, match="no images"):
         evaluate(classifier, type(dataset)((), dataset.labels))
+
+
+class Coin:
+    """Says heads to everything, and knows neither files nor nets."""
+
+    labels = ("heads", "tails")
+
+    def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
+        progress.begin("tossing", len(dataset))
+        return np.tile(np.array([1, 0], np.float32), (len(dataset), 1))
+
+
+def test_anything_with_labels_and_scores_is_evaluated(tmp_path: Path) -> None:
+    evaluation = evaluate(Coin(), photo_folder(tmp_path, {"heads": 3, "tails": 1}))
+    assert (evaluation.accuracy, evaluation.model, len(evaluation.images)) == (0.75, None, 4)
+    with pytest.raises(DatasetError, match="has the label 'edge'"):
+        evaluate(Coin(), photo_folder(tmp_path / "more", {"heads": 1, "edge": 1}))
+
+
+def test_figures_and_pictures_come_from_the_evaluation_itself() -> None:
+    evaluation = from_pairs(truths=[0, 0, 1, 1, 2, 2], predictions=[0, 0, 1, 2, 2, 2], classes=3)
+    assert evaluation.metrics() == compute_metrics(evaluation)
+    assert evaluation.metrics() is evaluation.metrics()
+    assert list(evaluation.plots()) == ["roc", "precision-recall", "confusion-matrix", "reliability", "coverage"]
+    assert evaluation.plots()["roc"].png().startswith(b"\x89PNG")

@@ -15,7 +15,7 @@ from tests.training.evaluation.evaluations import from_logits, from_pairs, from_
 from training.evaluation.curves import POINTS, Ranking, label_curves
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.intervals import bootstrap
-from training.evaluation.metrics import Marks, class_averaged, measure, ranks
+from training.evaluation.metrics import OneHot, class_averaged, compute_metrics, ranks
 from training.evaluation.schema import Estimate
 
 pytestmark = pytest.mark.torch
@@ -60,7 +60,7 @@ def quiet(function: object, *arguments: object, **options: object) -> float:
 @settings(max_examples=25, deadline=None)
 @given(evaluations())
 def test_counted_figures_are_those_of_scikit_learn(evaluation: Evaluation) -> None:
-    found = measure(evaluation)
+    found = compute_metrics(evaluation)
     truths, predictions, labels = evaluation.truths, evaluation.predictions, range(len(evaluation.labels))
     assert value(found.accuracy) == pytest.approx(sklearn.accuracy_score(truths, predictions))
     with warnings.catch_warnings():
@@ -132,30 +132,29 @@ def test_a_resample_has_the_areas_of_the_set_with_images_repeated(evaluation: Ev
         assert trapezoids == pytest.approx(sklearn.auc(recall, precision))
     if len(again):
         repeated = from_logits(evaluation.logits[again], evaluation.truths[again].tolist())
-        ours = class_averaged(Marks.of(evaluation), weights[None].astype(float))
+        ours = class_averaged(OneHot.of(evaluation), weights[None].astype(float))
         assert ours[0, 0] == pytest.approx(repeated.class_averaged_accuracy)
 
 
 def test_the_best_k_are_those_of_scikit_learn_and_of_equal_scores_the_first_is_the_better() -> None:
     evaluation = random_evaluation(100, 8, strength=1.0)
-    found = measure(evaluation).top_k
+    found = compute_metrics(evaluation).top_k
     for top in found:
         wanted = sklearn.top_k_accuracy_score(evaluation.truths, evaluation.logits, k=top.k, labels=range(8))
         assert top.accuracy.value == pytest.approx(wanted)
     assert [top.k for top in found] == [3, 5]
     tied = from_logits(np.zeros((4, 4)), [0, 1, 2, 3])
     assert ranks(tied).tolist() == [0, 1, 2, 3]
-    assert measure(tied).accuracy.value == 0.25
-    assert measure(tied).top_k[0].accuracy.value == 0.75
+    assert compute_metrics(tied).accuracy.value == 0.25
+    assert compute_metrics(tied).top_k[0].accuracy.value == 0.75
 
 
 def test_ev01_the_2018_example_is_9091_overall_and_7500_class_averaged_each_under_its_name() -> None:
-    """EV01."""
     matrix = ((0, 1, 0, 1), (0, 7, 0, 0), (0, 0, 2, 0), (0, 0, 0, 11))
     pairs = [
         (truth, predicted) for truth in range(4) for predicted in range(4) for _ in range(matrix[truth][predicted])
     ]
-    found = measure(from_pairs([truth for truth, _ in pairs], [predicted for _, predicted in pairs], 4))
+    found = compute_metrics(from_pairs([truth for truth, _ in pairs], [predicted for _, predicted in pairs], 4))
     assert found.accuracy.value == pytest.approx(20 / 22)
     assert found.class_averaged_accuracy.value == 0.75
     assert found.confusion_matrix == matrix
@@ -166,26 +165,26 @@ def test_ev01_the_2018_example_is_9091_overall_and_7500_class_averaged_each_unde
 
 @pytest.mark.parametrize("declared", [3, 8])
 def test_ev02_labels_that_only_were_declared_change_no_average(declared: int) -> None:
-    absent = measure(from_pairs([1, 1], [1, 2], declared))
+    absent = compute_metrics(from_pairs([1, 1], [1, 2], declared))
     assert absent.class_averaged_accuracy.value == 0.5
     assert absent.absent_labels == tuple(f"label {index}" for index in range(declared) if index != 1)
     assert absent.labels[0].recall == Estimate(value=None, reason="no image of the set has the label 'label 0'")
     assert absent.confusion_matrix_by_truth[0] is None
-    found = measure(from_pairs([2, 1, 0, 0], [2, 1, 0, 1], declared))
+    found = compute_metrics(from_pairs([2, 1, 0, 0], [2, 1, 0, 1], declared))
     assert found.macro_f1.value == pytest.approx(0.7778, abs=1e-4)
 
 
 def test_ev04_of_two_labels_each_has_its_area_and_its_name() -> None:
-    found = measure(from_probabilities([[0.3, 0.7], [0.8, 0.2], [0.6, 0.4]], [0, 1, 0]))
+    found = compute_metrics(from_probabilities([[0.3, 0.7], [0.8, 0.2], [0.6, 0.4]], [0, 1, 0]))
     assert [(label.label, label.curves.roc.area.value) for label in found.labels] == [("label 0", 0), ("label 1", 0)]
 
 
 def test_ev05_labels_that_the_test_set_lacks_have_no_area_and_say_why() -> None:
-    found = measure(from_probabilities([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [1, 2]))
+    found = compute_metrics(from_probabilities([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [1, 2]))
     assert [label.curves.roc.area.value for label in found.labels] == [None, 1, 1]
     assert found.labels[0].curves.roc.area.reason == "no image of the set has the label 'label 0'"
     assert found.macro.roc.area.value == 1
-    alone = measure(from_probabilities([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [1, 1]))
+    alone = compute_metrics(from_probabilities([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [1, 1]))
     assert [label.curves.roc.area.value for label in alone.labels] == [None] * 3
     assert alone.labels[1].curves.roc.area.reason == "every image of the set has the label 'label 1'"
     assert alone.labels[1].curves.precision_recall.average_precision.value == 1
@@ -197,7 +196,7 @@ def test_ev05_labels_that_the_test_set_lacks_have_no_area_and_say_why() -> None:
 def test_ev07_images_without_finite_scores_are_counted_as_wrong_and_never_as_the_first_label() -> None:
     evaluation = from_pairs([0] * 10, [0] * 10, 2)
     evaluation.logits[:3] = np.nan
-    found = measure(evaluation)
+    found = compute_metrics(evaluation)
     assert found.non_finite == 3
     assert found.accuracy.value == found.class_averaged_accuracy.value == found.labels[0].recall.value == 0.7
     assert found.labels[0].predicted == 7
@@ -205,14 +204,14 @@ def test_ev07_images_without_finite_scores_are_counted_as_wrong_and_never_as_the
     assert found.coverage.coverage[0] == 0.7
     nothing = from_pairs([0, 1], [0, 1], 2)
     nothing.logits[:] = np.nan
-    empty = measure(nothing)
+    empty = compute_metrics(nothing)
     assert empty.accuracy.value == 0
     assert empty.calibration.error_before == Estimate(value=None, reason="no image has an answer")
     json.loads(empty.model_dump_json(), parse_constant=pytest.fail)
 
 
 def test_a_set_that_is_all_right_has_wilsons_interval_and_none_from_resamples_that_all_agree() -> None:
-    found = measure(from_pairs([0, 1] * 10, [0, 1] * 10, 2))
+    found = compute_metrics(from_pairs([0, 1] * 10, [0, 1] * 10, 2))
     assert found.accuracy.low == pytest.approx(0.8389, abs=1e-4)
     assert found.class_averaged_accuracy.value == 1
     assert found.class_averaged_accuracy.low is None

@@ -10,11 +10,10 @@ import pytest
 from salver.artifact.manifest import METADATA_KEY
 from tests.support.models import constant, probe
 from tests.support.strangers import READERS_OF_FILES, Edit, strange
+from tests.training.support.runs import exported
 from training.errors import SettingError
 from training.evaluation.model_file import ModelFile
-from training.export.precision import export_precision
-from training.fit.tensor_file import read_tensors
-from training.progress import Silent
+from training.fit.checkpoint import read_tensors
 
 pytestmark = pytest.mark.torch
 
@@ -32,7 +31,7 @@ def test_no_file_beside_a_run_is_read_when_it_is_exported(finished_run: Path, tm
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     strange(run / "model.onnx", READERS_OF_FILES["a branch"])
     with pytest.raises(SettingError, match="has its numbers outside the file"):
-        export_precision(run, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+        exported(run, "int8", tmp_path / "int8.onnx", 1.0)
     assert not (tmp_path / "int8.onnx").exists()
 
 
@@ -85,7 +84,7 @@ def test_a_pipe_or_folder_in_the_place_of_a_checkpoint_or_classifier_is_not_wait
 def test_a_pipe_or_folder_in_the_place_of_a_runs_record_is_not_waited_for(tmp_path: Path, make: object) -> None:
     make(tmp_path / "run.json")  # type: ignore[operator]
     with pytest.raises(SettingError, match=r"not the folder of a finished run: .*not a file"):
-        export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+        exported(tmp_path, "int8", tmp_path / "int8.onnx", 1.0)
 
 
 def test_a_file_that_protobuf_refuses_is_left_as_it_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.training.run.test_run import file_size_limit
 from training.dataset.test_set import read_test_set
 from training.errors import SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.model_file import ModelFile
 from training.evaluation.thresholds import choose_threshold, effect, set_threshold
 
@@ -63,17 +63,17 @@ def test_a_precision_that_cannot_be_had_is_refused_with_the_most_there_is() -> N
 
 
 def test_a_threshold_makes_a_new_version_that_says_how_it_came_about(file: ModelFile, tmp_path: Path) -> None:
-    changed = set_threshold(file, file.path, "red", 0.6, 0.95, "f" * 64)
+    changed = set_threshold(file, file.path, "red", 0.6, min_precision=0.95, fingerprint="f" * 64)
     assert changed.sha256 != file.sha256
     assert ModelFile.read(file.path) == changed
     assert changed.manifest.thresholds == {"red": 0.6}
     (change,) = changed.manifest.provenance.threshold_changes
     assert (change.label, change.threshold, change.from_sha256) == ("red", 0.6, file.sha256)
     assert (change.min_precision, change.data_fingerprint) == (0.95, "f" * 64)
-    both = set_threshold(changed, tmp_path / "both.onnx", "blue", 0.7, None, None)
+    both = set_threshold(changed, tmp_path / "both.onnx", "blue", 0.7, min_precision=None, fingerprint=None)
     assert both.manifest.thresholds == {"red": 0.6, "blue": 0.7}
     assert ModelFile.read(file.path) == changed
-    without = set_threshold(both, both.path, "red", 0, None, None)
+    without = set_threshold(both, both.path, "red", 0, min_precision=None, fingerprint=None)
     assert without.manifest.thresholds == {"blue": 0.7}
     assert len(without.manifest.provenance.threshold_changes) == 3
 
@@ -85,13 +85,13 @@ def test_what_cannot_be_a_threshold_leaves_the_file_alone(
     file: ModelFile, label: str, threshold: float, message: str
 ) -> None:
     with pytest.raises(SettingError, match=message):
-        set_threshold(file, file.path, label, threshold, None, None)
+        set_threshold(file, file.path, label, threshold, min_precision=None, fingerprint=None)
     assert ModelFile.read(file.path) == file
 
 
 def test_on_a_full_disk_the_version_before_stays(file: ModelFile) -> None:
     with file_size_limit(100), pytest.raises(OSError, match="too large"):
-        set_threshold(file, file.path, "red", 0.5, None, None)
+        set_threshold(file, file.path, "red", 0.5, min_precision=None, fingerprint=None)
     assert ModelFile.read(file.path) == file
 
 
@@ -104,19 +104,19 @@ def test_a_file_that_was_exchanged_since_it_was_read_is_neither_scored_nor_writt
     with pytest.raises(SettingError, match=r"model\.onnx has been exchanged since it was read"):
         evaluate(file, dataset)
     with pytest.raises(SettingError, match=r"Nothing was written; start the command again"):
-        set_threshold(file, file.path, "red", 0.5, None, None)
+        set_threshold(file, file.path, "red", 0.5, min_precision=None, fingerprint=None)
     assert file.path.read_bytes() == there
 
 
 def test_evaluation_reports_coverage_and_the_accuracy_of_what_is_answered(file: ModelFile, tmp_path: Path) -> None:
     dataset = read_test_set(colour_folder(tmp_path / "photos"), None, "test")
     before = evaluate(file.path, dataset)
-    set_threshold(file, file.path, "red", 0.8, None, None)
+    set_threshold(file, file.path, "red", 0.8, min_precision=None, fingerprint=None)
     after = evaluate(file.path, dataset)
     left = (before.predictions != 0) | (before.scores >= 0.8)
     assert 0 < left.sum() < len(dataset)
-    found = measure(after).abstention
+    found = compute_metrics(after).abstention
     assert found.abstained == (~left).sum()
     assert found.coverage.value == left.mean()
     assert found.accuracy.value == before.right[left].mean()
-    assert measure(after).accuracy == measure(before).accuracy
+    assert compute_metrics(after).accuracy == compute_metrics(before).accuracy

@@ -18,12 +18,12 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.export.export import IR_VERSION, OPSET, TrainedOn, export
+from training.export.export import IR_VERSION, OPSET, export
 from training.export.gate import check_file, measure_parity
 from training.export.test_card import make_golden, render_card
-from training.fit.minibatches import PixelImages
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.fit.minibatches import Minibatches
+from training.fit.state import TrainedOn
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.run.classifier import Classifier
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]  # one export for all takes about 5 s
@@ -43,7 +43,7 @@ class Exported:
         return onnx.load(self.path)
 
     def parity_of(self, graph: onnx.ModelProto) -> None:
-        images = PixelImages(self.validation, self.manifest.labels, self.manifest.pixels)
+        images = Minibatches(self.validation, self.manifest.labels, self.manifest.pixels)
         measure_parity(graph.SerializeToString(), images, self.reported.logits)
 
     def check(self, path: Path, **changes: object) -> None:
@@ -82,7 +82,6 @@ def test_the_file_holds_one_graph_with_a_free_batch_axis_and_its_manifest(export
 
 
 def test_batches_of_1_2_and_7_give_each_image_the_same_logits_as_torch(exported: Exported) -> None:
-    """ON01."""
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
     pixels = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
     alone = np.concatenate([session.run(None, {"pixels": pixels[index : index + 1]})[0] for index in range(7)])
@@ -189,7 +188,7 @@ def change(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (fix_the_declared_batch, "inputs and outputs"),
+        (fix_the_declared_batch, "batches of one length only"),
         (fix_the_batch_inside, "fails at batch 1"),
         (change_one_weight, "differ from torch's by up to"),
         (normalise_otherwise, "differ from torch's by up to"),
@@ -215,9 +214,9 @@ def test_a_refused_export_leaves_the_file_of_before_and_nothing_else(exported: E
             exported.manifest.pixels,
             path,
             TrainedOn("fingerprint", {}, 0),
-            exported.validation,
-            wrong,
-            {},
+            validation=exported.validation,
+            reported=wrong,
+            metrics={},
         )
     assert path.read_bytes() == b"the model of before"
     assert list(tmp_path.iterdir()) == [path]

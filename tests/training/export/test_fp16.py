@@ -12,9 +12,9 @@ from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from tests.support.models import SPEC, Constants, Nodes
 from tests.training.support.made_run import LABELS, made_run
 from training.dataset.dataset import Dataset
-from training.export.fp16 import halve, rounded
+from training.export.fp16 import rounded, to_fp16
 from training.export.gate import open_session
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 
 pytestmark = pytest.mark.torch
 
@@ -33,10 +33,10 @@ def scales(*factors: float) -> tuple[Nodes, Constants]:
     return nodes, constants
 
 
-def halved(folder: Path, *factors: float) -> tuple[Path, onnx.ModelProto]:
+def fp16_of(folder: Path, *factors: float) -> tuple[Path, onnx.ModelProto]:
     run = made_run(folder, *scales(*factors))
-    images = PixelImages(Dataset.from_dir(folder / "photos"), LABELS, SPEC)
-    return run / "model.onnx", halve(run / "model.onnx", images)
+    images = Minibatches(Dataset.from_dir(folder / "photos"), LABELS, SPEC)
+    return run / "model.onnx", to_fp16(run / "model.onnx", images)
 
 
 def answer(model: bytes) -> NDArray[np.float32]:
@@ -50,7 +50,7 @@ def weight_types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def test_weights_become_float16_and_the_last_layer_and_both_ends_stay(tmp_path: Path) -> None:
-    source, model = halved(tmp_path, 2.0, 0.5)
+    source, model = fp16_of(tmp_path, 2.0, 0.5)
     types = weight_types(model)
     assert types["weight 0"] == types["weight 1"] == TensorProto.FLOAT16
     assert types["head"] == TensorProto.FLOAT
@@ -62,7 +62,7 @@ def test_weights_become_float16_and_the_last_layer_and_both_ends_stay(tmp_path: 
 
 
 def test_layers_that_meet_numbers_too_large_for_float16_stay_in_float(tmp_path: Path) -> None:
-    source, model = halved(tmp_path, 1000.0, 1000.0, 1e-3, 1e-3, 1.0)
+    source, model = fp16_of(tmp_path, 1000.0, 1000.0, 1e-3, 1e-3, 1.0)
     types = weight_types(model)
     assert [types[f"weight {number}"] for number in range(5)] == [
         TensorProto.FLOAT16,
@@ -75,13 +75,13 @@ def test_layers_that_meet_numbers_too_large_for_float16_stay_in_float(tmp_path: 
 
 
 def test_a_weight_too_large_for_float16_is_not_cut_off(tmp_path: Path) -> None:
-    source, model = halved(tmp_path, 1e-6, 1e6, 1.0)
+    source, model = fp16_of(tmp_path, 1e-6, 1e6, 1.0)
     assert weight_types(model)["weight 1"] == TensorProto.FLOAT
     np.testing.assert_allclose(answer(model.SerializeToString()), answer(source.read_bytes()), rtol=0.05)
 
 
 def test_rounded_shows_the_overflow_that_a_cpu_hides(tmp_path: Path) -> None:
-    _, model = halved(tmp_path, 1000.0, 1e-3)  # up to 1000 with these photos: float16 is fine
+    _, model = fp16_of(tmp_path, 1000.0, 1e-3)  # up to 1000 with these photos: float16 is fine
     for weights in model.graph.initializer:
         if weights.name == "weight 0":
             weights.CopyFrom(onnx.numpy_helper.from_array(np.full((3, 3, 1, 1), 60000, np.float16), "weight 0"))

@@ -7,8 +7,8 @@ from onnx import helper, numpy_helper
 from tests.support.models import SPEC, Constants
 from tests.training.support.made_run import LABELS, made_run
 from training.dataset.dataset import Dataset, LabelledImage
-from training.export.int8 import CALIBRATION_IMAGES, calibration_part, quantise
-from training.fit.minibatches import PixelImages
+from training.export.int8 import CALIBRATION_IMAGES, calibration_part, to_int8
+from training.fit.minibatches import Minibatches
 
 pytestmark = pytest.mark.torch
 
@@ -23,7 +23,7 @@ def test_calibration_takes_images_of_every_label(tmp_path: Path) -> None:
 def test_weights_have_seven_bits_so_that_no_x86_processor_overflows(tmp_path: Path) -> None:
     constants: Constants = {"weight": np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)}
     run = made_run(tmp_path, [helper.make_node("Conv", ["images", "weight"], ["maps"], name="mix")], constants)
-    graph = quantise(run / "model.onnx", PixelImages(Dataset.from_dir(tmp_path / "photos"), LABELS, SPEC)).graph
+    graph = to_int8(run / "model.onnx", Minibatches(Dataset.from_dir(tmp_path / "photos"), LABELS, SPEC)).graph
     (weight,) = (numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 4)
     assert weight.dtype == np.int8
     assert np.abs(weight.astype(int)).max() == 64

@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 
 from salver.cli import build
 from tests.training.run.test_run import ROOT
-from tests.training.support.runs import card_logits, manifest_of
+from tests.training.support.runs import card_logits, exported, manifest_of
 from training.errors import DatasetError, ExportRefused, SettingError
-from training.export.precision import export_precision
 from training.progress import Silent
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -23,7 +22,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def int8(run_folder: Path) -> Path:
-    return export_precision(run_folder, "int8", run_folder.parent / "int8.onnx", 1.0, Silent()).path
+    return exported(run_folder, "int8", run_folder.parent / "int8.onnx", 1.0).path
 
 
 def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, int8: Path) -> None:
@@ -40,7 +39,7 @@ def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
 
 
 def test_the_same_run_folder_gives_the_same_int8_bytes(run_folder: Path, int8: Path, tmp_path: Path) -> None:
-    again = export_precision(run_folder, "int8", tmp_path / "again.onnx", 1.0, Silent()).path
+    again = exported(run_folder, "int8", tmp_path / "again.onnx", 1.0).path
     assert again.read_bytes() == int8.read_bytes()
 
 
@@ -57,7 +56,7 @@ class Exchanging(Silent):
 
 def test_a_model_file_that_is_exchanged_meanwhile_is_not_mixed_in(run_folder: Path, int8: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
-    disturbed = export_precision(copy, "int8", tmp_path / "disturbed.onnx", 1.0, Exchanging(copy / "model.onnx")).path
+    disturbed = exported(copy, "int8", tmp_path / "disturbed.onnx", 1.0, Exchanging(copy / "model.onnx")).path
     assert (copy / "model.onnx").read_bytes() == b"another model"
     assert disturbed.read_bytes() == int8.read_bytes()
 
@@ -86,13 +85,13 @@ def test_the_test_accuracy_of_the_float_file_is_not_claimed_for_the_int8_file(ru
 def test_the_float_file_is_not_written_over(run_folder: Path) -> None:
     before = (run_folder / "model.onnx").read_bytes()
     with pytest.raises(SettingError, match="--out"):
-        export_precision(run_folder, "int8", run_folder / "model.onnx", 1.0, Silent())
+        exported(run_folder, "int8", run_folder / "model.onnx", 1.0)
     assert (run_folder / "model.onnx").read_bytes() == before
 
 
 def test_a_loss_above_the_limit_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportRefused, match=r"\d of 6 images have another best label.*--max-accuracy-loss"):
-        export_precision(run_folder, "int8", tmp_path / "int8.onnx", -1.0, Silent())
+        exported(run_folder, "int8", tmp_path / "int8.onnx", -1.0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,7 +101,7 @@ def test_photos_that_changed_since_the_run_are_refused(finished_run: Path, tmp_p
     extra.write_bytes((photos / "plate" / "000.jpg").read_bytes())
     try:
         with pytest.raises(DatasetError, match="not those of the run"):
-            export_precision(finished_run, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+            exported(finished_run, "int8", tmp_path / "int8.onnx", 1.0)
     finally:
         extra.unlink()
 
@@ -112,21 +111,21 @@ def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path, record: byte
     if record is not None:
         (tmp_path / "run.json").write_bytes(record)
     with pytest.raises(SettingError, match="not the folder of a finished run"):
-        export_precision(tmp_path, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+        exported(tmp_path, "int8", tmp_path / "int8.onnx", 1.0)
 
 
 def test_a_model_file_that_is_int8_already_is_not_converted_again(run_folder: Path, int8: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
     shutil.copy(int8, copy / "model.onnx")
     with pytest.raises(SettingError, match="is int8 already"):
-        export_precision(copy, "fp16", tmp_path / "fp16.onnx", 1.0, Silent())
+        exported(copy, "fp16", tmp_path / "fp16.onnx", 1.0)
 
 
 def test_a_model_file_that_is_cut_off_is_refused(run_folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
     (copy / "model.onnx").write_bytes((run_folder / "model.onnx").read_bytes()[:1000])
     with pytest.raises(SettingError, match="it was cut"):
-        export_precision(copy, "int8", tmp_path / "int8.onnx", 1.0, Silent())
+        exported(copy, "int8", tmp_path / "int8.onnx", 1.0)
 
 
 def test_an_interrupted_export_leaves_what_was_there(run_folder: Path, tmp_path: Path) -> None:

@@ -10,18 +10,16 @@ from typer.testing import CliRunner
 from salver.cli import build
 from tests.support.models import Constants
 from tests.training.support.made_run import made_run
-from tests.training.support.runs import card_logits, manifest_of
+from tests.training.support.runs import card_logits, exported, manifest_of
 from training.errors import ExportRefused
 from training.export.fp16 import rounded
-from training.export.precision import export_precision
-from training.progress import Silent
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def fp16(run_folder: Path) -> Path:
-    return export_precision(run_folder, "fp16", run_folder.parent / "fp16.onnx", 0.5, Silent()).path
+    return exported(run_folder, "fp16", run_folder.parent / "fp16.onnx", 0.5).path
 
 
 def test_the_fp16_file_keeps_the_contract_and_answers_its_own_test_card(run_folder: Path, fp16: Path) -> None:
@@ -36,7 +34,7 @@ def test_the_fp16_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
 
 
 def test_the_same_run_folder_gives_the_same_fp16_bytes(run_folder: Path, fp16: Path, tmp_path: Path) -> None:
-    again = export_precision(run_folder, "fp16", tmp_path / "again.onnx", 1.0, Silent()).path
+    again = exported(run_folder, "fp16", tmp_path / "again.onnx", 1.0).path
     assert again.read_bytes() == fp16.read_bytes()
 
 
@@ -69,9 +67,9 @@ def test_a_net_that_only_a_gpu_would_spoil_is_refused(tmp_path: Path) -> None:
     ]
     run = made_run(tmp_path, nodes, constants)
     with pytest.raises(ExportRefused, match="3 of 6 images have another best label"):
-        export_precision(run, "fp16", tmp_path / "fp16.onnx", 0.01, Silent())
+        exported(run, "fp16", tmp_path / "fp16.onnx", 0.01)
     with pytest.raises(ExportRefused, match=r"moves by .* the tolerance is 3\.00e-02"):
-        export_precision(run, "fp16", tmp_path / "fp16.onnx", 1.0, Silent())
+        exported(run, "fp16", tmp_path / "fp16.onnx", 1.0)
     assert not (tmp_path / "fp16.onnx").exists()
 
 

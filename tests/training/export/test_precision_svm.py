@@ -11,8 +11,8 @@ from onnx import numpy_helper
 from PIL import Image
 
 from tests.training.run.test_run import settings
-from tests.training.support.runs import manifest_of
-from training.export.precision import Precision, export_precision
+from tests.training.support.runs import exported, manifest_of
+from training.export.precision import Precision
 from training.nets.nets import IMAGENET_MEAN, IMAGENET_STD
 from training.progress import Silent
 from training.run.run import train_run
@@ -36,7 +36,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_a_support_vector_machine_passes_the_gate(run_folder: Path, tmp_path: Path, precision: Precision) -> None:
-    comparison = export_precision(run_folder, precision, tmp_path / "model.onnx", 0.0, Silent())
+    comparison = exported(run_folder, precision, tmp_path / "model.onnx", 0.0)
     assert comparison.before.accuracy == comparison.after.accuracy == 1
     manifest = manifest_of(comparison.path)
     assert (manifest.head, manifest.precision) == ("svm", precision)
@@ -44,11 +44,11 @@ def test_a_support_vector_machine_passes_the_gate(run_folder: Path, tmp_path: Pa
 
 @pytest.mark.soak
 def test_the_first_layer_stays_in_float_only_when_the_gate_needs_it(run_folder: Path, tmp_path: Path) -> None:
-    easy = export_precision(run_folder, "int8", tmp_path / "easy.onnx", 0.01, Silent())
+    easy = exported(run_folder, "int8", tmp_path / "easy.onnx", 0.01)
     assert not first_is_float(easy.path)
     folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
     plant_weights_that_cancel(folder / "model.onnx")
-    hard = export_precision(folder, "int8", tmp_path / "hard.onnx", 0.01, Silent())
+    hard = exported(folder, "int8", tmp_path / "hard.onnx", 0.01)
     assert hard.before.accuracy == hard.after.accuracy == 1
     assert first_is_float(hard.path)
 

@@ -11,8 +11,7 @@ from tests.support.images import picture
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, SettingError
-from training.fit.augment import augment
-from training.fit.augmentation import PRESETS, augmented, pipeline, seeded
+from training.fit.augmentation import PRESETS, augment, augmented, pipeline, seeded
 from training.fit.recipe import Augmentation
 from training.report.contact_sheet import contact_sheet, write_sheet
 
@@ -85,6 +84,26 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others(tmp_path:
         for name, seed in (("one", 1), ("two", 1), ("three", 2))
     ]
     assert results[0] == results[1] != results[2]
+
+
+def test_a_preset_is_taken_by_its_name_alone_or_among_pipelines(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path / "photos", {"cup": 1, "bowl": 1})
+    by_name, among, made = (
+        [image.sha256 for image in augment(dataset, pipelines, out=tmp_path / name).images]
+        for name, pipelines in (
+            ("name", "light"),
+            ("among", ["light", v2.Grayscale(3)]),
+            ("made", [pipeline("light")]),
+        )
+    )
+    assert by_name == made
+    assert set(made) < set(among)
+    assert contact_sheet(dataset, "light").tobytes() == contact_sheet(dataset, pipeline("light")).tobytes()
+    with pytest.raises(SettingError, match="'heavy' is not a preset"):
+        augment(dataset, "heavy", out=tmp_path / "nowhere")
+    with pytest.raises(SettingError, match="'heavy' is not a preset"):
+        contact_sheet(dataset, "heavy")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_validation_and_test_parts_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.device import make_accelerator
 from training.fit.features import FeatureCache, choose_resize, extract
-from training.nets.nets import PixelNet, build_net
-from training.nets.pixel_spec import pixel_spec
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
 pytestmark = pytest.mark.torch
@@ -40,7 +39,7 @@ def net(seed: int = 0, base: str = "resnet18") -> PixelNet:
 
 
 def features(net: PixelNet, dataset: Dataset, cache: Path, counted: Counted) -> torch.Tensor:
-    return extract(net, dataset, SPEC, make_accelerator("cpu"), FeatureCache(cache), counted)
+    return extract(net, dataset, SPEC, make_accelerator("cpu"), cache=FeatureCache(cache), progress=counted)
 
 
 @pytest.mark.parametrize(("base", "width"), [("resnet18", 512), ("alexnet", 4096), ("mobilenet_v2", 1280)])
@@ -109,6 +108,9 @@ def test_the_resize_is_chosen_by_what_the_features_are_good_for(tmp_path: Path) 
     dataset = Dataset.from_dir(tmp_path / "photos")
     specs = [pixel_spec(64, "crop"), pixel_spec(64, "stretch")]
     cache = FeatureCache(tmp_path / "cache")
-    chosen = choose_resize(net(), dataset, specs, make_accelerator("cpu"), cache, Silent(), 0)
+    chosen = choose_resize(net(), dataset, specs, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
     assert chosen.resize == "stretch"
-    assert choose_resize(net(), dataset, specs[:1] * 2, make_accelerator("cpu"), cache, Silent(), 0) is specs[0]
+    assert (
+        choose_resize(net(), dataset, specs[:1] * 2, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
+        is specs[0]
+    )

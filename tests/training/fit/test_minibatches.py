@@ -8,7 +8,7 @@ from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import decode, to_pixels
 from tests.training.support.photos import photo_folder
 from training.errors import DatasetError
-from training.fit.minibatches import PixelImages, minibatch_sizes, shuffled
+from training.fit.minibatches import Minibatches, minibatch_sizes, shuffled
 
 pytestmark = pytest.mark.torch
 
@@ -20,7 +20,7 @@ def test_minibatches_hold_the_pixels_of_the_artifact_room_in_memory_or_not(
     tmp_path: Path, memory_budget_bytes: int
 ) -> None:
     dataset = photo_folder(tmp_path, {"cup": 3, "bowl": 2})
-    images = PixelImages(dataset, dataset.labels, SPEC, memory_budget_bytes=memory_budget_bytes)
+    images = Minibatches(dataset, dataset.labels, SPEC, memory_budget_bytes=memory_budget_bytes)
     minibatches = list(images.minibatches([[0, 1], [2, 3], [4]]))
     assert [len(targets) for _, targets in minibatches] == [2, 2, 1]
     pixels = torch.cat([minibatch.pixels for minibatch in minibatches]).numpy()
@@ -36,7 +36,7 @@ def test_every_unreadable_image_is_listed_with_its_reason(tmp_path: Path) -> Non
     (tmp_path / "bowl" / "002.jpg").write_text("not an image")
     (tmp_path / "bowl" / "000.jpg").unlink()
     with pytest.raises(DatasetError, match=r"3 of 6 images cannot be read") as refusal:
-        PixelImages(dataset, dataset.labels, SPEC)
+        Minibatches(dataset, dataset.labels, SPEC)
     lines = str(refusal.value).splitlines()[1:]
     assert [next(name for name in ("cup/001", "bowl/002", "bowl/000") if name in line) for line in lines] == [
         "bowl/000",
@@ -48,12 +48,12 @@ def test_every_unreadable_image_is_listed_with_its_reason(tmp_path: Path) -> Non
 def test_an_image_of_a_label_that_the_classifier_lacks_is_named(tmp_path: Path) -> None:
     dataset = photo_folder(tmp_path, {"cup": 1, "bowl": 1})
     with pytest.raises(DatasetError, match=r"bowl.*The classifier does not have it: its labels are cup, plate\."):
-        PixelImages(dataset, ("cup", "plate"), SPEC)
+        Minibatches(dataset, ("cup", "plate"), SPEC)
 
 
 def test_an_image_that_goes_bad_during_training_is_named(tmp_path: Path) -> None:
     dataset = photo_folder(tmp_path, {"cup": 3, "bowl": 3})
-    images = PixelImages(dataset, dataset.labels, SPEC, memory_budget_bytes=0)
+    images = Minibatches(dataset, dataset.labels, SPEC, memory_budget_bytes=0)
     (tmp_path / "cup" / "001.jpg").write_bytes(b"no more")
     with pytest.raises(DatasetError, match=r"cup/001\.jpg"):
         list(images.minibatches([range(6)]))

@@ -21,10 +21,11 @@ from training.dataset.image import LabelledImage
 from training.dataset.reading.annotations import Annotation, read_annotations
 from training.errors import DatasetError, SettingError
 from training.evaluation.evaluate import evaluate
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.plots import roc_plot
 from training.fit.history import Epoch, History
-from training.report.notebook import annotate, results_viewer
+from training.report.annotating import annotate
+from training.report.notebook import results_viewer
 
 pytestmark = pytest.mark.torch
 
@@ -93,7 +94,7 @@ def test_an_evaluation_its_curves_and_a_history_show_themselves() -> None:
     assert shown.count('<img alt="" width="640" src="data:image/png;base64,') == 2
     assert "<i>" not in shown
     history = History((Epoch(1, 0.1, 0.5, 0.5, 0.5, 1.0, 0.0, 1.0),))
-    for picture in (roc_plot(measure(evaluation))._repr_png_(), history._repr_png_()):
+    for picture in (roc_plot(compute_metrics(evaluation))._repr_png_(), history._repr_png_()):
         assert picture is not None
         with Image.open(io.BytesIO(picture[0])) as image:
             assert image.format == "PNG"

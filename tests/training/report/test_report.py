@@ -21,7 +21,7 @@ from training.dataset.image import LabelledImage
 from training.dataset.test_set import read_test_set
 from training.errors import DatasetError
 from training.evaluation.evaluate import evaluate
-from training.evaluation.metrics import measure
+from training.evaluation.metrics import compute_metrics
 from training.evaluation.model_file import ModelFile
 from training.evaluation.plots import confusion_figure
 from training.evaluation.schema import MetricsFile
@@ -112,7 +112,7 @@ def test_a_classifier_evaluated_and_the_file_that_was_made_from_it_give_the_same
 def test_a_set_with_one_label_alone_is_evaluated(model: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "red").symlink_to(photos / "red")
-    test = measure(evaluate(model, read_test_set(tmp_path / "one", None, "test")))
+    test = compute_metrics(evaluate(model, read_test_set(tmp_path / "one", None, "test")))
     assert test.absent_labels == ("green", "blue")
     assert test.class_averaged_accuracy.value == test.accuracy.value
     with pytest.raises(DatasetError, match="no labelled images"):
@@ -270,7 +270,13 @@ def test_hostile_names_stay_text(photos: Path, tmp_path: Path) -> None:
     images = tuple(LabelledImage(image, "red", f"{evil}<!--/{number}.png") for number in range(3))
     labels = (evil, "<!--", "{{ 7 * 7 }}")
     page = render(
-        page_data(replace(evaluation, labels=labels, images=images), metrics_of(evaluation), NO_EPOCHS, None, 1)
+        page_data(
+            replace(evaluation, labels=labels, images=images),
+            metrics_of(evaluation),
+            NO_EPOCHS,
+            old=None,
+            max_thumbnails=1,
+        )
     )
     assert evil not in page
     assert page.count("</script>") == 2
@@ -283,9 +289,11 @@ def test_thumbnails_are_kept_to_the_number_and_a_photo_that_went_away_has_none(p
     evaluation = random_evaluation(3, 3)
     paths = (photos / "red" / "000.png", tmp_path / "gone.png", photos / "red" / "001.png")
     evaluation = replace(evaluation, images=tuple(LabelledImage(path, "red") for path in paths))
-    data = page_data(evaluation, metrics_of(replace(evaluation, images=())), NO_EPOCHS, None, 2)
+    data = page_data(evaluation, metrics_of(replace(evaluation, images=())), NO_EPOCHS, old=None, max_thumbnails=2)
     assert len(data.thumbnails) == 2
-    everything = page_data(evaluation, metrics_of(replace(evaluation, images=())), NO_EPOCHS, None, 9).thumbnails
+    everything = page_data(
+        evaluation, metrics_of(replace(evaluation, images=())), NO_EPOCHS, old=None, max_thumbnails=9
+    ).thumbnails
     assert sorted(map(bool, everything)) == [False, True, True]
 
 
@@ -293,7 +301,7 @@ def test_of_many_labels_the_page_holds_the_best_scores_of_each_image_and_the_mat
     few = metrics_of(random_evaluation(2, 2))
     evaluation = random_evaluation(1200, 1000, strength=5)
     images = tuple(LabelledImage(tmp_path / "none.png", "x") for _ in range(1200))
-    assert page_data(replace(evaluation, images=images), few, NO_EPOCHS, None, 0).best.count == 833
+    assert page_data(replace(evaluation, images=images), few, NO_EPOCHS, old=None, max_thumbnails=0).best.count == 833
     assert len(confusion_figure(evaluation, "").axes[0].get_xticklabels()) == 50
 
 

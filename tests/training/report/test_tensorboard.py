@@ -19,10 +19,10 @@ from training.errors import Interrupted, SettingError
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.plots import confusion_figure
 from training.fit.history import Epoch, History
-from training.fit.minibatches import PixelImages
-from training.nets.pixel_spec import pixel_spec
+from training.fit.minibatches import Minibatches
+from training.nets.nets import pixel_spec
 from training.progress import Silent
-from training.report.tensorboard import EVENT_FILES, Board, worst_figure
+from training.report.tensorboard import EVENT_FILES, TensorBoard, worst_figure
 from training.run.classifier import Classifier
 from training.run.run import train_run
 
@@ -104,18 +104,18 @@ EPOCH = Epoch(1, 0.01, 0.7, 0.5, None, 100.0, 0.0, 1.0)
 
 
 def test_a_board_that_is_first_asked_for_on_resuming_gets_the_earlier_epochs_too(tmp_path: Path) -> None:
-    with Board(tmp_path / "board") as board:
+    with TensorBoard(tmp_path / "board") as board:
         board.write([EPOCH, replace(EPOCH, epoch=2)])
         board.write([EPOCH, replace(EPOCH, epoch=2), replace(EPOCH, epoch=3)])
     assert [step for step, _ in series(tmp_path / "board", "loss/train")] == [1, 2, 3]
 
 
 def test_a_folder_with_another_fits_figures_is_refused_by_name(tmp_path: Path) -> None:
-    with Board(tmp_path / "board") as board:
+    with TensorBoard(tmp_path / "board") as board:
         board.write([EPOCH, replace(EPOCH, epoch=2)])
     with pytest.raises(SettingError, match="board already holds the figures of another fit"):
-        Board(tmp_path / "board").check([EPOCH])
-    Board(tmp_path / "board").check([EPOCH, EPOCH])
+        TensorBoard(tmp_path / "board").check([EPOCH])
+    TensorBoard(tmp_path / "board").check([EPOCH, EPOCH])
     assert "accuracy/validation" not in events(tmp_path / "board").Tags()["scalars"]
 
 
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_is_one_error_before_the_first_epoch(
 
 def test_a_board_without_a_folder_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with Board(None) as board:
+    with TensorBoard(None) as board:
         board.check([])
         board.write([EPOCH])
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ def test_the_worst_images_come_in_the_order_of_their_loss_whatever_they_are_call
     logits = np.zeros((9, 2), np.float32)
     logits[:, 0] = [9, 9, -2, 9, -9, -9, 1, np.nan, -9]
     evaluation = Evaluation(labels, logits, truths)
-    images = PixelImages(photos, photos.labels, pixel_spec(64))
+    images = Minibatches(photos, photos.labels, pixel_spec(64))
     titles = [axes.get_title() for axes in worst_figure(evaluation, photos, images).axes]
     assert len(titles) == 9
     assert titles[0].startswith("a cup of a name that … → no answer\nloss inf\n")
@@ -168,7 +168,7 @@ def test_the_worst_images_come_in_the_order_of_their_loss_whatever_they_are_call
 def test_the_worst_images_are_at_most_sixteen(tmp_path: Path) -> None:
     photos = photo_folder(tmp_path, {"cup": 10, "bowl": 10})
     evaluation = Evaluation(photos.labels, np.zeros((20, 2), np.float32), np.zeros(20, np.int64))
-    assert len(worst_figure(evaluation, photos, PixelImages(photos, photos.labels, pixel_spec(64))).axes) == 16
+    assert len(worst_figure(evaluation, photos, Minibatches(photos, photos.labels, pixel_spec(64))).axes) == 16
 
 
 class EndedBeforeTheExport(Silent):
@@ -220,8 +220,8 @@ def test_of_two_processes_one_writes(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_tensorboard_and_matplotlib_are_not_imported_unless_asked_for() -> None:
     code = (
-        "import sys, training.classifier, training.summary, training.train_command, training.board\n"
-        "with training.board.Board(None): pass\n"
+        "import sys, training.run.classifier, training.cli.output, training.cli.train\n"
+        "with training.run.classifier.TensorBoard(None): pass\n"
         "print([name for name in ('matplotlib', 'tensorboard', 'torch.utils.tensorboard') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -10,13 +10,11 @@ from salver.artifact.manifest import PixelSpec
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import SettingError
-from training.export.export import on_cpu
 from training.export.test_card import make_golden
 from training.fit.features import FeatureCache
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 from training.fit.recipe import GENTLE
-from training.nets.nets import build_net
-from training.nets.pixel_spec import Resize, pixel_spec
+from training.nets.nets import Resize, build_net, on_cpu, pixel_spec
 from training.run.classifier import Classifier
 
 pytestmark = pytest.mark.torch
@@ -127,7 +125,7 @@ def test_an_svm_is_exported_through_the_gate_as_a_linear_layer(
     assert (manifest.head, manifest.thresholds) == ("svm", {"cup": 0.9})
     assert manifest.temperature > 0
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    images = PixelImages(train, train.labels, classifier.pixels).read(range(len(train)))
+    images = Minibatches(train, train.labels, classifier.pixels).read(range(len(train)))
     (margins,) = session.run(None, {"pixels": images.pixels.numpy()})
     assert margins.shape == (len(train), len(labels))
     if len(labels) == 2:

@@ -11,12 +11,11 @@ from tests.training.run.test_run import settings
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.dataset.reading.annotations import Annotation, write_annotations
-from training.dataset.split_file import write_split
 from training.errors import DatasetError, SettingError
 from training.progress import Silent
 from training.run.classifier import Classifier
-from training.run.parts import Parts
-from training.run.run import describe, split, train_run
+from training.run.parts import Parts, split
+from training.run.run import describe, train_run
 
 pytestmark = pytest.mark.torch
 
@@ -36,7 +35,7 @@ def place(dataset: Dataset, path: Path, **parts: str) -> Path:
             if parts.get(image.label, {"000": "test", "001": "validation"}.get(image.path.stem, "train")) == part
         )
         named.append(replace(dataset, images=images, part=part))
-    write_split(path, named)
+    Dataset.write_split(path, named)
     return path
 
 
@@ -95,7 +94,7 @@ def test_flags_and_unreadable_files_that_empty_a_labels_training_part_are_notice
     (tmp_path / "photos" / "annotations.csv").unlink()
     for number in range(2, 6):
         (tmp_path / "photos" / "cup" / f"{number:03d}.jpg").write_bytes(b"no photo")
-    write_split(file, [replace(Dataset.from_dir(tmp_path / "photos"), part="train")])
+    Dataset.write_split(file, [replace(Dataset.from_dir(tmp_path / "photos"), part="train")])
     file = place(Dataset.from_dir(tmp_path / "photos"), file)
     with pytest.raises(DatasetError, match="The label 'cup' has no training images; 2 images of it in other parts"):
         train_run(replace(wanted, on_bad="skip"), Silent())
@@ -148,3 +147,11 @@ def test_pictures_that_training_and_test_share_are_said(photos: Dataset, tmp_pat
     ]
     train, validation, test = dataset.split(val_size=0.2, test_size=0.3)
     assert Parts(train, validation, test).remarks() == []
+    (tmp_path / "photos" / "cup" / "000.jpg").write_bytes((tmp_path / "photos" / "bowl" / "005.jpg").read_bytes())
+    clashing = Dataset.from_dir(tmp_path / "photos")
+    file = place(clashing, tmp_path / "split.csv")
+    parts = split(clashing, replace(settings(tmp_path / "photos", tmp_path / "run"), split_file=file))
+    assert parts.remarks() == [
+        "1 image of validation and test is among the training images, too, under another label, of which one is wrong: "
+        "cup/000.jpg is bowl/005.jpg"
+    ]

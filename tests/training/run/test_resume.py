@@ -27,14 +27,16 @@ from training.errors import DatasetError, Interrupted, SettingError
 from training.fit.checkpoint import Checkpoint
 from training.fit.features import FeatureCache
 from training.fit.history import History
-from training.fit.minibatches import PixelImages
+from training.fit.minibatches import Minibatches
 from training.fit.recipe import GENTLE, Recipe, with_epochs
 from training.fit.schedule import Stepwise
-from training.fit.state import Fit
+from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net
 from training.progress import Silent
 from training.run.classifier import Classifier
-from training.run.run import CHECKPOINT, RunSettings, train_run
+from training.run.folder import CHECKPOINT
+from training.run.run import train_run
+from training.run.settings import RunSettings
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -118,7 +120,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint" * 10])
 def test_a_file_that_is_no_checkpoint_is_refused_with_advice(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").write_bytes(content)
-    fit = Fit(PixelNet(build_net("resnet18", 2, "none")), Recipe(Stepwise((0.1,))), 0)
+    fit = FitState(PixelNet(build_net("resnet18", 2, "none")), Recipe(Stepwise((0.1,))), 0)
     with pytest.raises(SettingError, match="Remove it to start anew"):
         Checkpoint(tmp_path / "state", {}, {}).load(fit)
 
@@ -255,7 +257,7 @@ def test_a_run_that_an_image_ended_goes_on_when_the_image_is_mended(
     backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     """A set that is too large for memory; of one that fits into it no file is read again."""
-    monkeypatch.setattr("training.run.classifier.PixelImages", partial(PixelImages, memory_budget_bytes=0))
+    monkeypatch.setattr("training.run.classifier.Minibatches", partial(Minibatches, memory_budget_bytes=0))
     photos = photo_folder(tmp_path / "photos", {"cup": 6, "bowl": 6})
     straight = fitted(photos, backbone, None)
     bad = photos.images[2].path

@@ -28,7 +28,9 @@ from training.fit.recipe import Recipe
 from training.fit.schedule import Stepwise
 from training.nets.nets import build_net
 from training.progress import Silent
-from training.run.run import RunSettings, split, train_run
+from training.run.parts import split
+from training.run.run import train_run
+from training.run.settings import RunSettings
 
 pytestmark = pytest.mark.torch
 

@@ -13,7 +13,7 @@ from salver.artifact.manifest import OUTPUT_NAME, Manifest
 from tests.support.models import SPEC, Constants, Nodes, write
 from tests.training.run.test_run import settings
 from training.dataset.dataset import Dataset
-from training.run.run import split
+from training.run.parts import split
 
 LABELS = ("darker", "lighter")
 RED = {"darker": 100, "lighter": 101}

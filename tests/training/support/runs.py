@@ -12,7 +12,9 @@ from salver.artifact.manifest import Manifest
 from salver.artifact.pixels import decode, to_pixels
 from tests.training.run.test_run import settings
 from tests.training.support.photos import photo_folder
-from training.progress import Silent
+from training.export.precision import Comparison, Precision, export_precision
+from training.progress import Progress, Silent
+from training.run.folder import read_run
 from training.run.run import train_run
 
 
@@ -21,6 +23,15 @@ def small_run(folder: Path, photos: int = 10) -> Path:
     photo_folder(folder / "photos", {"cup": photos, "plate": photos})
     train_run(replace(settings(folder / "photos", folder / "run"), val_size=0.3), Silent())
     return folder / "run"
+
+
+def exported(
+    run: Path, precision: Precision, out: Path, max_accuracy_loss: float, progress: Progress | None = None
+) -> Comparison:
+    """As `salver export` does it."""
+    return export_precision(
+        read_run(run), precision, out, max_accuracy_loss=max_accuracy_loss, progress=progress or Silent()
+    )
 
 
 def manifest_of(path: Path) -> Manifest:

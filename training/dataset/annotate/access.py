@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 
-class Door:
+class Access:
     """`token` is good for one browser, which gets a cookie for it."""
 
     def __init__(self, token: str, port: int) -> None:

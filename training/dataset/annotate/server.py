@@ -21,12 +21,11 @@ from starlette.staticfiles import StaticFiles
 from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.system.regular_file import read_regular
 from salver.text import printable, validation_message
-from training.dataset.annotate.access import Door
+from training.dataset.annotate.access import Access
 from training.dataset.annotate.api import Changes, Duplicates, Page, page_of
 from training.dataset.annotate.store import AnnotationStore, Change, ChangedElsewhere
-from training.dataset.inspection.cache import InspectionCache
+from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
-from training.dataset.inspection.inspection import inspect_files
 from training.dataset.inspection.thumbnails import PICTURE_SIDE, picture, thumbnail
 from training.dataset.reading.annotations import Annotation
 from training.dataset.reading.folder import nfc
@@ -38,16 +37,16 @@ NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"
 """Pages of this machine, which may show the page inside of theirs when it is opened for that."""
 
 
-def create_app(store: AnnotationStore, token: str, port: int, framed: bool = False) -> FastAPI:
+def create_app(store: AnnotationStore, token: str, port: int, *, framed: bool = False) -> FastAPI:
     """Serves the page to whoever comes with `token` first. Nothing but annotations.csv is ever written."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    door = Door(token, port)
+    access = Access(token, port)
     search = _Search(store)
     policy = POLICY.format(NOTEBOOKS if framed else "'none'")
 
     @app.middleware("http")
     async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        answer = door.refuse(request) or await call_next(request)
+        answer = access.refuse(request) or await call_next(request)
         answer.headers["Content-Security-Policy"] = policy
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "no-referrer"
@@ -70,7 +69,7 @@ def create_app(store: AnnotationStore, token: str, port: int, framed: bool = Fal
 
     @app.get("/")
     def page(request: Request) -> Response:
-        return door.enter(request) or FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+        return access.enter(request) or FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
 
     @app.get("/api/page")
     def state() -> Page:
@@ -161,12 +160,12 @@ class OpenPage:
             self.server.run(sockets=[self.listener])
 
 
-def open_page(root: Path, port: int, framed: bool = False) -> OpenPage:
+def open_page(root: Path, port: int, *, framed: bool = False) -> OpenPage:
     """On 127.0.0.1; 0 takes a free port. Raises DatasetError and OSError."""
     store = AnnotationStore(root)
     listener = socket.create_server(("127.0.0.1", port))
     port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
-    config = uvicorn.Config(create_app(store, token, port, framed), log_level="warning", access_log=False)
+    config = uvicorn.Config(create_app(store, token, port, framed=framed), log_level="warning", access_log=False)
     return OpenPage(uvicorn.Server(config), listener, port, token)
 
 

@@ -12,16 +12,15 @@ from salver.artifact.errors import ImageError
 from salver.artifact.formats import identify
 from salver.system.durable import durable
 from salver.system.regular_file import read_regular
-from training.dataset.decoding import decoders
 from training.dataset.gather.download import Downloader, DownloadLimits, downloader
 from training.dataset.gather.origins import Origin, Sources
 from training.dataset.gather.providers import Hit, Provider
 from training.dataset.gather.spec import FolderSource, QuerySource, Source, UrlSource
+from training.dataset.inspection.decoding import decoders
 from training.dataset.inspection.inspection import SMALL
 from training.dataset.reading.alike import refuse_alike
-from training.dataset.reading.alone import alone
 from training.dataset.reading.folder import images_below
-from training.dataset.reading.places import refuse_among_photos, refuse_inside
+from training.dataset.reading.places import alone, refuse_among_photos, refuse_inside
 from training.dataset.reading.table import write_table
 from training.errors import DatasetError, SourceError
 from training.progress import Progress
@@ -64,6 +63,7 @@ def build(
     sources: Sequence[Source],
     out: Path,
     provider: Provider | None,
+    *,
     per_query: int,
     limits: DownloadLimits,
     progress: Progress,
@@ -80,20 +80,21 @@ def build(
             refuse_inside(source.folder, out / source.label, "The folder to fill")
     refuse_among_photos(out, "The folder to fill")
     with alone(out):
-        return _build(sources, out, provider, per_query, limits, progress)
+        return _build(sources, out, provider, per_query=per_query, limits=limits, progress=progress)
 
 
 def _build(
     sources: Sequence[Source],
     out: Path,
     provider: Provider | None,
+    *,
     per_query: int,
     limits: DownloadLimits,
     progress: Progress,
 ) -> BuildReport:
     with Sources(out) as known:
         refuse_alike({*(row.label for row in known.known), *(source.label for source in sources)}, str(out))
-        work = _Build(out, known, provider, per_query, limits.max_bytes, progress)
+        work = _Build(out, known, provider, per_query=per_query, max_bytes=limits.max_bytes, progress=progress)
         asyncio.run(work.run(sources, limits))
     report = BuildReport(work.added, work.kept, work.copies, tuple(work.failures))
     rows = ((failure.label, failure.source, failure.reason) for failure in report.failures)
@@ -109,6 +110,7 @@ class _Build:
         out: Path,
         known: Sources,
         provider: Provider | None,
+        *,
         per_query: int,
         max_bytes: int,
         progress: Progress,

@@ -1,31 +1,23 @@
-"""Where text queries are answered: Openverse and Google Programmable Search.
+"""Where text queries are answered: Openverse.
 
-Openverse: api.openverse.org/v1/images, openly licensed works with licence and author of each; no key needed, then 20
-results a page. Google: the Custom Search JSON API, at most 100 results a query; it is closed to new customers, and
-those who have a key keep it until January 2027.
+api.openverse.org/v1/images: openly licensed works with licence and author of each; no key needed, then 20 results a
+page.
 """
 
-import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Protocol
 
 import httpx
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from salver.errors import VariableError
 from training.dataset.gather.download import content, opened
 from training.errors import SettingError, SourceError
 
 OPENVERSE = "https://api.openverse.org/v1/images/"
-GOOGLE = "https://www.googleapis.com/customsearch/v1"
-GOOGLE_KEY, GOOGLE_ENGINE = "SALVER_GOOGLE_KEY", "SALVER_GOOGLE_ENGINE"
 MAX_PAGE_BYTES = 8 * 1024**2
 """Of one page of results; real ones have some 100 kB."""
-PROVIDERS = ("openverse", "google", "bing")
-
-Page = TypeVar("Page", bound=BaseModel)
-ProviderName = Literal["openverse", "google", "bing"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class Openverse:
         number = 1
         while True:
             text = await _get(client, self, self.address, {"q": query, "page": str(number), "page_size": "20"})
-            page = _parsed(_OpenversePage, text, "Openverse")
+            page = _parsed(text)
             for found in page.results:
                 yield found.hit()
             if number >= page.page_count or not page.results:
@@ -96,74 +88,25 @@ class Openverse:
             number += 1
 
 
-class _GoogleImage(BaseModel):
-    page: Annotated[str, Field(alias="contextLink")] = ""
-
-
-class _GoogleItem(BaseModel):
-    link: str
-    title: str = ""
-    image: _GoogleImage = _GoogleImage()
-
-
-class _GooglePage(BaseModel):
-    items: Annotated[list[_GoogleItem], Field(default_factory=list)]
-
-
-@dataclass(frozen=True)
-class Google:
-    """Says nothing about licences: find out on the page of each image before you use it."""
-
-    key: str
-    engine: str
-    address: str = GOOGLE
-    name: str = "google"
-
-    async def search(self, client: httpx.AsyncClient, query: str) -> AsyncIterator[Hit]:
-        for start in range(1, 100, 10):
-            question = {"key": self.key, "cx": self.engine, "q": query, "searchType": "image", "num": "10"}
-            text = await _get(client, self, self.address, question | {"start": str(start)})
-            page = _parsed(_GooglePage, text, "Google")
-            for item in page.items:
-                yield Hit(item.link, item.image.page, title=item.title)
-            if len(page.items) < 10:
-                return
-
-
-def provider(name: str, environment: Mapping[str, str] | None = None) -> Provider:
-    """By its name. Raises SettingError for `bing`, an unknown name, and Google without key and engine."""
-    environment = os.environ if environment is None else environment
+def provider(name: str) -> Provider:
+    """By its name. Raises SettingError for `bing` and an unknown name."""
     if name == "openverse":
         return Openverse()
-    if name == "google":
-        key, engine = environment.get(GOOGLE_KEY), environment.get(GOOGLE_ENGINE)
-        if not key or not engine:
-            raise SettingError(
-                f"Google Programmable Search needs a key and an engine id: set {GOOGLE_KEY} and {GOOGLE_ENGINE}, or "
-                "take --provider openverse, which needs neither."
-            )
-        return Google(key, engine)
     if name == "bing":
         raise SettingError(
-            "Microsoft retired the Bing Search API in August 2025. Take --provider openverse (no key needed) or "
-            "--provider google (key and engine id)."
+            "Microsoft retired the Bing Search API in August 2025. Take --provider openverse (no key needed)."
         )
-    raise SettingError(f"'{name}' is not a search provider: take openverse or google.")
+    raise SettingError(f"'{name}' is not a search provider: take openverse.")
 
 
 class _Fault(BaseModel):
-    """Google's errors are objects under `error`; Openverse's have a `detail`."""
+    """Openverse says what is wrong in `detail`, a text or an object."""
 
-    error: "_GoogleFault | None" = None
     detail: object = None
 
 
-class _GoogleFault(BaseModel):
-    message: str = ""
-
-
 async def _get(client: httpx.AsyncClient, source: Provider, address: str, question: dict[str, str]) -> bytes:
-    """The body of a 200. Raises SourceError; the key of a question stays out of its text."""
+    """The body of a 200. Raises SourceError."""
     try:
         async with opened(client, address, question) as answer:
             text = await content(answer, MAX_PAGE_BYTES)
@@ -180,17 +123,16 @@ async def _get(client: httpx.AsyncClient, source: Provider, address: str, questi
     return text
 
 
-def _parsed(form: type[Page], text: bytes, name: str) -> Page:
+def _parsed(text: bytes) -> _OpenversePage:
     try:
-        return form.model_validate_json(text)
+        return _OpenversePage.model_validate_json(text)
     except ValidationError as error:
-        raise SourceError(f"{name} answered in a form that is not known: {error.errors()[0]['msg']}.") from error
+        raise SourceError(f"Openverse answered in a form that is not known: {error.errors()[0]['msg']}.") from error
 
 
 def _reason(text: bytes) -> str:
     try:
-        fault = _Fault.model_validate_json(text)
+        detail = _Fault.model_validate_json(text).detail
     except ValidationError:
         return ""
-    reason = fault.error.message if fault.error else fault.detail
-    return f" ({' '.join(str(reason).split()).rstrip('.')[:200]})" if reason else ""
+    return f" ({' '.join(str(detail).split()).rstrip('.')[:200]})" if detail else ""

@@ -1,7 +1,11 @@
-"""`annotations.csv` beside the images: what a person said about them. The only file that annotation ever writes."""
+"""What is said about images in tables beside them.
+
+`annotations.csv` is what a person said, and the only file that annotation ever writes. `quarantine.csv` lists images
+that are not used because they cannot be read, as `salver check --quarantine` found them.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +17,8 @@ from training.errors import DatasetError
 
 FILE_NAME = "annotations.csv"
 COLUMNS = ("path", "label", "flag", "note")
+QUARANTINE = "quarantine.csv"
+QUARANTINE_COLUMNS = ("path", "sha256", "reason")
 LABEL_CHARACTERS = 255
 NOTE_CHARACTERS = 60_000
 """With an apostrophe before each, fewer than the 131,072 that Python's csv module reads in a cell."""
@@ -43,6 +49,15 @@ class Annotation:
         if SURROGATE.search(self.note):
             return "The note has half a character (a lone surrogate, or bytes that are not UTF-8). Write it anew."
         return ""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """An image's name, its content's digest ("" for a file that could not be opened), and what is wrong with it."""
+
+    name: str
+    sha256: str
+    reason: str
 
 
 def read_annotations(root: Path | str) -> dict[str, Annotation]:
@@ -80,6 +95,21 @@ def write_annotations(root: Path | str, annotations: Mapping[str, Annotation]) -
     said = {name: found for name, found in sorted(annotations.items()) if found != Annotation()}
     rows = ((name, found.label, found.flag, found.note) for name, found in said.items())
     write_table(Path(root) / FILE_NAME, COLUMNS, rows)
+
+
+def read_quarantine(root: Path) -> dict[str, Quarantined]:
+    """By image name in Unicode form NFC; empty without a file. Raises DatasetError."""
+    path = root / QUARANTINE
+    if not path.exists():
+        return {}
+    rows = (Quarantined(row["path"], row["sha256"], row["reason"]) for _, row in read_table(path, QUARANTINE_COLUMNS))
+    return {nfc(row.name): row for row in rows}
+
+
+def write_quarantine(root: Path, rows: Iterable[Quarantined]) -> None:
+    """In the order of the names. Raises OSError."""
+    ordered = sorted(rows, key=lambda row: row.name)
+    write_table(root / QUARANTINE, QUARANTINE_COLUMNS, ((row.name, row.sha256, row.reason) for row in ordered))
 
 
 def _fault_of_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Literal, get_args
@@ -38,8 +38,24 @@ class _Contents:
 
 def part_named(folder: str) -> Part | None:
     """The part that a folder is named like, such as `Training_set`; None for any other name."""
-    words = [word for word in re.split("[^a-z]+", folder.casefold()) if word not in _FILLERS]
-    return _NAMES.get("".join(words).removesuffix("set"))
+    return _NAMES.get("".join(_words(folder)).removesuffix("set"))
+
+
+def _words(folder: str) -> list[str]:
+    return [word for word in re.split("[^a-z]+", folder.casefold()) if word not in _FILLERS]
+
+
+def _named(folders: Iterable[str]) -> dict[str, Part]:
+    """By folder the part that it is named like: `train`, or `seg_train` when another is called `seg_test`."""
+    found: defaultdict[tuple[str, ...], dict[str, Part]] = defaultdict(dict)
+    for folder in folders:
+        words = _words(folder)
+        parts = [word for word in words if word in _NAMES]
+        if (part := part_named(folder)) is not None:
+            found[()][folder] = part
+        elif len(parts) == 1:
+            found[tuple(word for word in words if word not in _NAMES)][folder] = _NAMES[parts[0]]
+    return max(found.values(), key=lambda group: len(set(group.values())), default={})
 
 
 def part_folders(names: Iterable[str]) -> dict[str, Part]:
@@ -49,7 +65,7 @@ def part_folders(names: Iterable[str]) -> dict[str, Part]:
     be parts and others can be neither part nor label.
     """
     contents = _contents(names)
-    named = {folder: part for folder in contents if (part := part_named(folder)) is not None}
+    named = _named(contents)
     nested = [folder for folder in named if contents[folder].nested]
     sharing = [folder for folder in nested if any(_share(contents, folder, other) for other in nested)]
     if len(sharing) < 2:
@@ -91,12 +107,25 @@ def layout_notes(parts: Mapping[str, Part], names: Iterable[str]) -> tuple[str, 
             f"the labels are {_quoted(named)}, which are names of parts: when they are parts, put one folder for each "
             "label into each of them",
         )
-    inside = [set(folder.below) | ({""} if folder.direct else set()) for folder in contents.values()]
-    if len(inside) > 1 and len(inside[0]) > 1 and "" not in inside[0] and all(inside[0] == other for other in inside):
-        shared = sorted(inside[0])
-        split = ", and no parts of a split" if all(map(part_named, shared)) else ""
-        return (f"each label holds the folders {', '.join(map(printable, shared))}: these are no labels{split}",)
-    return ()
+    return tuple(_shared_folders(contents))
+
+
+def _shared_folders(contents: Mapping[str, _Contents]) -> Iterator[str]:
+    """Labels that hold folders of the same names: these may be the labels that a person means."""
+    nested = {folder: set(found.below) for folder, found in contents.items() if found.nested}
+    holders: defaultdict[str, list[str]] = defaultdict(list)
+    for folder, below in nested.items():
+        for name in below:
+            holders[folded(name)].append(folder)
+    shared = {name: folders for name, folders in holders.items() if len(folders) > 1}
+    if len(shared) < 2 and not (shared and any(map(part_named, nested))):
+        return
+    folders = sorted({folder for found in shared.values() for folder in found})
+    inside = sorted(name for name in {*nested[folders[0]], *nested[folders[1]]} if folded(name) in shared)
+    who = "each label holds" if len(folders) == len(contents) else f"the labels {_quoted(folders)} hold"
+    split = ", and no parts of a split" if all(map(part_named, inside)) else ""
+    what = "the folder" if len(inside) == 1 else "the folders"
+    yield f"{who} {what} {', '.join(map(printable, inside))}: these are no labels{split}"
 
 
 def inner_labels(names: Iterable[str]) -> tuple[str, list[str]] | None:

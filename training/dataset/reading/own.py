@@ -2,7 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 
-MODEL, RECORD, BOARD = "model.onnx", "run.json", "tensorboard"
+MODEL, RECORD, TENSORBOARD = "model.onnx", "run.json", "tensorboard"
 PICTURES = ("history.png", "history.svg")
 REPORT_PICTURES = tuple(
     f"{name}.{form}"

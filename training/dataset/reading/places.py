@@ -1,11 +1,29 @@
-"""Where commands write: never among the photos that they read, where the next command would take it for photos."""
+"""Where commands write: one at a time in a folder, and never among photos, where the next would take it for photos."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from salver.system.lock import Taken, locked_folder
 from salver.text import printable
 from training.dataset.reading.folder import IMAGE_SUFFIX, OWN_FILES, places
+from training.dataset.reading.own import MODEL, RECORD
 from training.errors import SettingError
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing to `folder`, which is made where it is missing, until the block ends.
+
+    A folder that was made for nothing is taken away again. Raises SettingError, with the other's process id and
+    machine, when one is at it; and OSError.
+    """
+    try:
+        with locked_folder(folder):
+            yield
+    except Taken as error:
+        raise SettingError(f"{folder} is in use by {error.who}. {error.advice}") from None
 
 
 def refuse_inside(data: Path, out: Path, what: str, own: str = "") -> None:
@@ -35,6 +53,15 @@ def refuse_among_photos(out: Path, what: str) -> None:
         # A folder that cannot be looked into, such as another user's home, is passed over.
         if any(os.path.isfile(folder / name) for name in OWN_FILES) and _label_folders(folder) > 1:  # noqa: PTH113
             raise _inside(folder, out, what)
+
+
+def refuse_run(out: Path, what: str) -> None:
+    """Raises SettingError when `out` is a run's folder, whose figures and pages have the same names."""
+    if any((out / name).exists() for name in (MODEL, RECORD)):
+        raise SettingError(
+            f"{what} {printable(out)} holds a run of 'salver train', whose metrics.json and report.html would be "
+            "replaced. Name another folder."
+        )
 
 
 def _inside(data: Path, out: Path, what: str) -> SettingError:

@@ -1,6 +1,13 @@
-"""CSV files beside the images: read with messages that name the line, written whole, harmless in a spreadsheet."""
+"""CSV files beside the images: read with messages that name the line, written whole, harmless in a spreadsheet.
+
+A spreadsheet would run `=cmd|…` as a formula. An apostrophe goes before each place where one could begin and comes off
+when the file is read, so every text comes back as it was. Such a place is the beginning of the cell, of a line in it,
+or what follows a `;` or tab, at which some spreadsheets end a cell although the file has commas. Spaces, quotes and
+apostrophes may stand before the formula.
+"""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -9,13 +16,16 @@ from typing import TextIO
 from salver.system.durable import durable
 from salver.system.regular_file import open_regular
 from salver.text import printable
-from training.dataset.reading.cell import from_cell, to_cell
 from training.errors import DatasetError
+
+_FORMULA = r"(?:[^\S\t\r\n]|['\"])*[=+\-@＝＋－＠\t\r]"
+_BEGINS = re.compile(rf"(?<![^;\t\r\n])(?={_FORMULA})")
+_MARKED = re.compile(rf"(?<![^;\t\r\n])'(?={_FORMULA})")
 
 Row = Sequence[str | float]
 
 
-def read_table(path: Path, columns: Sequence[str], torn_end: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
+def read_table(path: Path, columns: Sequence[str], *, torn_end: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and the wanted columns of each row; further columns are left alone, a byte order mark is skipped.
 
     With `torn_end` the last row may have been cut off by the end of its writer, and comes as far as it goes. Raises
@@ -74,3 +84,13 @@ class Lines:
 def cells(row: Row) -> list[str | float]:
     """A row as it stands in the file; numbers stay numbers, a minus sign and all."""
     return [to_cell(value) if isinstance(value, str) else value for value in row]
+
+
+def to_cell(text: str) -> str:
+    """The text as it stands in the file."""
+    return _BEGINS.sub("'", text)
+
+
+def from_cell(cell: str) -> str:
+    """The text; a cell that was written without the apostrophe, by a person or an earlier version, as it is."""
+    return _MARKED.sub("", cell)

@@ -94,6 +94,7 @@ OTHERS = {
     "empty": (b"", "empty"),
     "onnxruntime's format": (b"\x18\0\0\0ORTM" + bytes(100), ".ort"),
     "a page": (b"<!DOCTYPE html><html>", "page"),
+    "a page after blank lines": (b"\n\n  <html>", "page"),
     "xml": (b"<?xml version='1.0'?><Error>", "page"),
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
     "zip": (b"PK\3\4" + bytes(40), "zip"),

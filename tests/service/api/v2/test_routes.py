@@ -16,7 +16,8 @@ from tritonclient.utils import InferenceServerException  # type: ignore[import-u
 
 from salver.artifact.pixels import decode, to_pixels
 from service.app import NOTHING_HERE, create_app
-from service.limits.keys import Keys
+from service.limits.request import Keys
+from service.service import Service
 from service.settings import Settings
 from tests.support.images import photo, solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
@@ -409,7 +410,7 @@ def test_a_draining_service_is_not_ready_and_goes_on_scoring(tmp_path: Path) -> 
 @pytest.mark.anyio
 async def test_before_the_model_is_there_everything_but_liveness_is_unavailable() -> None:
     settings = Settings(model="model.onnx")
-    transport = httpx.ASGITransport(create_app(settings, Keys([])))
+    transport = httpx.ASGITransport(create_app(Service(settings, Keys([]))))
     async with httpx.AsyncClient(transport=transport, base_url="http://salver") as client:
         assert (await client.get("/v2/health/live")).status_code == 200
         for path in ("/v2/health/ready", "/v2/models/salver", "/v2/models/salver/ready"):

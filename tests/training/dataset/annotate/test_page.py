@@ -18,7 +18,6 @@ from training.dataset.annotate.server import create_app, open_page
 from training.dataset.annotate.store import AnnotationStore
 from training.dataset.dataset import Dataset
 from training.dataset.reading.annotations import Annotation, read_annotations
-from training.dataset.split_file import write_split
 
 pytestmark = pytest.mark.slow
 
@@ -118,9 +117,8 @@ def test_images_are_labelled_flagged_and_undone_by_keyboard_and_training_uses_it
 def test_a_run_takes_the_labels_that_were_given_and_the_split_and_skips_what_is_broken_only_when_told(
     photos: Path, tmp_path: Path
 ) -> None:
-    """DS05."""
     (photos / "annotations.csv").write_text("path,label,flag,note\nbowl/000.jpg,cup,,\nbowl/001.jpg,,bad,\n")
-    write_split(tmp_path / "split.csv", Dataset.from_dir(photos).split(val_size=0.2, test_size=0.2, seed=7))
+    Dataset.write_split(tmp_path / "split.csv", Dataset.from_dir(photos).split(val_size=0.2, test_size=0.2, seed=7))
     placed = (tmp_path / "split.csv").read_text().count(",test,")
     (photos / "plate" / "003.jpg").write_bytes((photos / "plate" / "003.jpg").read_bytes()[:300])
     words = [photos, "--out", tmp_path / "run", "--weights", "none", "--image-size", "64", "--epochs", "1"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import photo
-from tests.training.dataset.gather.web import Answer, Site, google_page, openverse_page, web_site
+from tests.training.dataset.gather.web import Answer, Site, openverse_page, web_site
 from tests.training.support.interrupting import Interrupting
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.dataset.gather.build import BuildReport, build
 from training.dataset.gather.download import DownloadLimits
-from training.dataset.gather.providers import Google, Openverse, Provider, provider
+from training.dataset.gather.providers import Openverse, Provider, provider
 from training.dataset.gather.spec import FolderSource, QuerySource, Source, UrlSource, describe, read_spec
 from training.errors import DatasetError, SettingError
 from training.progress import Silent
@@ -29,7 +29,7 @@ def run(
     sources: Sequence[Source], out: Path, asked: Provider | None = None, per_query: int = 5, **limits: float
 ) -> BuildReport:
     chosen = DownloadLimits(**{"timeout_seconds": 20, "retries": 2, **limits})  # type: ignore[arg-type]
-    return build(sources, out, asked, per_query, chosen, Silent())
+    return build(sources, out, asked, per_query=per_query, limits=chosen, progress=Silent())
 
 
 def rows(out: Path, name: str = "sources.csv") -> list[dict[str, str]]:
@@ -186,7 +186,14 @@ def test_a_build_goes_on_where_ctrl_c_ended_it(tmp_path: Path) -> None:
     with web_site(photos(8)) as site:
         sources = [UrlSource("cup", site.url(f"/{number}.jpg")) for number in range(8)]
         with pytest.raises(KeyboardInterrupt):
-            build(sources, tmp_path / "out", None, 5, DownloadLimits(connections=1), Interrupting("fetching", 2))
+            build(
+                sources,
+                tmp_path / "out",
+                None,
+                per_query=5,
+                limits=DownloadLimits(connections=1),
+                progress=Interrupting("fetching", 2),
+            )
         before = len(rows(tmp_path / "out"))
         report = run(sources, tmp_path / "out")
     assert before == 3
@@ -247,66 +254,36 @@ def test_openverse_is_asked_page_by_page_until_there_are_enough(tmp_path: Path) 
     assert site.queries == [{"q": "cup", "page": page, "page_size": "20"} for page in ("1", "2")]
 
 
-def test_google_is_asked_with_key_and_engine_ten_by_ten(tmp_path: Path) -> None:
-    pages = photos(10)
-    with web_site(pages) as site:
-        pages["/v1"] = google_page([site.url(f"/{number}.jpg") for number in range(10)])
-        asked = Google("secret", "engine", site.url("/v1"))
-        report = run([QuerySource("cup", "cup")], tmp_path / "out", asked, per_query=12)
-        pages["/v1"] = google_page([])
-        empty = run([QuerySource("bowl", "bowl")], tmp_path / "out", asked)
-    assert (report.added, report.copies) == (10, 2)
-    assert [query["start"] for query in site.queries] == ["1", "11", "1"]
-    assert site.queries[0] == {
-        "key": "secret",
-        "cx": "engine",
-        "q": "cup",
-        "searchType": "image",
-        "num": "10",
-        "start": "1",
-    }
-    assert rows(tmp_path / "out")[0]["page"] == "https://example.org/cups"
-    assert empty.failures[0].reason == "google finds nothing for it"
-
-
-GOOGLE_QUOTA = {"error": {"code": 429, "message": "Quota exceeded for quota metric 'Queries'.", "status": "EXHAUSTED"}}
+def test_a_query_without_hits_is_a_failure_by_name(tmp_path: Path) -> None:
+    with web_site({"/search": openverse_page([], 1, 1)}) as site:
+        report = run([QuerySource("bowl", "bowl")], tmp_path / "out", Openverse(site.url("/search")))
+    assert [failure.reason for failure in report.failures] == ["openverse finds nothing for it"]
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer", "reason"),
+    ("answer", "reason"),
     [
         (
-            Openverse,
             Answer(b'{"detail": "Request was throttled. Expected available in 1 second."}', 429),
             r"openverse allows no more queries for now \(Request was throttled",
         ),
-        (Openverse, Answer(b'{"detail": {"q": ["too long"]}}', 400), r"openverse answered 400 \(.*too long"),
-        (Openverse, Answer(b"<html>", 200), "Openverse answered in a form that is not known"),
-        (Google, Answer(json.dumps(GOOGLE_QUOTA).encode(), 429), r"google allows no more.*Quota exceeded"),
-        (Google, Answer(b'{"error": {"code": 400, "message": "API key not valid."}}', 400), "400 .API key not valid"),
+        (Answer(b'{"detail": {"q": ["too long"]}}', 400), r"openverse answered 400 \(.*too long"),
+        (Answer(b"<html>", 200), "Openverse answered in a form that is not known"),
     ],
 )
-def test_a_provider_that_refuses_costs_its_own_images_only(
-    tmp_path: Path, asked: type[Openverse | Google], answer: Answer, reason: str
-) -> None:
+def test_a_provider_that_refuses_costs_its_own_images_only(tmp_path: Path, answer: Answer, reason: str) -> None:
     with web_site(photos(1) | {"/search": answer}) as site:
-        address = site.url("/search")
-        chosen = Openverse(address) if asked is Openverse else Google("secret", "engine", address)
         sources: list[Source] = [QuerySource("cup", "cup"), UrlSource("bowl", site.url("/0.jpg"))]
-        report = run(sources, tmp_path / "out", chosen, retries=0)
+        report = run(sources, tmp_path / "out", Openverse(site.url("/search")), retries=0)
     (failure,) = report.failures
     assert report.added == 1
     assert failure.source == "query 'cup'"
     assert re.search(reason, failure.reason)
-    assert "secret" not in failure.reason
 
 
-def test_bing_says_that_it_is_gone_and_google_what_it_needs() -> None:
-    with pytest.raises(SettingError, match=r"retired .* August 2025.*openverse.*google"):
+def test_a_provider_that_is_gone_or_unknown_is_refused_with_the_one_there_is() -> None:
+    with pytest.raises(SettingError, match=r"retired .* August 2025.*openverse"):
         provider("bing")
-    with pytest.raises(SettingError, match="SALVER_GOOGLE_KEY and SALVER_GOOGLE_ENGINE"):
-        provider("google", {})
-    assert provider("google", {"SALVER_GOOGLE_KEY": "k", "SALVER_GOOGLE_ENGINE": "e"}) == Google("k", "e")
     with pytest.raises(SettingError, match="'yahoo' is not a search provider"):
         provider("yahoo")
 

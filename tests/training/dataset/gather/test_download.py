@@ -36,10 +36,11 @@ from training.dataset.gather.spec import UrlSource
 
 address, out, room, paths = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 limits = DownloadLimits(connections=2, retries=0, timeout_seconds=20)
-build([UrlSource("cup", address + "/first")], out / "first", None, 5, limits, Silent())
+build([UrlSource("cup", address + "/first")], out / "first", None, per_query=5, limits=limits, progress=Silent())
 mapped = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (mapped + room, mapped + room))
-report = build([UrlSource("cup", address + path) for path in paths], out / "rest", None, 5, limits, Silent())
+more = [UrlSource("cup", address + path) for path in paths]
+report = build(more, out / "rest", None, per_query=5, limits=limits, progress=Silent())
 reasons = {failure.source.removeprefix(address): failure.reason for failure in report.failures}
 print(json.dumps({"reasons": reasons, "taken": report.added + report.copies}))
 """
@@ -161,7 +162,14 @@ def test_a_host_that_sends_a_byte_now_and_then_has_the_time_of_one_image(tmp_pat
     with host(answers, drip_seconds=0.05) as address:
         sources = [UrlSource("cup", address + path) for path in answers]
         began = time.monotonic()
-        report = build(sources, tmp_path, None, 5, DownloadLimits(retries=0, timeout_seconds=0.5), Silent())
+        report = build(
+            sources,
+            tmp_path,
+            None,
+            per_query=5,
+            limits=DownloadLimits(retries=0, timeout_seconds=0.5),
+            progress=Silent(),
+        )
     assert time.monotonic() - began < 5
     reasons = {failure.reason for failure in report.failures}
     assert reasons == {"took longer than 0.5 s", "was answered with 404 Not Found"}
@@ -173,6 +181,6 @@ def test_a_search_providers_page_is_bounded_too(tmp_path: Path, packing: str) ->
     with host({"/search": (200, {"Content-Encoding": packing}, body)}) as address:
         sources = [QuerySource("cup", "cup")]
         limits = DownloadLimits(retries=0)
-        report = build(sources, tmp_path, Openverse(address + "/search"), 5, limits, Silent())
+        report = build(sources, tmp_path, Openverse(address + "/search"), per_query=5, limits=limits, progress=Silent())
     (failure,) = report.failures
     assert failure.reason.startswith("openverse gives an answer that ")

@@ -28,7 +28,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def built(out: Path, *sources: Source, provider: Provider | None = None) -> BuildReport:
-    return build(sources, out, provider, 5, LIMITS, Silent())
+    return build(sources, out, provider, per_query=5, limits=LIMITS, progress=Silent())
 
 
 def reasons(report: BuildReport) -> dict[str, str]:

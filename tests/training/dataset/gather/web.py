@@ -63,23 +63,6 @@ def openverse_page(urls: list[str], page: int, pages: int) -> Answer:
     return Answer(json.dumps(content).encode(), kind="application/json")
 
 
-def google_page(urls: list[str]) -> Answer:
-    """As the Custom Search JSON API documents a page of image results."""
-    items = [
-        {
-            "kind": "customsearch#result",
-            "title": "Cup",
-            "link": url,
-            "displayLink": "example.org",
-            "mime": "image/jpeg",
-            "image": {"contextLink": "https://example.org/cups", "height": 60, "width": 80, "byteSize": 2000},
-        }
-        for url in urls
-    ]
-    content = {"kind": "customsearch#search", "items": items} if items else {"kind": "customsearch#search"}
-    return Answer(json.dumps(content).encode(), kind="application/json")
-
-
 @contextmanager
 def web_site(pages: dict[str, Answer], tls: ssl.SSLContext | None = None) -> Iterator[Site]:
     """Served until the block is left. A path may carry its query (`/search?page=2`) or not."""

@@ -6,9 +6,9 @@ from PIL import Image
 
 from tests.support.images import encode, photo, picture, solid
 from tests.training.support.interrupting import Interrupting
-from training.dataset.inspection.cache import InspectionCache, Stamp
+from training.dataset.inspection.cache import InspectionCache, Stamp, inspect_files
 from training.dataset.inspection.duplicates import joined, near_pairs
-from training.dataset.inspection.inspection import Inspection, inspect_bytes, inspect_files
+from training.dataset.inspection.inspection import Inspection, inspect_bytes
 
 
 def test_an_inspection_says_what_the_file_is() -> None:

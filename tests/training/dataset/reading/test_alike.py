@@ -1,4 +1,4 @@
-"""Labels that a person takes for one: by case, white space and look-alike characters, through every door."""
+"""Labels that a person takes for one: by case, white space and look-alike characters, on every way in."""
 
 import json
 from pathlib import Path

@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
-from training.dataset.reading.annotations import NOTE_CHARACTERS, Annotation, read_annotations, write_annotations
-from training.dataset.reading.quarantine import Quarantined, write_quarantine
+from training.dataset.reading.annotations import (
+    NOTE_CHARACTERS,
+    Annotation,
+    Quarantined,
+    read_annotations,
+    write_annotations,
+    write_quarantine,
+)
 from training.errors import DatasetError
 
 
@@ -125,3 +131,38 @@ def test_the_longest_note_of_any_character_is_kept(tmp_path: Path, character: st
     rows = {"a.jpg": Annotation(note=character * NOTE_CHARACTERS)}
     write_annotations(tmp_path, rows)
     assert read_annotations(tmp_path) == rows
+
+
+def test_a_data_set_says_what_was_said_and_takes_more(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path / "photos", {"cup": 6, "bowl": 6})
+    first, second, third = dataset.images[:3]
+    assert dataset.annotations() == {}
+    train, _ = dataset.split(0.5)
+    train.annotate(first, label="cup", note="looked at")  # a part knows its folder too
+    dataset.annotate(second.name, flag="bad")
+    dataset.annotate(third, note="a word")
+    dataset.annotate(third)
+    assert dataset.annotations() == {
+        first.name: Annotation("cup", note="looked at"),
+        second.name: Annotation(flag="bad"),
+    }
+    again = Dataset.from_dir(tmp_path / "photos")
+    assert again.counts() == {"bowl": 4, "cup": 7}
+    assert [out.image.name for out in again.left_out] == [second.name]
+
+
+def test_a_data_set_refuses_to_say_what_cannot_be_kept(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path / "photos", {"cup": 1, "bowl": 1})
+    for name, label, words in (
+        ("gone.jpg", "", "no image 'gone.jpg'"),
+        ("cup/000.jpg", "Cup", "as good as"),
+        ("cup/000.jpg", " mug", "spaces around it"),
+    ):
+        with pytest.raises(DatasetError, match=words):
+            dataset.annotate(name, label=label)
+    (tmp_path / "list.csv").write_text("path,label\nphotos/cup/000.jpg,cup\nphotos/bowl/000.jpg,bowl\n")
+    table = Dataset.from_csv(tmp_path / "list.csv")
+    for ask in (table.annotations, lambda: table.annotate("photos/cup/000.jpg", note="hm")):
+        with pytest.raises(DatasetError, match="is a table's"):
+            ask()
+    assert not (tmp_path / "photos" / "annotations.csv").exists()

@@ -14,7 +14,6 @@ from training.dataset.dataset import Dataset
 from training.dataset.reading.annotations import Annotation, write_annotations
 from training.dataset.reading.folder import scan
 from training.dataset.reading.layout import part_named
-from training.dataset.split_file import read_split, write_split
 from training.dataset.test_set import read_test_set
 from training.errors import DatasetError
 
@@ -123,16 +122,42 @@ def test_folders_below_labels_hold_images_of_the_label(tmp_path: Path) -> None:
     assert said in run("check", root).output
     assert said in dataset.summary().splitlines()
     (root / "cup" / "000.jpg").write_bytes(photo(48, 40, 99))
-    assert Dataset.from_dir(root).notes == ()
+    assert Dataset.from_dir(root).notes == (said,)
+    different = photos(tmp_path / "different", "cup/red", "plate/white", "plate/red", "bowl")
+    assert Dataset.from_dir(different).notes == ()
     above = photos(tmp_path / "above", "cup/train", "cup/test", "plate/train", "plate/test")
     assert Dataset.from_dir(above).notes == (
         "each label holds the folders test, train: these are no labels, and no parts of a split",
     )
 
 
+def test_labels_that_share_folders_are_named_also_beside_others(tmp_path: Path) -> None:
+    """Years above the labels, and a part beside a folder that is none: training would learn years, or `train`."""
+    years = photos(tmp_path / "years", "2024/cup", "2024/plate", "2025/cup", "2025/plate", "loose")
+    said = "the labels '2024', '2025' hold the folders cup, plate: these are no labels"
+    assert Dataset.from_dir(years).notes == (said,)
+    assert said in run("check", years).output
+    one = photos(tmp_path / "one", "train/cup", "train/plate", "unlabelled/cup")
+    assert Dataset.from_dir(one).notes == ("each label holds the folder cup: these are no labels",)
+
+
+def test_parts_are_known_by_a_word_of_their_names(tmp_path: Path) -> None:
+    root = parted(tmp_path / "photos", "seg_train", "seg_test")
+    assert Dataset.from_dir(root).labels == ("cup", "plate")
+    assert {image.part for image in Dataset.from_dir(root).images} == {"train", "test"}
+    stations = photos(
+        tmp_path / "stations", "train station/day", "train station/night", "test tube/day", "test tube/night"
+    )
+    assert Dataset.from_dir(stations).labels == ("test tube", "train station")
+
+
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
+        (
+            ("seg_train/cup", "seg_train/plate", "seg_test/cup", "seg_test/plate", "seg_pred"),
+            "'seg_pred' beside them is",
+        ),
         (("train/cup", "train/plate", "test/cup", "test/plate", "extra"), "but 'extra' beside them is neither"),
         (("train/cup", "train/plate", "val/cup", "val/plate", "test"), "but 'test' beside them is neither"),
         (("train/a", "train/b", "val/a", "val/b", "valid/a"), "'val', 'valid' are both named like the validation part"),
@@ -210,7 +235,7 @@ def test_annotations_quarantine_and_split_files_work_with_parts(tmp_path: Path) 
     }
     split = run("split", root)
     assert "train: 6 images (cup 2, plate 4)" in split.output
-    parts = read_split(root / "split.csv", dataset)
+    parts = dataset.read_split(root / "split.csv")
     assert {part: images.counts() for part, images in parts.items()} == counts
 
 
@@ -263,7 +288,7 @@ def test_a_test_set_is_the_part_that_is_asked_for(tmp_path: Path) -> None:
 def test_a_split_file_goes_before_the_folders(tmp_path: Path) -> None:
     root = parted(tmp_path, "train", "test")
     dataset = Dataset.from_dir(root)
-    write_split(tmp_path / "other.csv", dataset.split(val_size=0.3, test_size=0.3))
+    Dataset.write_split(tmp_path / "other.csv", dataset.split(val_size=0.3, test_size=0.3))
     test = read_test_set(root, tmp_path / "other.csv", "test")
     assert {image.name.split("/")[0] for image in test.images} == {"test", "train"}
 
@@ -282,7 +307,7 @@ def test_parts_of_two_unicode_forms_of_a_label_are_one_label(tmp_path: Path) -> 
 
 def test_no_image_of_a_part_that_folders_give_is_augmented_for_training(tmp_path: Path) -> None:
     torch = pytest.importorskip("torchvision.transforms.v2")
-    from training.fit.augment import augment
+    from training.fit.augmentation import augment
 
     dataset = Dataset.from_dir(parted(tmp_path / "photos", "train", "test"))
     with pytest.raises(DatasetError, match="Augment its training part"):

@@ -16,19 +16,16 @@ from training.dataset.dataset import Dataset
 from training.dataset.gather.download import DownloadLimits
 from training.dataset.gather.origins import COLUMNS, Sources
 from training.dataset.gather.spec import read_spec
-from training.dataset.inspection.cache import InspectionCache
-from training.dataset.inspection.inspection import inspect_files
+from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.thumbnails import thumbnail
-from training.dataset.reading.annotations import Annotation, read_annotations, write_annotations
-from training.dataset.reading.quarantine import read_quarantine
-from training.dataset.split_file import read_split, write_split
+from training.dataset.reading.annotations import Annotation, read_annotations, read_quarantine, write_annotations
 from training.errors import DatasetError
 
 TORN = b'path,label,flag,note,part,sha256,reason\ncup/000.jpg,"cup'
 TABLES = {
     "annotations.csv": lambda root: read_annotations(root),
     "quarantine.csv": lambda root: read_quarantine(root),
-    "split.csv": lambda root: read_split(root / "split.csv", Dataset.from_dir(root)),
+    "split.csv": lambda root: Dataset.from_dir(root).read_split(root / "split.csv"),
 }
 STATES = ("empty", "torn", "hostile", "of another version", "binary", "pipe", "folder", "link to a device", "away")
 HOSTILE = b"path,label,flag,note,part,sha256,reason\n../../x.jpg,a\x1b]0;owned\x07,bad,=cmd,train,0,\x1b[2J\n"
@@ -70,7 +67,9 @@ def put(path: Path, state: str) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_read_or_refused_by_its_name(tmp_path: Path, name: str, state: str) -> None:
     photo_folder(tmp_path, {"cup": 2, "bowl": 2})
-    write_split(tmp_path / "split.csv", Dataset.from_dir(tmp_path).split(val_size=0.25, test_size=0.25, stratify=False))
+    Dataset.write_split(
+        tmp_path / "split.csv", Dataset.from_dir(tmp_path).split(val_size=0.25, test_size=0.25, stratify=False)
+    )
     (tmp_path / name).unlink(missing_ok=True)
     put(tmp_path / name, state)
     read: Callable[[Path], object] = TABLES[name]
@@ -213,8 +212,8 @@ def test_a_photo_whose_name_begins_like_a_formula_is_a_photo_everywhere(tmp_path
     write_annotations(root, {name: Annotation("cup", note="=1+1") for name in names})
     dataset = Dataset.from_dir(root)
     assert dataset.counts() == {"bowl": 6, "cup": 6}
-    write_split(root / "split.csv", dataset.split(val_size=0.25, test_size=0.25))
-    assert sum(map(len, read_split(root / "split.csv", dataset).values())) == 12
+    Dataset.write_split(root / "split.csv", dataset.split(val_size=0.25, test_size=0.25))
+    assert sum(map(len, dataset.read_split(root / "split.csv").values())) == 12
     for name in names:
         for file in ("annotations.csv", "split.csv"):
             assert f"\n{name}" not in (root / file).read_text() or name.startswith(("_", "'"))
@@ -228,9 +227,9 @@ def test_a_build_writes_tables_that_no_spreadsheet_runs(tmp_path: Path) -> None:
     photo_folder(tmp_path / "=photos", {"cup": 1, "bowl": 1})
     os.mkfifo(tmp_path / "=photos" / "x.jpg")
     sources = [FolderSource("=1+1", tmp_path / "=photos"), FolderSource("@none", tmp_path / "none")]
-    report = build_set(sources, tmp_path / "out", None, 5, DownloadLimits(), Silent())
+    report = build_set(sources, tmp_path / "out", None, per_query=5, limits=DownloadLimits(), progress=Silent())
     assert (report.added, len(report.failures)) == (2, 2)
     for name in ("sources.csv", "failures.csv"):
         assert not any(line.startswith(("=", "@")) for line in (tmp_path / "out" / name).read_text().splitlines())
-    again = build_set(sources, tmp_path / "out", None, 5, DownloadLimits(), Silent())
+    again = build_set(sources, tmp_path / "out", None, per_query=5, limits=DownloadLimits(), progress=Silent())
     assert (again.added, again.kept) == (0, 2)

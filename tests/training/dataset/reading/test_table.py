@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.dataset.reading.cell import from_cell, to_cell
-from training.dataset.reading.table import read_table, write_table
+from training.dataset.reading.table import from_cell, read_table, to_cell, write_table
 from training.errors import DatasetError
 
 NASTY = st.text(st.sampled_from("=+-@＝\t\r\n;,'\" \x0b\x85\u2028a1|\x00\x1b"))

@@ -79,7 +79,7 @@ def draw_finish(rng: np.random.Generator, surroundings: Floats) -> Finish:
     return Finish(colours, pattern, int(rng.integers(3, 17)), *_FINISHES[name][:-1])
 
 
-def shade(solid: Solid, finish: Finish, light: Light, eye: Floats, rng: np.random.Generator) -> Floats:
+def shade(solid: Solid, finish: Finish, light: Light, eye: Floats, *, rng: np.random.Generator) -> Floats:
     """Colours and opacities [n, 4] in 0..1 of a solid's quadrilaterals seen from the point `eye`.
 
     Lambert for the diffuse part, Blinn-Phong for the highlight, Schlick's approximation for the reflection at a

@@ -74,9 +74,9 @@ def _compose(label: str, size: tuple[int, int], rng: np.random.Generator) -> Ima
     view = _framed(draw_view(rng), main, size, rng)
     solids = [main, *_neighbours(view, size, rng), *_scraps(rng)]
     backdrop = draw_backdrop(view.halved(), (size[0] // 2, size[1] // 2), light, rng)
-    shaded = backdrop.pixels * _shadow(solids, view.halved(), (size[0] // 2, size[1] // 2), light, rng)
+    shaded = backdrop.pixels * _shadow(solids, view.halved(), (size[0] // 2, size[1] // 2), light, rng=rng)
     scene = Image.fromarray(_to_bytes(shaded)).resize(size, Image.Resampling.BICUBIC).convert("RGBA")
-    colours = [shade(solid, draw_finish(rng, backdrop.colour), light, view.eye, rng) for solid in solids]
+    colours = [shade(solid, draw_finish(rng, backdrop.colour), light, view.eye, rng=rng) for solid in solids]
     scene.alpha_composite(_drawn(solids, colours, view, size))
     return scene.convert("RGB")
 
@@ -120,7 +120,9 @@ def _scraps(rng: np.random.Generator) -> list[Solid]:
     return scraps
 
 
-def _shadow(solids: list[Solid], view: View, size: tuple[int, int], light: Light, rng: np.random.Generator) -> Pixels:
+def _shadow(
+    solids: list[Solid], view: View, size: tuple[int, int], light: Light, *, rng: np.random.Generator
+) -> Pixels:
     """What soft shadows leave of the light on the table, [height, width, 1] in 0..1."""
     quads = np.concatenate([solid.quads[~solid.inner] for solid in solids])
     fallen = quads - quads[..., 2:] / light.direction[2] * light.direction

@@ -117,10 +117,12 @@ def _spoon(rng: np.random.Generator) -> Solid:
     return _bar(x, np.maximum(stem, scoop * breadth) + 0.01, bend=0.06, dish=scoop * 0.12)
 
 
-def _bar(x: Floats, half_width: Floats, bend: float, middle: Floats | float = 0.0, dish: Floats | float = 0.0) -> Solid:
+def _bar(
+    x: Floats, half_width: Floats, bend: float, *, middle: Floats | float = 0.0, dish: Floats | float = 0.0
+) -> Solid:
     """A flat bar along x that rises by `bend` between its ends; `dish` hollows it."""
     height = 0.05 + bend * np.sin(np.pi * np.clip(x, 0, 1)) + dish
-    return _tube(np.stack([x, height], axis=1), half_width, 0.03, middle, dish)
+    return _tube(np.stack([x, height], axis=1), half_width, 0.03, middle=middle, dish=dish)
 
 
 def _handle(wall: Floats, rng: np.random.Generator) -> Solid:
@@ -148,7 +150,7 @@ def _vessel(wall: Floats, thickness: float) -> Solid:
 
 
 def _tube(
-    path: Floats, half_width: Floats, half_thickness: float, middle: Floats | float = 0.0, dish: Floats | float = 0.0
+    path: Floats, half_width: Floats, half_thickness: float, *, middle: Floats | float = 0.0, dish: Floats | float = 0.0
 ) -> Solid:
     """An elliptical section carried along `path` ([rows, 2]: x, z); its width lies along y."""
     tangent = np.gradient(path, axis=0)

@@ -1,1 +1,0 @@
-"""Files that are looked at again and again while the service runs."""

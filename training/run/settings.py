@@ -1,0 +1,55 @@
+"""What `salver train` was asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from training.dataset.check import OnBad
+from training.evaluation.thresholds import check_thresholds
+from training.fit.device import Device, MixedPrecision
+from training.fit.recipe import ClassWeights, Recipe, check_weights
+from training.nets.linear import DEFAULT_C
+from training.nets.nets import Resize, pixel_spec
+from training.ranges import SEED, SVM_C, check_shares
+from training.run.classifier import Head
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What `salver train` was asked for; `test_size` and `val_size` are shares of the whole data set."""
+
+    data: Path
+    out: Path
+    base: str
+    weights: str
+    image_size: tuple[int, int]
+    resize: Resize | Literal["auto"] = "auto"
+    head: Head = "softmax"
+    svm_c: float = DEFAULT_C
+    recipe: Recipe | None = None
+    """None takes the default for the weights."""
+    class_weights: ClassWeights = "none"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    test_size: float = 0.33
+    val_size: float = 0.1
+    device: Device = "auto"
+    mixed_precision: MixedPrecision = "auto"
+    compiled: bool = False
+    tensorboard: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+    on_bad: OnBad = "error"
+    """What happens to images that cannot be read."""
+    split_file: Path | None = None
+    """As `salver split` writes it; it stands in for the two shares."""
+
+    def __post_init__(self) -> None:
+        """Raises SettingError for a number that cannot be meant."""
+        pixel_spec(self.image_size)
+        SEED.check(self.seed)
+        SVM_C.check(self.svm_c)
+        check_weights(self.class_weights)
+        check_thresholds(self.thresholds)
+        check_shares(test_size=self.test_size, val_size=self.val_size)
