@@ -117,7 +117,7 @@ def test_a_service_that_is_deployed_listed_and_deleted_runs_nothing_of_the_curre
 @pytest.mark.server
 @pytest.mark.slow
 def test_a_load_test_runs_nothing_of_the_current_folder_and_takes_no_settings_from_it(hostile: Path) -> None:
-    line = ["--seconds", "2", "--rate", "2", "--sizes", "thumbnail=1", "--p99-ms", "60000", "--processes", "2"]
+    line = ["--seconds", "2", "--rate", "120", "--sizes", "thumbnail=1", "--p99-ms", "60000", "--processes", "2"]
     ended = type_in(hostile, "loadtest", "local", "model.onnx", "--out", "load", *line)
     assert (hostile / "load" / "result.json").exists(), ended.stdout + ended.stderr
 
