@@ -5,7 +5,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import get_args
 
@@ -22,6 +22,7 @@ from salver.deployment.target import (
     MAX_REPLICAS,
     MAX_TIMEOUT_SECONDS,
     Command,
+    DamagedState,
     DeploymentSpec,
     Device,
     Reporter,
@@ -165,7 +166,8 @@ class Deployment:
     def delete(self) -> None:
         """End it and remove all that deploying made. Raises DeploymentFailed when there is none."""
         with self._alone():
-            self.status()
+            with suppress(DamagedState):  # what is left of it is what is to be removed
+                self.status()
             self._target.delete(self.name)
 
     @property

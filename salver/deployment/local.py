@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Annotated
 
 import psutil
@@ -21,10 +22,11 @@ from salver.deployment.ready import (
 )
 from salver.deployment.settings import without_ours
 from salver.deployment.store import Store
-from salver.deployment.target import BEGUN, SERVES_ON, DeploymentSpec, Reporter, Status, always_one, cat
+from salver.deployment.target import BEGUN, SERVES_ON, DamagedState, DeploymentSpec, Reporter, Status, always_one, cat
 
 STATE, NEXT, BEFORE = "state.json", "next.json", "before.json"
 """The process that serves, one that has yet to prove itself, and one that ends because another one serves now."""
+KEYS_FILE = "SALVER_API_KEYS_FILE"
 KEY, LOG = "key", "log"
 """Each process has a key file and a log with its port."""
 END_SECONDS = 45.0
@@ -113,7 +115,7 @@ class LocalTarget:
             "SALVER_LOG_FORMAT": "text",
             **spec.settings,
             "SALVER_MODEL": str(spec.model.resolve()),
-            "SALVER_API_KEYS_FILE": str(self._store.write(spec.name, _file(KEY, port), spec.key + "\n")),
+            KEYS_FILE: str(self._store.write(spec.name, _file(KEY, port), spec.key + "\n")),
             "SALVER_DEVICE": "cuda" if spec.device == "gpu" else "cpu",
             "SALVER_DRAIN_SECONDS": "0",  # no load balancer stands in front
         }
@@ -163,7 +165,10 @@ class LocalTarget:
 
     def delete(self, name: str) -> None:
         for file in (NEXT, BEFORE, STATE):
-            self._end(name, file)
+            with suppress(DamagedState):  # what it would have named has its key in the folder
+                self._end(name, file)
+        for process in _with_a_key_in(self._store.folder(name)):
+            self._stop(name, process)
         self._store.forget(name)
 
     def scale(self, name: str, replicas: int) -> None:
@@ -196,35 +201,43 @@ class LocalTarget:
         return state if state is not None and state.found else None
 
     def _recorded(self, name: str, file: str) -> _Process | None:
-        text = self._store.read(name, file)
-        if text is None:
-            return None
+        advice = f"'salver delete {name}' ends its service and clears it away"
         try:
-            return _Process.model_validate_json(text)
+            text = self._store.read(name, file)
+            return None if text is None else _Process.model_validate_json(text)
+        except DeploymentFailed as error:
+            raise DamagedState(f"{error} If it stays so, {advice}.") from error
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            place = "".join(f" {part}:" for part in first["loc"])
-            folder = self._store.folder(name)
-            raise DeploymentFailed(
-                f"{folder / file} is damaged ({place.strip()} {first['msg']}), so no process was ended. Look for the "
-                f"service with  pgrep -af 'service --port'  , end it, and remove the folder {folder}."
-            ) from None
+            fault = ": ".join([*map(str, first["loc"]), first["msg"]])
+            raise DamagedState(f"{self._store.folder(name) / file} is damaged ({fault}): {advice}.") from None
 
     def _end(self, name: str, file: str) -> None:
         process = self._recorded(name, file)
-        if process is None:
-            return
-        if found := process.found:
-            with suppress(psutil.NoSuchProcess):  # it has just ended
-                found.terminate()
+        if process is not None and (found := process.found):
+            self._stop(name, found)
+
+    def _stop(self, name: str, process: psutil.Process) -> None:
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            process.terminate()
         for _ in range(int(END_SECONDS / 0.05)):
-            if process.found is None:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
                 if process.pid in self._children:
                     with suppress(ChildProcessError):  # a program that wants no exit codes
                         os.waitpid(process.pid, os.WNOHANG)
                 return
             time.sleep(0.05)
         raise DeploymentFailed(f"The process {process.pid} of '{name}' did not end within {END_SECONDS:g} seconds.")
+
+
+def _with_a_key_in(folder: Path) -> Iterator[psutil.Process]:
+    """This user's services whose key file lies there: those that were started for that deployment."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.uids().effective == os.geteuid():
+                key = process.environ().get(KEYS_FILE, "")
+                if key and Path(key).parent == folder and "service" in _command(process):
+                    yield process
 
 
 def _file(kind: str, port: int) -> str:

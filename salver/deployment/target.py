@@ -24,6 +24,10 @@ OURS = {"app.kubernetes.io/name": "salver", MANAGED: "salver-deploy"}
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
+class DamagedState(DeploymentFailed):
+    """What this machine remembers of a deployment cannot be read; deleting it mends that."""
+
+
 @dataclass(frozen=True)
 class DeploymentSpec:
     """What is to be deployed; `timeout_seconds` bounds the wait until it is ready.

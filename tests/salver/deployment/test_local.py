@@ -176,14 +176,34 @@ def test_a_damaged_state_is_named_and_the_other_deployments_go_on(states: Path, 
         assert "good  local  0/1 ready  http://127.0.0.1:4321" in listed.output
         assert f"bad  local  {states}/bad/state.json" in listed.output
         assert (listed.exit_code, listed.exception.__class__) == (1, SystemExit)
-        for act in (Deployment("bad").status, Deployment("bad").delete):
-            with pytest.raises(DeploymentFailed, match=r"bad/state\.json"):
-                act()
+        with pytest.raises(
+            DeploymentFailed, match=r"bad/state\.json .* 'salver delete bad' ends its service and clears it"
+        ):
+            Deployment("bad").status()
+        Deployment("bad").delete()  # as the message says
+        assert ours.poll() is None
         Deployment("good").delete()
         assert ours.wait() == -signal.SIGTERM
-    assert (states / "bad").exists()
-    shutil.rmtree(states / "bad")  # as the message says
     assert LocalTarget(lambda _: None).all() == []
+
+
+@pytest.mark.parametrize("state", [b"", b"\xff\xfe", None])
+def test_the_service_of_a_damaged_or_missing_state_is_ended_by_delete(states: Path, state: bytes | None) -> None:
+    """It is known by its key file, which lies in the deployment's folder; another one's goes on."""
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "service", "--port", "4321"]
+    ours, other = (
+        subprocess.Popen(command, env=os.environ | {"SALVER_API_KEYS_FILE": str(states / name / "key-4321")})
+        for name in ("one", "other")
+    )
+    with ours, other:
+        write(states, "one", pid=ours.pid, started=started(ours.pid), port=4321)
+        path = states / "one" / "state.json"
+        path.unlink() if state is None else path.write_bytes(state)
+        Deployment("one").delete()
+        assert ours.wait() == -signal.SIGTERM
+        assert other.poll() is None
+        other.kill()
+    assert not (states / "one").exists()
 
 
 def test_a_state_that_cannot_be_read_for_a_moment_is_read_again(states: Path) -> None:
@@ -191,7 +211,7 @@ def test_a_state_that_cannot_be_read_for_a_moment_is_read_again(states: Path) ->
     path = states / "one" / "state.json"
     aside = path.rename(states / "one" / "aside")
     path.symlink_to(path)  # what open() refuses for whoever runs the tests, root too
-    with pytest.raises(DeploymentFailed, match="cannot be read: Too many levels of symbolic links"):
+    with pytest.raises(DeploymentFailed, match=r"cannot be read: Too many levels of symbolic links\. If it stays so"):
         Deployment("one").status()
     aside.replace(path)
     assert "has ended" in Deployment("one").status().fault
