@@ -24,8 +24,8 @@ PREFIX = "SALVER_"
 ELSEWHERE = frozenset(
     PREFIX + name
     for name in (
-        "KEY",  # client/, loadtest/
-        *("GOOGLE_ENGINE", "GOOGLE_KEY"),  # training/
+        "KEY",  # salver/client/, loadtest/
+        *("GOOGLE_ENGINE", "GOOGLE_KEY"),  # of salver build in 0.1.0; some environments still have them
         *(
             "BASE",
             "BASE_IMAGE",

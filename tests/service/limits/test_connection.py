@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from service.limits import connection as protocol
+from service.limits import connection
 from tests.support.caller import Caller
 from tests.support.images import solid
 from tests.support.live import running_service
@@ -44,13 +44,13 @@ def test_a_head_or_trailer_that_does_not_end_ends_the_connection_at_the_limit(cl
 
 def test_the_limit_is_answered_with_431(client: httpx.Client) -> None:
     with Caller(client) as caller:
-        caller.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * protocol.MAX_HEAD_BYTES)
+        caller.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * connection.MAX_HEAD_BYTES)
         assert caller.status() == 431
         assert caller.is_closed()
 
 
 def test_a_head_below_the_limit_and_requests_one_after_the_other_are_answered(client: httpx.Client) -> None:
-    long = "A: " + "a" * (protocol.MAX_HEAD_BYTES - 1000) + "\r\n"
+    long = "A: " + "a" * (connection.MAX_HEAD_BYTES - 1000) + "\r\n"
     with Caller(client) as caller:
         for _ in range(3):
             caller.send(BODY, f"{long}Content-Length: {len(BODY)}\r\n")
@@ -66,8 +66,8 @@ def test_a_body_of_many_pieces_counts_as_no_head(client: httpx.Client) -> None:
 def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(protocol, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.05)
     with Caller(client) as silent, Caller(client) as slow, Caller(client) as second:
         slow.socket.sendall(b"POST /score HTTP/1.1\r\nHost:")
         second.send(BODY, f"Content-Length: {len(BODY)}\r\n")
@@ -81,11 +81,11 @@ def test_no_memory_for_what_arrives_is_a_429_and_not_the_callers_fault(
 ) -> None:
     """As the process with little memory meets it, in tests/prove/test_surroundings.py."""
 
-    def no_memory(_: protocol.Protocol, body: bytes) -> None:
+    def no_memory(_: connection.Protocol, body: bytes) -> None:
         raise MemoryError(f"for {len(body)} bytes")
 
     with monkeypatch.context() as patched:
-        patched.setattr(protocol.Protocol, "on_body", no_memory)
+        patched.setattr(connection.Protocol, "on_body", no_memory)
         with Caller(client) as caller:
             caller.send(BODY, f"Content-Length: {len(BODY)}\r\n")
             assert (caller.status(), caller.header("retry-after")) == (429, "1")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.limits import connection as protocol
+from service.limits import connection
 from service.limits.request import Keys
 from service.service import Service
 from service.settings import Settings
@@ -44,9 +44,9 @@ def client(model: Path) -> Iterator[httpx.Client]:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times that a test can wait for."""
-    monkeypatch.setattr(protocol, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.05)
     for name in ("IDLE_SECONDS", "REST_SECONDS", "PARTING_SECONDS"):
-        monkeypatch.setattr(protocol, name, 0.3)
+        monkeypatch.setattr(connection, name, 0.3)
 
 
 def scores(client: httpx.Client) -> bool:
@@ -134,8 +134,8 @@ def send_without_end(caller: Caller, piece: bytes) -> None:
 def test_after_a_refusal_a_body_without_end_is_thrown_away_up_to_a_limit(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    monkeypatch.setattr(protocol, "PARTING_BYTES", 2 * MIB)
-    monkeypatch.setattr(protocol, "PARTING_SECONDS", 60)
+    monkeypatch.setattr(connection, "PARTING_BYTES", 2 * MIB)
+    monkeypatch.setattr(connection, "PARTING_SECONDS", 60)
     length = FORMS["long" if form == "long" else "chunked"][0]
     piece = {"long": b"a" * 65536, "chunked": b"10000\r\n" + b"a" * 65536 + b"\r\n", "one byte": b"1\r\na\r\n" * 10_000}
     with Caller(client) as caller:
