@@ -90,6 +90,8 @@ class Target(Protocol):
 
 
 MAX_REPLICAS = 10_000
+LOGGED = re.compile(r"[EFIW][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+"""How a line of Kubernetes' log begins."""
 MAX_TIMEOUT_SECONDS = 86_400
 WHOLE_SECONDS = 20.0
 BEGUN = "a 'salver deploy' of it has not come to its end: if none runs now, deploy it again, or delete it"
@@ -121,6 +123,12 @@ def check_number(what: str, number: float, low: int, high: int) -> None:
     """Raises DeploymentFailed when it does not lie between them, for NaN too."""
     if not low <= number <= high:
         raise DeploymentFailed(f"The {what} is {number}: give a number from {low:,} to {high:,}.")
+
+
+def _without_log(complaint: str) -> str:
+    """What kubectl says without what it logs meanwhile for its developers; all of it where it says no more."""
+    said = [line for line in complaint.strip().splitlines() if not LOGGED.match(line)]
+    return "\n".join(said) or complaint.strip()
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class Command:
                 process.kill()
                 raise
         if process.returncode != 0:
-            raise DeploymentFailed(f"'{self.program} {arguments[0]}' failed: {complaint.strip()}")
+            raise DeploymentFailed(f"'{self.program} {arguments[0]}' failed: {_without_log(complaint)}")
         return said + complaint if stderr else said
 
     @property

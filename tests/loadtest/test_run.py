@@ -56,14 +56,14 @@ Runs = dict[str, Future[Ran]]
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Those that the chosen tests of this module ask for."""
 
-    def run(name: str) -> Ran:
-        case, folder = CASES[name], tmp_path_factory.mktemp("run")
+    def run(name: str, folder: Path) -> Ran:
+        case = CASES[name]
         return load(case.stub, folder, case.options.format(folder=folder).split(), case.locustfile)
 
     specs = [getattr(item, "callspec", None) for item in request.session.items]
     wanted = {spec.params.get("ran") for spec in specs if spec is not None}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {name: pool.submit(run, name) for name in CASES if name in wanted}
+        yield {name: pool.submit(run, name, tmp_path_factory.mktemp("run")) for name in CASES if name in wanted}
 
 
 @pytest.fixture

@@ -26,7 +26,12 @@ class Load:
 
 def request_bytes(path: str, content_type: str, body: bytes, method: str = "POST") -> bytes:
     """One whole HTTP/1.1 request."""
-    lines = f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"
+    lines = (
+        f"{method} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+    )
     return "\r\n".join(lines).encode() + HEAD_END + body
 
 

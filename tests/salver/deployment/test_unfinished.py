@@ -56,8 +56,10 @@ def killed(folder: Path, target: TargetName, number: signal.Signals) -> None:
                 break
             threading.Event().wait(0.005)
         process.send_signal(number)
-        process.communicate(timeout=60)
-    assert process.returncode
+        _, said = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert said.endswith(b"\nInterrupted.\n" if number == signal.SIGINT else b"\nEnded by SIGTERM.\n")
 
 
 def until_ready(target: TargetName) -> None:
@@ -99,7 +101,13 @@ def test_a_deploy_over_what_a_killed_one_left_clears_it_up_and_takes_its_key(
 
 @pytest.mark.parametrize(
     ("target", "number"),
-    [("local", signal.SIGKILL), ("docker", signal.SIGKILL), ("docker", signal.SIGINT)],
+    [
+        ("local", signal.SIGKILL),
+        ("docker", signal.SIGKILL),
+        ("docker", signal.SIGINT),
+        ("local", signal.SIGTERM),
+        ("docker", signal.SIGTERM),
+    ],
     indirect=["target"],
 )
 def test_a_deploy_over_a_serving_one_that_is_ended_leaves_that_and_says_what_it_left(
@@ -110,8 +118,8 @@ def test_a_deploy_over_a_serving_one_that_is_ended_leaves_that_and_says_what_it_
     killed(tmp_path, target, number)
     status = first.status()
     assert (status.url, status.ready) == (url, 1)
-    assert status.fault == ("" if number == signal.SIGINT else BEGUN)
-    assert len(services(tmp_path)) == (1 if number == signal.SIGINT else 2)
+    assert status.fault == (BEGUN if number == signal.SIGKILL else "")
+    assert len(services(tmp_path)) == (2 if number == signal.SIGKILL else 1)
     assert isinstance(first.score_image(tmp_path / "a.jpg"), Score)
     assert first.service_key == "first"
     first.deploy()
