@@ -1,4 +1,4 @@
-"""Writes docs/settings.md out of service/settings.py:  python -m docs.settings_table"""
+"""Writes docs/settings.md out of service/settings.py:  python -m tools.settings_page"""
 
 import ast
 import inspect

@@ -19,7 +19,7 @@ import pytest
 from salver import Classifier, Dataset, ScoringClient, evaluate
 from tests.support.live import running_service
 
-ARCHIVE = Path(__file__).with_name("made-by-0.1.0.tar.xz")
+ARCHIVE = Path(__file__).parents[1] / "support" / "made-by-0.1.0.tar.xz"
 
 
 @pytest.fixture(scope="module")

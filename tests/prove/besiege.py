@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.salver.artifact import hostile
 from tests.service.api.bodies import attacks
+from tests.support import hostile
 
 TIMEOUT_SECONDS = 60.0
 LONG_BYTES = 2**20

@@ -15,8 +15,8 @@ from salver.artifact.errors import ImageError
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits
 from tests.prove.test_costs import cpu_seconds
-from tests.salver.artifact import hostile
-from tests.salver.artifact.pictures import encode, noise, png_chunk, srgb_profile
+from tests.support import hostile
+from tests.support.pictures import encode, noise, png_chunk, srgb_profile
 
 Record = Callable[[str, object], None]
 SPEC = PixelSpec(height=224, width=224, shorter_side=256)

@@ -19,10 +19,10 @@ import pytest
 from onnx import helper
 
 from salver.artifact.manifest import OUTPUT_NAME, PixelSpec
-from tests.salver.artifact.pictures import encode, noise
 from tests.support.container import Container, container
 from tests.support.live import free_port, wait_until_ready
 from tests.support.models import Constants, Nodes, write
+from tests.support.pictures import encode, noise
 
 Record = Callable[[str, object], None]
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from salver.artifact.manifest import PixelSpec
-from tests.salver.artifact.pictures import (
+from tests.support.pictures import (
     HEIGHT,
     WIDTH,
     Pixels,

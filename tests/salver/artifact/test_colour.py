@@ -6,7 +6,7 @@ from PIL.PngImagePlugin import PngInfo
 from salver.artifact.errors import UnsupportedImage
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import decode, to_pixels
-from tests.salver.artifact.pictures import (
+from tests.support.pictures import (
     Pixels,
     encode,
     linear_grey_profile,

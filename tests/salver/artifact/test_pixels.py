@@ -15,7 +15,7 @@ from PIL import Image
 from salver.artifact.errors import CorruptImage, ImageError, ImageTooLarge
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits, decode, to_pixels
-from tests.salver.artifact.pictures import (
+from tests.support.pictures import (
     Pixels,
     animation,
     encode,

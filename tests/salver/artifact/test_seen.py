@@ -10,7 +10,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from salver.artifact.errors import CorruptImage, UnsupportedImage
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import decode, to_pixels
-from tests.salver.artifact.pictures import (
+from tests.support.pictures import (
     Pixels,
     bitmap,
     encode,

@@ -10,8 +10,8 @@ from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import ImageTooLarge
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits
-from tests.salver.artifact import hostile
-from tests.salver.artifact.pictures import encode, noise
+from tests.support import hostile
+from tests.support.pictures import encode, noise
 from training.dataset.image import LabelledImage
 from training.dataset.inspection import decoding
 from training.dataset.inspection.cache import InspectionCache, inspect_files

@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from tests.salver.artifact.pictures import animation, encode, png_chunk
+from tests.support.pictures import animation, encode, png_chunk
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
