@@ -95,6 +95,7 @@ def local_service(model: Path, out: Path) -> Iterator[str]:
         try:
             with running_service(model, SERVICE_SETTINGS, timeout_seconds=START_SECONDS, stderr=file) as url:
                 yield url
-        except DeploymentFailed:
+        except DeploymentFailed as error:
             said = log.read_text().strip()[-LOG_SHOWN:]
-            raise LoadTestError(f"The service did not become ready; {log} ends with: {said}") from None
+            words = f"The service did not become ready; {log} ends with: {said}" if said else str(error)
+            raise LoadTestError(words) from None

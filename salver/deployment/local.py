@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from salver.client.errors import DeploymentFailed
 from salver.deployment.ready import (
     answers_ready,
+    check_service_installed,
     check_version,
     free_port,
     serve_command,
@@ -72,6 +73,7 @@ class LocalTarget:
         """Start the new process beside the old one, which ends once the new one is ready."""
         if spec.replicas != 1:
             raise DeploymentFailed("A local deployment is one process; replicas are for target='kubernetes'.")
+        check_service_installed()
         name, before, port = spec.name, self._process(spec.name), free_port()
         self._clear(name, before)
         with ExitStack() as undo:

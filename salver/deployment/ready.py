@@ -1,5 +1,6 @@
 """A service as a process on a free port, waiting until one says that it is ready, and asking which model it serves."""
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from salver.client.errors import DeploymentFailed
 from salver.client.web import Connections, reason
+from salver.rooms import missing
 
 LOOK_SECONDS = 0.1
 MAX_CARD_BYTES = 64 * 1024**2
@@ -42,6 +44,13 @@ def serve_command(port: int) -> list[str]:
     return [sys.executable, "-P", "-m", "service", "--port", str(port)]
 
 
+def check_service_installed() -> None:
+    """Raises DeploymentFailed where the packages of the service are missing, which its process would only say later."""
+    for package in ("fastapi", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise DeploymentFailed(missing("A service on this machine", package, "serve"))
+
+
 @contextmanager
 def process_of(
     command: Sequence[str], environment: Mapping[str, str], stderr: IO[str] | int | None = None
@@ -62,6 +71,7 @@ def running_service(
 
     `settings` are variables beside this process' own. Raises DeploymentFailed when it does not become ready.
     """
+    check_service_installed()
     port = free_port()
     environment = os.environ | {"SALVER_DRAIN_SECONDS": "0", **settings, "SALVER_MODEL": str(model)}
     with process_of(serve_command(port), environment, stderr) as process:

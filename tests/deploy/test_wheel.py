@@ -23,6 +23,7 @@ COMMANDS = {
         (0, ["list"], ""),
         (2, ["score", "photos/cup/0.jpg", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
         (1, ["check", "photos"], "pip install -e '.[data]'"),
+        (1, ["deploy", "one", "model.onnx"], "pip install -e '.[serve]'"),
     ],
     "data": [
         (0, ["check", "photos"], "no problems"),
@@ -32,7 +33,11 @@ COMMANDS = {
     ],
     "annotate": [(1, ["annotate", "nothing", "--no-browser"], "nothing")],
     "serve": [(1, ["serve", "nothing.onnx", "--port", "0"], "The model nothing.onnx cannot be read")],
-    "loadtest": [(1, ["loadtest", "local", "nothing.onnx", "--out", "load"], "nothing.onnx")],
+    "loadtest": [
+        (1, ["loadtest", "local", "nothing.onnx", "--out", "load"], "nothing.onnx"),
+        (1, ["loadtest", "local", "model.onnx", "--out", "load"], "pip install -e '.[serve]'"),
+        (1, ["loadtest", "capacity", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
+    ],
     "train": [
         (0, ["train", "photos", "--weights", "none", "--image-size", "64", "--epochs", "1", "--out", "run"], "next:"),
         (0, ["evaluate", "run/model.onnx", "photos", "--out", "report"], "report.html"),
