@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.intervals import bootstrap
+from training.evaluation.intervals import Weights, bootstrap
 from training.evaluation.schema import Estimate
 
 
@@ -11,8 +11,8 @@ from training.evaluation.schema import Estimate
 def test_an_interval_holds_its_figure_although_all_resamples_lie_on_one_side(value: float) -> None:
     """As they can with a handful of images: each resample leaves some out."""
 
-    def shares(weights: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        return weights[:, :1] / weights.sum(axis=1, keepdims=True)
+    def shares(weights: Weights) -> Weights:
+        return np.asarray(weights[:, :1] / weights.sum(axis=1, keepdims=True))
 
     (found,) = bootstrap([Estimate(value=value)], shares, 5)
     assert found.value == value
