@@ -1,4 +1,4 @@
-"""The marker `server`, put on every test of a module that starts the real service; signals and threads for tests."""
+"""Signals, threads and a browser for tests."""
 
 import os
 import signal
@@ -14,19 +14,11 @@ if TYPE_CHECKING:
 # on waiting for each other than on work, several times as much while others use the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-STARTERS = ("running_service", "service_process")
-
 
 def pytest_configure() -> None:
     """A shell's background job ignores SIGINT, and so would the processes that tests start and interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, pytest.Function) and any(hasattr(item.module, name) for name in STARTERS):
-            item.add_marker(pytest.mark.server)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from training.evaluation.evaluate import evaluate
 from training.evaluation.model_file import ModelFile
 from training.evaluation.thresholds import set_threshold
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.server]
 
 
 def test_the_service_abstains_from_the_images_that_evaluation_says_and_from_no_others(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.training.support.photos import photo_folder
 from training.nets.nets import BASES
 from training.run.classifier import Classifier
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.server]
 
 LARGE = pytest.mark.soak
 SIDES = (64, pytest.param(224, marks=LARGE), pytest.param(500, marks=LARGE))

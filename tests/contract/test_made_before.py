@@ -19,6 +19,8 @@ import pytest
 from salver import Classifier, Dataset, ScoringClient, evaluate
 from tests.support.live import running_service
 
+pytestmark = pytest.mark.server
+
 ARCHIVE = Path(__file__).parents[1] / "support" / "made-by-0.1.0.tar.xz"
 
 

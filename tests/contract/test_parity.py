@@ -25,7 +25,7 @@ from training.report.report import metrics_of
 from training.run.classifier import Classifier
 from training.run.folder import RunResult
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.server]
 
 TOLERANCE = 1e-4
 

@@ -14,7 +14,7 @@ from training.export.gate import open_session
 from training.export.precision import Precision
 from training.run.folder import RunResult
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.server]
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])

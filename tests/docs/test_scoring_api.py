@@ -17,6 +17,8 @@ from tests.support.images import photo
 from tests.support.live import running_service, serving_folder
 from tests.support.models import fixed
 
+pytestmark = pytest.mark.server
+
 PAGE = Path(__file__).parents[2] / "docs" / "scoring-api.md"
 EXCHANGE = re.compile(r"```bash\n(.*?)```\n\n```json\n(.*?)```", re.DOTALL)
 LOGITS = {"bowl": -1.2, "cup": 2.9, "cutlery": 0.4, "plate": -0.3}

@@ -18,6 +18,8 @@ from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 

@@ -17,6 +17,8 @@ from tests.service.scoring.ticking import Ticks
 from tests.support.live import free_port, service_process, wait_until_ready
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 Record = Callable[[str, object], None]
 MOST_CPU_SECONDS, MOST_BYTES = 1.5, 160 * MIB
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")

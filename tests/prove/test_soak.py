@@ -22,6 +22,8 @@ from tests.support.images import photo
 from tests.support.live import free_port, service_process, wait_until_ready
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 PHOTO = photo(320, 240)
 TEXT = base64.b64encode(PHOTO).decode()
 GOOD, BROKEN = {"image_in_base64": TEXT}, {"image_in_base64": "bm90IGFuIGltYWdl"}

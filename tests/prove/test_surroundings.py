@@ -19,6 +19,8 @@ from tests.support.images import photo, solid
 from tests.support.live import free_port, service_process, wait_until_ready
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 CALLERS = 8
 MIB = 2**20

@@ -15,6 +15,8 @@ from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 RED = solid((200, 30, 40))
 PNG = {"Content-Type": "image/png"}
 PAGES = ("/", "/docs", *(f"/page/{file.name}" for file in LANDING.iterdir()), "/docs/docs.js", "/docs/swagger-ui.css")

@@ -21,6 +21,8 @@ from tests.support.images import solid
 from tests.support.live import free_port, running_server, service_process, wait_until_ready
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 BODY = [{"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}]
 
 

@@ -12,6 +12,8 @@ from salver.deployment.ready import answers_ready, free_port, process_of, runnin
 from tests.support.images import photo
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 KEY = "chosen-key-of-length"
 
 

@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import requests
 
 from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import PROBE_LABELS, probe
+
+pytestmark = pytest.mark.server
 
 
 def test_the_2018_sample_client_works_unmodified(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.support.images import photo, solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 RED, GREEN = solid((200, 30, 40)), solid((20, 180, 60))
 MAX_BODY_BYTES, MAX_IMAGE_BYTES = 1_000_000, 400_000
 JSON_TYPE = {"Content-Type": "application/json"}

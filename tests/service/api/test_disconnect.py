@@ -16,6 +16,8 @@ from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 LARGE = {"image_in_base64": base64.b64encode(solid((200, 30, 40), 2400, 1600)).decode()}
 SMALL = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 TIMES, IMAGES, AFTER_SECONDS = 20, 64, 0.05

@@ -28,7 +28,7 @@ HEADERS = {401: {"WWW-Authenticate"}, 405: {"Allow"}, 429: {"Retry-After"}}
 DESCRIBED_HEADERS = {"401": HEADERS[401], "429": HEADERS[429], "4XX": HEADERS[401] | HEADERS[429]}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from tests.support.live import running_service
 from tests.support.models import constant
 from tests.support.surroundings import no_descriptors_left
 
+pytestmark = pytest.mark.server
+
 ITEM = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 ADMIN = {"Authorization": "Bearer admin"}
 ONE, TWO, THREE = [1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]

@@ -14,6 +14,8 @@ from tests.support.live import running_service
 from tests.support.models import PROBE_LABELS, constant, nan_for_white, probe, write
 from tools.demo import file_server
 
+pytestmark = pytest.mark.server
+
 RED, GREEN, BLUE = solid((200, 30, 40)), solid((20, 180, 60)), solid((30, 40, 220))
 BROKEN = photo(60, 50)[:400]
 

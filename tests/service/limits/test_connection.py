@@ -13,6 +13,8 @@ from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 BODY = json.dumps({"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}).encode()
 PIECE = 16 * 1024
 BEGINNINGS = {

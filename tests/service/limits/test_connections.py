@@ -23,6 +23,8 @@ from tests.support.images import solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 BODY = json.dumps(RED).encode()
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

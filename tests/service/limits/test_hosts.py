@@ -10,6 +10,8 @@ from tests.support.images import solid
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 RED = solid((200, 30, 40))
 
 

@@ -19,6 +19,8 @@ from tests.support.live import running_service
 from tests.support.models import probe
 from tests.support.surroundings import no_descriptors_left
 
+pytestmark = pytest.mark.server
+
 
 def settings(**values: object) -> Settings:
     return Settings.model_validate({"model": "model.onnx", **values})

@@ -22,6 +22,8 @@ from tests.support.live import free_port, running_service, service_process, wait
 from tests.support.models import probe
 from tools.demo import file_server
 
+pytestmark = pytest.mark.server
+
 MIB = 1024**2
 
 

@@ -15,7 +15,7 @@ from tests.support.live import running_service
 from tests.support.models import probe
 from tests.training.dataset.annotate.annotating import chromium
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.support.live import running_service, service_process, serving_folder,
 from tests.support.models import fixed
 from tests.training.dataset.annotate.annotating import ARTEFACTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 LABELS = ("bowl", "cup", "cutlery", "plate")
 LOGITS = (-1.2, 2.9, 0.4, -0.3)

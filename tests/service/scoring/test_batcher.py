@@ -22,7 +22,7 @@ from tests.support.images import photo, solid
 from tests.support.live import running_service
 from tests.support.models import Constants, nan_for_white, probe, write
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.server]
 
 LARGEST = 4
 

@@ -15,6 +15,8 @@ from service.scoring.machine import (
 from tests.support.live import running_service
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 MIB = 1024**2
 
 

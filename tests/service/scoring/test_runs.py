@@ -11,6 +11,8 @@ from tests.support.images import solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
 from tests.support.models import endless_for_white
 
+pytestmark = pytest.mark.server
+
 WHITE, BLACK = solid((255, 255, 255)), solid((0, 0, 0))
 PNG = {"Content-Type": "image/png"}
 

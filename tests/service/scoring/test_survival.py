@@ -22,6 +22,8 @@ from tests.support.images import solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
 from tests.support.models import Constants, constant, probe, write
 
+pytestmark = pytest.mark.server
+
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 LARGE = {"image_in_base64": base64.b64encode(solid((200, 30, 40), 1600, 1200)).decode()}
 MEBIBYTE = 2**20

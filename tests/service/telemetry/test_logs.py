@@ -16,6 +16,8 @@ from tests.support.images import solid
 from tests.support.live import free_port, service_process, wait_until_ready
 from tests.support.models import probe
 
+pytestmark = pytest.mark.server
+
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 NASTY = 'a\nfake line\r\x1b[31m\x9b "quoted" \u2028 \ud800 ☕'
 

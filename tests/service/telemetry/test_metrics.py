@@ -21,6 +21,8 @@ from tests.support.live import running_service
 from tests.support.models import PROBE_LABELS, nan_for_white, probe
 from tools.demo import file_server
 
+pytestmark = pytest.mark.server
+
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 BROKEN = {"image_in_base64": base64.b64encode(photo(60, 50)[:400]).decode()}
 DOCS = Path(__file__).parents[3] / "docs" / "operations.md"

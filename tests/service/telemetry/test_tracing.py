@@ -19,6 +19,8 @@ from tests.support.live import free_port, running_service
 from tests.support.models import nan_for_white, probe
 from tools.demo import file_server
 
+pytestmark = pytest.mark.server
+
 RED = {"image_in_base64": base64.b64encode(solid((200, 30, 40))).decode()}
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

@@ -23,6 +23,8 @@ from tests.support.images import photo, solid
 from tests.support.live import free_port, running_service, service_process, wait_until_ready
 from tests.support.models import PROBE_LABELS, SPEC, Constants, nan_for_white, probe, write
 
+pytestmark = pytest.mark.server
+
 PHOTOS = [photo(64, 48, seed) for seed in range(3)]
 BROKEN = photo(60, 50)[:400]
 KEY = {"Authorization": "Bearer one"}
