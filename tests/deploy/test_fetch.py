@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.manifests import K8S
-from tools.demo import file_server
+from tests.support.live import serving_folder
 
 CONTENT = b"a model"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "store" / "photos" / "cup").mkdir(parents=True)
     (tmp_path / "store" / "model.onnx").write_bytes(CONTENT)
     (tmp_path / "store" / "photos" / "cup" / "a.jpg").write_bytes(b"a photo")
-    with file_server(tmp_path / "store") as url:
+    with serving_folder(tmp_path / "store") as url:
         yield url
 
 

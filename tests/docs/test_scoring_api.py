@@ -72,7 +72,7 @@ def test_the_request_on_the_page_gets_the_answer_on_the_page(
 ) -> None:
     with serving_folder(folder) as elsewhere:
         here = str(service.base_url).rstrip("/")
-        script = command.replace("http://127.0.0.1:8000", here).replace("https://example.com/", elsewhere)
+        script = command.replace("http://127.0.0.1:8000", here).replace("https://example.com", elsewhere)
         environment = {"PATH": os.environ["PATH"], "KEY": "page-key"}
         options = ["bash", "-euo", "pipefail", "-c", script]
         done = subprocess.run(options, cwd=folder, env=environment, capture_output=True, check=True, timeout=30)

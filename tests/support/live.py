@@ -61,12 +61,12 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving_folder(folder: Path) -> Iterator[str]:
-    """The folder's files over HTTP; yields the address that they lie under, with its slash."""
+    """The folder's files over HTTP; yields the address that they lie under, without a slash at its end."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/"
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -10,9 +10,8 @@ import pytest
 
 from service.api.request import Parameters
 from tests.support.images import encode, photo, picture, solid
-from tests.support.live import running_service
+from tests.support.live import running_service, serving_folder
 from tests.support.models import PROBE_LABELS, constant, nan_for_white, probe, write
-from tools.demo import file_server
 
 pytestmark = pytest.mark.server
 
@@ -98,7 +97,7 @@ def test_top_k_replaces_the_scores_and_is_clamped_to_the_number_of_labels(client
 
 def test_an_image_url_is_fetched_and_scored_like_its_bytes(client: httpx.Client, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(RED)
-    with file_server(tmp_path) as url:
+    with serving_folder(tmp_path) as url:
         by_url = client.post("/score", json=[{"image_url": f"{url}/red.png"}, {"image_url": f"{url}/absent.png"}])
     scored, failed = by_url.json()
     assert scored == client.post("/score", json=[item(RED)]).json()[0]

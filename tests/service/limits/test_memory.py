@@ -18,9 +18,8 @@ from service.limits.request import Budget
 from service.settings import Settings
 from tests.support.caller import Caller
 from tests.support.images import encode, picture, solid
-from tests.support.live import free_port, running_service, service_process, wait_until_ready
+from tests.support.live import free_port, running_service, service_process, serving_folder, wait_until_ready
 from tests.support.models import probe
-from tools.demo import file_server
 
 pytestmark = pytest.mark.server
 
@@ -140,7 +139,7 @@ def test_images_behind_urls_count_in_the_budget_until_they_are_scored(tmp_path: 
     (tmp_path / "large.jpg").write_bytes(encode(picture(900, 700), "PNG"))
     (tmp_path / "small.png").write_bytes(solid((200, 30, 40)))
     with (
-        file_server(tmp_path) as url,
+        serving_folder(tmp_path) as url,
         running_service(
             probe(tmp_path / "model.onnx"), url_allowlist="127.0.0.1", max_body_bytes=9000, max_inflight_bytes=200_000
         ) as client,

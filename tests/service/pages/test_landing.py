@@ -123,7 +123,7 @@ def test_without_softmax_the_logits_are_shown_as_they_are(page: Page) -> None:
 def test_a_url_is_scored_by_the_service_whether_typed_or_pasted(page: Page, tmp_path: Path) -> None:
     (tmp_path / "cup.jpg").write_bytes(PHOTO)
     with serving_folder(tmp_path) as address:
-        page.get_by_label("fetch a URL").fill(f"{address}cup.jpg?it's")
+        page.get_by_label("fetch a URL").fill(f"{address}/cup.jpg?it's")
         page.get_by_role("button", name="Score").click()
         assert scored(page)[0][0] == "cup"
         command = ["sh", "-c", page.locator("#curl").inner_text().replace("curl ", "curl -s ", 1)]
@@ -207,7 +207,7 @@ def test_everything_is_done_by_keyboard_alone(page: Page, tmp_path: Path) -> Non
     assert scored(page)[0][0] == "cup"
     with serving_folder(tmp_path) as address:
         page.keyboard.press("Tab")
-        page.keyboard.type(f"{address}cup.jpg")
+        page.keyboard.type(f"{address}/cup.jpg")
         page.keyboard.press("Enter")
         expect(page.locator("#curl")).to_contain_text("image_url")
         page.keyboard.press("Tab")

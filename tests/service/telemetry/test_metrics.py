@@ -17,9 +17,8 @@ from service.service import Service
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from tests.support.images import photo, solid
-from tests.support.live import running_service
+from tests.support.live import running_service, serving_folder
 from tests.support.models import PROBE_LABELS, nan_for_white, probe
-from tools.demo import file_server
 
 pytestmark = pytest.mark.server
 
@@ -162,7 +161,7 @@ def test_bytes_of_bodies_are_counted_both_ways(client: httpx.Client) -> None:
 
 def test_each_stage_of_each_image_is_timed(client: httpx.Client, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(solid((200, 30, 40)))
-    with file_server(tmp_path) as url:
+    with serving_folder(tmp_path) as url:
         client.post("/score", json=[RED, {"image_url": f"{url}/red.png"}, BROKEN])
         client.post("/score", json=RED)
     metrics = read(client)

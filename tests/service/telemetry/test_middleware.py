@@ -15,9 +15,8 @@ from service.service import Service
 from service.settings import Settings
 from service.telemetry.middleware import Telemetry, Templates
 from tests.support.images import solid
-from tests.support.live import running_service
+from tests.support.live import running_service, serving_folder
 from tests.support.models import probe
-from tools.demo import file_server
 
 pytestmark = pytest.mark.server
 
@@ -87,7 +86,7 @@ def test_server_timing_tells_the_stages(client: httpx.Client, tmp_path: Path) ->
     inline = stages(client.post("/score", json=RED))
     assert list(inline) == ["queue", "decode", "inference", "total"]
     assert 0 < inline["queue"] + inline["decode"] + inline["inference"] <= inline["total"] + 0.1
-    with file_server(tmp_path) as url:
+    with serving_folder(tmp_path) as url:
         fetched = stages(client.post("/score", json=[RED, {"image_url": f"{url}/red.png"}]))
     assert list(fetched) == ["fetch", "queue", "decode", "inference", "total"]
     assert fetched["fetch"] > 0

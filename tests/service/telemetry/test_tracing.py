@@ -15,9 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from service.telemetry.tracing import start_tracing
 from tests.support.images import solid
-from tests.support.live import free_port, running_service
+from tests.support.live import free_port, running_service, serving_folder
 from tests.support.models import nan_for_white, probe
-from tools.demo import file_server
 
 pytestmark = pytest.mark.server
 
@@ -100,7 +99,7 @@ def test_a_request_is_a_span_under_its_callers_with_a_child_for_each_stage(
     collector: Collector, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "red.png").write_bytes(solid((200, 30, 40)))
-    with running_service(model, url_allowlist="127.0.0.1") as client, file_server(tmp_path) as url:
+    with running_service(model, url_allowlist="127.0.0.1") as client, serving_folder(tmp_path) as url:
         answer = client.post(
             "/score",
             json=[RED, {"image_url": f"{url}/red.png"}],

@@ -36,7 +36,7 @@ def notebook(folder: Path, *cells: str) -> Iterator[str]:
     (folder / "notebook.html").write_text("<!doctype html><meta charset=utf-8>" + "".join(cells), encoding="utf-8")
 
     with serving_folder(folder) as address:
-        yield f"{address.replace('127.0.0.1', 'localhost')}notebook.html"
+        yield f"{address.replace('127.0.0.1', 'localhost')}/notebook.html"
 
 
 @pytest.mark.slow
