@@ -216,19 +216,23 @@ class LocalTarget:
 
     def _end(self, name: str, file: str) -> None:
         process = self._recorded(name, file)
-        if process is not None and (found := process.found):
+        if process is None:
+            return
+        if found := process.found:
             self._stop(name, found)
+        if process.pid in self._children:
+            with suppress(ChildProcessError):  # a program that wants no exit codes
+                os.waitpid(process.pid, os.WNOHANG)
 
     def _stop(self, name: str, process: psutil.Process) -> None:
         with suppress(psutil.NoSuchProcess):  # it has just ended
             process.terminate()
         for _ in range(int(END_SECONDS / 0.05)):
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                if process.pid in self._children:
-                    with suppress(ChildProcessError):  # a program that wants no exit codes
-                        os.waitpid(process.pid, os.WNOHANG)
-                return
-            time.sleep(0.05)
+            with suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    time.sleep(0.05)
+                    continue
+            return
         raise DeploymentFailed(f"The process {process.pid} of '{name}' did not end within {END_SECONDS:g} seconds.")
 
 

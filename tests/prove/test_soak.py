@@ -160,7 +160,7 @@ def test_under_mixed_work_nothing_grows_and_every_image_is_counted_once(
     assert after.memory_bytes <= 1.1 * before.memory_bytes
     assert after.descriptors <= before.descriptors + 2
     assert after.threads <= before.threads
-    assert after.cpu_seconds <= 1.5 * before.cpu_seconds
+    assert after.cpu_seconds <= 1.5 * before.cpu_seconds + 0.1  # the short form takes a tenth of a second in all
     assert after.p50_seconds <= 3 * before.p50_seconds  # others may work on this machine at the same time
     record_property("tried", f"{requests:,} requests with {received:,} images")
     record_property("lost", "nothing; " + ", ".join(told(one) for one in states))
