@@ -1,5 +1,6 @@
 """Real servers on loopback for tests."""
 
+import os
 import socket
 import subprocess
 import threading
@@ -50,7 +51,8 @@ def running_service(model: Path | str, until_ready: bool = True, **settings: obj
 
 def service_process(model: Path | str, port: int, **environment: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """The service as the process that a container runs; ended when the block is left."""
-    variables = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "SALVER_MODEL": str(model), **environment}
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    variables = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "SALVER_MODEL": str(model)} | measured | environment
     return process_of(serve_command(port), variables, subprocess.PIPE)
 
 

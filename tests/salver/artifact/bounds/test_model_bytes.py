@@ -192,6 +192,7 @@ SMALL: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
 def test_no_file_costs_more_than_a_second_of_cpu(make: Callable[[int], bytes]) -> None:
     largest = make(MAX_PARTS - 4)
@@ -201,6 +202,7 @@ def test_no_file_costs_more_than_a_second_of_cpu(make: Callable[[int], bytes]) -
     assert "parts" in refusal(make(2 * MAX_PARTS))
 
 
+@pytest.mark.timed
 def test_two_hundred_megabytes_of_weights_take_a_few_milliseconds(good: bytes) -> None:
     large = good + field(25, field(7, field(5, field(5, field(9, bytes(200 * 2**20))))))
     seconds = []

@@ -85,6 +85,7 @@ def tiff_with_inner_entries(count: int) -> bytes:
     return hostile.tiff_grey(16, 16, (273, 4, 1, inner - 256), (278, 4, 1, 16), (34_665, 4, 1, inner), body=body)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_costs_more_than_its_pixels_is_counted_and_refused_before_it_is_decoded(name: str) -> None:
     make, reason = REFUSED[name]
@@ -215,6 +216,7 @@ LIGHT: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", LIGHT)
 def test_what_is_called_light_costs_no_more_than_a_quarter_of_a_second(name: str) -> None:
     data = LIGHT[name]()
@@ -235,6 +237,7 @@ def test_other_formats_large_files_and_large_pictures_are_not_light(form: str) -
     assert not is_light(b"")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("make", [hostile.gif_of_frames, hostile.png_of_frames, hostile.tiff_of_pages])
 def test_of_many_frames_or_pages_the_first_alone_is_read(make: Callable[[], bytes]) -> None:
     data = make()
@@ -243,6 +246,7 @@ def test_of_many_frames_or_pages_the_first_alone_is_read(make: Callable[[], byte
     assert time.process_time() - began < 0.1
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("kind", ["next", "exif", "gps", "sub"])
 def test_a_directory_that_points_back_at_itself_is_read_once(form: str, kind: str) -> None:
@@ -251,6 +255,7 @@ def test_a_directory_that_points_back_at_itself_is_read_once(form: str, kind: st
     assert time.process_time() - began < 0.1
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_sixty_thousand_overlapping_entries_cost_no_tenth_of_a_second(form: str) -> None:
     data = hostile.with_exif(form, hostile.exif_of_entries())
