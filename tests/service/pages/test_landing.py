@@ -129,7 +129,7 @@ def test_a_url_is_scored_by_the_service_whether_typed_or_pasted(page: Page, tmp_
         command = ["sh", "-c", page.locator("#curl").inner_text().replace("curl ", "curl -s ", 1)]
         done = subprocess.run(command, capture_output=True, check=True, timeout=20)
         assert json.loads(done.stdout) == shown_json(page)
-        page.evaluate(PASTE, f"{address}absent.jpg")
+        page.evaluate(PASTE, f"{address}/absent.jpg")
         expect(page.get_by_role("alert").last).to_contain_text("could not be fetched")
         expect(page.get_by_role("alert").last).to_contain_text("404")
     assert page.locator("#bars li").count() == 0
