@@ -36,7 +36,6 @@ COMMANDS = {
     "loadtest": [
         (1, ["loadtest", "local", "nothing.onnx", "--out", "load"], "nothing.onnx"),
         (1, ["loadtest", "local", "model.onnx", "--out", "load"], "pip install -e '.[serve]'"),
-        (1, ["loadtest", "capacity", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
     ],
     "train": [
         (0, ["train", "photos", "--weights", "none", "--image-size", "64", "--epochs", "1", "--out", "run"], "next:"),
