@@ -5,6 +5,7 @@ three batch sizes; `check_file` then uses the finished file as the service will:
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,8 @@ def measure_parity(model: bytes, images: Minibatches, logits: NDArray[np.float32
     session = open_session(model)
     if len(images) < 2:
         raise ExportRefused(f"The gate needs at least 2 validation images and has {len(images)}. Give it more.")
-    try:
+    with _refusing():
         check_graph(session, images.spec, logits.shape[1])
-    except ModelFileError as error:
-        raise ExportRefused(str(error)) from error
     largest = min(len(images), LARGEST_BATCH)
     sizes = tuple(sorted({1, 2, largest}))
     counts = [len(images) if size == largest else largest for size in sizes]
@@ -64,18 +63,17 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
     test card gets another answer.
     """
     session = open_session(path.read_bytes())
-    try:
+    with _refusing():
         own = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
         check_graph(session, own.pixels, len(own.labels))
-    except ModelFileError as error:
-        raise ExportRefused(str(error)) from error
     if own != manifest or set(own.labels) != set(reported.labels):
         raise ExportRefused("The manifest read back from the file is not the one that was to be written.")
     images = Minibatches(validation, own.labels, own.pixels)
     served = by_label(reported, run(session, images, LARGEST_BATCH), own.labels)
     _check_accuracy(served, reported)
     _difference(served.logits, reported.logits, "by label name")
-    _check_card(session, own)
+    with _refusing():
+        check_card(own, _score(session, card_pixels(own)[None])[0])
 
 
 def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
@@ -141,8 +139,10 @@ def _check_accuracy(served: Evaluation, reported: Evaluation) -> None:
         )
 
 
-def _check_card(session: onnxruntime.InferenceSession, manifest: Manifest) -> None:
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What the contract finds wrong with the file refuses its export."""
     try:
-        check_card(manifest, _score(session, card_pixels(manifest)[None])[0])
+        yield
     except ModelFileError as error:
         raise ExportRefused(str(error)) from error

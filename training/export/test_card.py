@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Golden, Manifest, PixelSpec
 from salver.artifact.pixels import decode, to_pixels
+from salver.artifact.test_card import card_pixels
 from training.export.gate import tolerance
 from training.nets.nets import PixelNet
 
@@ -54,7 +55,7 @@ def signed_again(
     measured: `here` and `elsewhere` are the file as two kinds of processor compute it. The tolerance is 1.5 times what
     lies between them.
     """
-    card = to_pixels(decode(manifest.golden.image, manifest.pixels), manifest.pixels)[np.newaxis]
+    card = card_pixels(manifest)[np.newaxis]
     logits, others = (session.run([OUTPUT_NAME], {INPUT_NAME: card})[0][0] for session in (here, elsewhere))
     return Golden.model_construct(
         image=manifest.golden.image,
