@@ -46,6 +46,8 @@ def imported(page: Path) -> set[tuple[str, str]]:
     return {(module, name.strip()) for module, names in found for name in names.split(",")} | {(m, "") for m in modules}
 
 
+@pytest.mark.torch
+@pytest.mark.slow
 def test_the_list_is_this_one_and_each_name_is_what_type_checkers_see() -> None:
     assert tuple(salver.__all__) == NAMES
     typed = ast.parse(inspect.getsource(salver))
