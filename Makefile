@@ -70,7 +70,7 @@ test-deployment:
 test-rest:
 	$(BIN)/python -m pytest -q tests/salver $(DEPLOYMENT:%=--ignore=%) tests/contract tests/deploy tests/docs tests/loadtest tests/prove
 
-test-fast: setup  ## the tests outside training that start no service; under 10 s
+test-fast: setup  ## the tests outside training that start no service; about half a minute
 	$(BIN)/python -m pytest tests/salver tests/service -m 'not server and not slow and not heic and not soak and not docker'
 
 .PHONY: coverage
