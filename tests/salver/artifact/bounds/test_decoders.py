@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -35,12 +36,8 @@ def decoders() -> Iterator[Decoders]:
 
 def children() -> set[int]:
     """The decoding processes of this process: those that the one below it has made."""
-    below = subprocess.run(
-        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    rows = [(int(row.split()[0]), int(row.split()[1]), row) for row in below]
-    nurseries = {pid for pid, parent, row in rows if parent == os.getpid() and "salver.artifact.bounds.decoding" in row}
-    return {pid for pid, parent, _ in rows if parent in nurseries}
+    nurseries = [child for child in psutil.Process().children() if "salver.artifact.bounds.decoding" in child.cmdline()]
+    return {process.pid for nursery in nurseries for process in nursery.children()}
 
 
 def started(decoders: Decoders) -> int:
