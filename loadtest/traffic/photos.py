@@ -36,7 +36,7 @@ class Photo:
 def rendered(sizes: Mapping[str, int]) -> tuple[Photo, ...]:
     """Photos by weight of each size in SIZES; the same ones on every machine."""
     return tuple(
-        Photo(_render(SIZES[name], seed), "image/jpeg", weight / COUNTS[name])
+        Photo(render(SIZES[name], seed), "image/jpeg", weight / COUNTS[name])
         for name, weight in sizes.items()
         if weight
         for seed in range(COUNTS[name])
@@ -61,7 +61,7 @@ def _read(path: Path) -> bytes:
         raise LoadTestError(f"{printable(path)} cannot be sent: {error.strerror}. Remove it.") from error
 
 
-def _render(size: tuple[int, int], seed: int) -> bytes:
+def render(size: tuple[int, int], seed: int) -> bytes:
     """A JPEG with a photo's bytes a pixel: smooth light, hard edges and a sensor's grain."""
     random = np.random.default_rng([seed, *size])
     light = Image.fromarray(random.integers(30, 226, (6, 8, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)

@@ -16,7 +16,8 @@ from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits
 from tests.prove.test_costs import cpu_seconds
 from tests.support import hostile
-from tests.support.pictures import encode, noise, png_chunk, srgb_profile
+from tests.support.images import encode
+from tests.support.pictures import noise, png_chunk, srgb_profile
 
 Record = Callable[[str, object], None]
 SPEC = PixelSpec(height=224, width=224, shorter_side=256)

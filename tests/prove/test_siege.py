@@ -20,9 +20,10 @@ from onnx import helper
 
 from salver.artifact.manifest import OUTPUT_NAME, PixelSpec
 from tests.support.container import Container, container
+from tests.support.images import encode
 from tests.support.live import free_port, wait_until_ready
 from tests.support.models import Constants, Nodes, write
-from tests.support.pictures import encode, noise
+from tests.support.pictures import noise
 
 Record = Callable[[str, object], None]
 ROOT = Path(__file__).parents[2]

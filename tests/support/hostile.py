@@ -9,7 +9,8 @@ from typing import Final
 
 from PIL import Image
 
-from tests.support.pictures import animation, encode, png_chunk
+from tests.support.images import encode
+from tests.support.pictures import animation, png_chunk
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 

@@ -1,6 +1,5 @@
 """One small picture and the files that hold it, for the tests and for `make_vectors.py`."""
 
-import io
 import struct
 import zlib
 from typing import Final
@@ -8,6 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from tests.support.images import encode
 
 Pixels = NDArray[np.uint8]
 
@@ -24,12 +25,6 @@ def picture() -> Pixels:
 def noise(height: int, width: int) -> Image.Image:
     """Noise does not compress: a cut anywhere in the file cuts pixels."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-def encode(image: Image.Image, format_name: str, **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, format_name, **options)
-    return stream.getvalue()
 
 
 def orientation(value: int) -> Image.Exif:

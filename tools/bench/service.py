@@ -7,7 +7,6 @@ the same images. A ratio of 1.0 would mean that HTTP, JSON, base64, queue and an
 import argparse
 import asyncio
 import base64
-import io
 import json
 import os
 import random
@@ -22,8 +21,8 @@ from statistics import median
 
 import numpy as np
 import uvloop
-from PIL import Image
 
+from loadtest.traffic.photos import render
 from salver.artifact.pixels import decode, to_pixels
 from salver.deployment.ready import free_port, process_of, serve_command
 from salver.system.cores import available_cores
@@ -127,22 +126,8 @@ def score(model: Model, photo: bytes) -> None:
 
 
 def photos(size: tuple[int, int], count: int = POOL) -> list[bytes]:
-    """JPEGs with a photo's mixture of smooth parts, edges and grain; quality 85."""
-    pool = []
-    for seed in range(count):
-        generator = np.random.default_rng(seed)
-        colours = Image.fromarray(generator.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
-            size, Image.Resampling.BICUBIC
-        )
-        edges = Image.fromarray(generator.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize(
-            size, Image.Resampling.NEAREST
-        )
-        grain = generator.integers(-12, 13, (size[1], size[0], 1), dtype=np.int16)
-        mixed = np.asarray(Image.blend(colours, edges, 0.25), dtype=np.int16) + grain
-        file = io.BytesIO()
-        Image.fromarray(mixed.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
-        pool.append(file.getvalue())
-    return pool
+    """Different ones of so many pixels."""
+    return [render(size, seed) for seed in range(count)]
 
 
 def list_requests(pool: Sequence[bytes], length: int = 1) -> list[bytes]:

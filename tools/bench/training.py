@@ -12,13 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from loadtest.traffic.photos import SIZES, render
 from training.dataset.dataset import Dataset
 from training.fit.device import keep_large_blocks, make_accelerator
 from training.fit.loop import infer, set_training, train_one_epoch
@@ -46,15 +45,11 @@ Figures = dict[str, list[float]]
 
 
 def write_photos(folder: Path, count: int) -> Dataset:
-    """Noise over soft colours, 640 x 480 JPEGs of about 80 KB, two labels."""
-    generator = np.random.default_rng(0)
-    grain = generator.integers(-12, 13, (480, 640, 1), dtype=np.int16)
+    """640 x 480 JPEGs, two labels."""
     for number in range(count):
-        soft = Image.fromarray(generator.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((640, 480))
-        pixels = (np.asarray(soft, dtype=np.int16) + grain).clip(0, 255).astype(np.uint8)
         path = folder / "ab"[number % 2] / f"{number:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, quality=85)
+        path.write_bytes(render(SIZES["vga"], number))
     return Dataset.from_dir(folder)
 
 

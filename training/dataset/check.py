@@ -13,7 +13,7 @@ from training.dataset.collection import Collection, collect
 from training.dataset.dataset import Dataset
 from training.dataset.findings import Finding, Inspected, find_all, smaller
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.files import inspect_files
 from training.dataset.inspection.inspection import Inspection
 from training.dataset.reading.annotations import Quarantined, read_quarantine, write_quarantine
 from training.dataset.reading.folder import natural_order, nfc
@@ -57,23 +57,19 @@ def check(
     *,
     quarantine: bool = False,
     progress: Progress | None = None,
-    cache: InspectionCache | None = None,
 ) -> CheckReport:
     """Decode every image below `root` and compare them with one another and with those below `against`.
 
     With `quarantine`, the unreadable ones are put into quarantine.csv, and the report is of what is left. Nothing is
-    decoded twice that `cache` knows. Raises DatasetError for a folder that cannot be read.
+    decoded twice. Raises DatasetError for a folder that cannot be read.
     """
-    if cache is None:
-        with InspectionCache.of_user() as cache:
-            return check(root, against, quarantine=quarantine, progress=progress, cache=cache)
     progress = progress or Silent()
     collection = collect(root)
-    inspected = _inspect(collection, cache, progress)
+    inspected = _inspect(collection, progress)
     if quarantine:
         _put_in_quarantine(root, collection, inspected)
-        return check(root, against, quarantine=False, progress=progress, cache=cache)
-    other = _inspect(collect(against), cache, progress) if against else None
+        return check(root, against, quarantine=False, progress=progress)
+    other = _inspect(collect(against), progress) if against else None
     findings = find_all(collection, inspected, other)
     return _report(root, collection, inspected.readable().inspections, findings)
 
@@ -84,8 +80,7 @@ def checked(dataset: Dataset, on_bad: OnBad, image_size: tuple[int, int], progre
     Images that are smaller than `image_size`, the net's height and width, get a note. Raises DatasetError for
     unreadable files unless they are skipped, and for a label of which nothing is left.
     """
-    with InspectionCache.of_user() as cache:
-        inspections = inspect_files([image.path for image in dataset.images], cache, progress)
+    inspections = inspect_files([image.path for image in dataset.images], progress)
     bad = {image.name: found.problem for image, found in zip(dataset.images, inspections, strict=True) if found.problem}
     if bad and on_bad == "error":
         lines = "\n  ".join(f"{printable(name)}: {problem}" for name, problem in bad.items())
@@ -99,9 +94,9 @@ def checked(dataset: Dataset, on_bad: OnBad, image_size: tuple[int, int], progre
     return replace(rest, notes=(*rest.notes, note)) if note else rest
 
 
-def _inspect(collection: Collection, cache: InspectionCache, progress: Progress) -> Inspected:
+def _inspect(collection: Collection, progress: Progress) -> Inspected:
     images = [*collection.images, *collection.unlabelled]
-    return Inspected(images, inspect_files([image.path for image in images], cache, progress))
+    return Inspected(images, inspect_files([image.path for image in images], progress))
 
 
 def _put_in_quarantine(root: Path, collection: Collection, inspected: Inspected) -> None:

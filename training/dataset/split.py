@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from training.dataset.image import LabelledImage
-from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
+from training.dataset.inspection.files import inspect_files
 from training.errors import DatasetError
 
 Stratum = tuple[str, ...]
@@ -30,8 +30,7 @@ class Group:
 
 def together(images: Sequence[LabelledImage], groups: Grouping | None) -> list[list[LabelledImage]]:
     """Images that must not be separated. Raises DatasetError for one that cannot be read."""
-    with InspectionCache.of_user() as cache:
-        inspections = inspect_files([image.path for image in images], cache)
+    inspections = inspect_files([image.path for image in images])
     links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
     links += near_pairs(inspections)
     links += _same_name([image.source or image.name for image in images])

@@ -21,7 +21,7 @@ from training.export.export import export
 from training.fit.checkpoint import Checkpoint, Saved, read_saved, write_saved
 from training.fit.device import Device, MixedPrecision, check_shared_memory, keep_large_blocks, make_accelerator
 from training.fit.epochs import train_epochs
-from training.fit.features import FeatureCache, choose_resize, extract
+from training.fit.features import choose_resize, extract
 from training.fit.history import History
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
@@ -58,7 +58,7 @@ class Classifier:
         device: Device = "auto",
         mixed_precision: MixedPrecision = "auto",
         compiled: bool = False,
-        cache: FeatureCache | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.labels = tuple(labels)
         self.pixels = pixel_spec(image_size, "crop" if resize == "auto" else resize)
@@ -71,7 +71,7 @@ class Classifier:
         self.net = net.to(self._accelerator.device).to(memory_format=torch.channels_last)
         self._chooses_resize = resize == "auto" and net.net.weights != "none"
         self._compiled = compiled
-        self._cache = cache or FeatureCache()
+        self._cache = cache
         self.exported: ModelFile | None = None
         """The file that `export` has made of this net as it is."""
         self._trained_on: TrainedOn | None = None

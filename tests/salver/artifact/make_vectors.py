@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from salver.artifact.manifest import PixelSpec
+from tests.support.images import encode
 from tests.support.pictures import (
     HEIGHT,
     WIDTH,
     Pixels,
     animation,
     bitmap,
-    encode,
     hidden_png,
     orientation,
     patch_tiff,

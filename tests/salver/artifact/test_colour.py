@@ -6,9 +6,9 @@ from PIL.PngImagePlugin import PngInfo
 from salver.artifact.errors import UnsupportedImage
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import decode, to_pixels
+from tests.support.images import encode
 from tests.support.pictures import (
     Pixels,
-    encode,
     linear_grey_profile,
     patch_tiff,
     picture,

@@ -9,7 +9,8 @@ from PIL import Image, ImageFile
 from salver.artifact.errors import CorruptImage, ImageTooLarge, UnsupportedImage
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import decode
-from tests.support.pictures import encode, noise, orientation, picture, png, png_chunk
+from tests.support.images import encode
+from tests.support.pictures import noise, orientation, picture, png, png_chunk
 
 SPEC = PixelSpec(height=64, width=64, resize="stretch")
 HEIC_HEADER = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x08meta"

@@ -15,10 +15,10 @@ from PIL import Image
 from salver.artifact.errors import CorruptImage, ImageError, ImageTooLarge
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits, decode, to_pixels
+from tests.support.images import encode
 from tests.support.pictures import (
     Pixels,
     animation,
-    encode,
     noise,
     orientation,
     patch_tiff,

@@ -10,10 +10,10 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from salver.artifact.errors import CorruptImage, UnsupportedImage
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import decode, to_pixels
+from tests.support.images import encode
 from tests.support.pictures import (
     Pixels,
     bitmap,
-    encode,
     hidden_png,
     named_profile,
     patch_tiff,

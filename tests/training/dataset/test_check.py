@@ -11,7 +11,6 @@ from tests.support.images import encode, photo, picture
 from tests.training.support.photos import photo_folder
 from training.dataset.check import CheckReport, check, checked
 from training.dataset.dataset import Dataset
-from training.dataset.inspection.cache import InspectionCache
 from training.errors import DatasetError
 from training.progress import Silent
 
@@ -26,8 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(root: Path, against: Path | None = None, quarantine: bool = False) -> CheckReport:
-    with InspectionCache() as cache:
-        return check(root, against, quarantine=quarantine, cache=cache)
+    return check(root, against, quarantine=quarantine)
 
 
 def opened(path: Path) -> Image.Image:

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,7 +7,7 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.device import make_accelerator
-from training.fit.features import FeatureCache, choose_resize, extract
+from training.fit.features import choose_resize, extract
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
@@ -39,7 +38,7 @@ def net(seed: int = 0, base: str = "resnet18") -> PixelNet:
 
 
 def features(net: PixelNet, dataset: Dataset, cache: Path, counted: Counted) -> torch.Tensor:
-    return extract(net, dataset, SPEC, make_accelerator("cpu"), cache=FeatureCache(cache), progress=counted)
+    return extract(net, dataset, SPEC, make_accelerator("cpu"), cache=cache, progress=counted)
 
 
 @pytest.mark.parametrize(("base", "width"), [("resnet18", 512), ("alexnet", 4096), ("mobilenet_v2", 1280)])
@@ -65,14 +64,6 @@ def test_each_image_is_computed_once_for_a_net_a_pixel_spec_and_its_content(tmp_
     other = features(net(seed=1), Dataset.from_dir(tmp_path / "photos"), tmp_path / "cache", counted)
     assert counted.images == 14
     assert not torch.equal(other[1:4], first[:3])
-
-
-def test_a_cache_that_has_grown_too_large_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, vector = FeatureCache(tmp_path / "features.sqlite"), np.ones(4, np.float32)
-    assert cache.put("net", {"old": vector})
-    monkeypatch.setattr("training.fit.features.LIMIT_BYTES", 1)
-    assert cache.put("net", {"new": vector})
-    assert list(cache.get("net", ["old", "new"])) == ["new"]
 
 
 def test_a_cache_that_cannot_be_used_is_told_and_costs_only_time(tmp_path: Path) -> None:
@@ -107,7 +98,7 @@ def test_the_resize_is_chosen_by_what_the_features_are_good_for(tmp_path: Path) 
             (tmp_path / "photos" / label / f"{number}.png").write_bytes(encode(image, "PNG"))
     dataset = Dataset.from_dir(tmp_path / "photos")
     specs = [pixel_spec(64, "crop"), pixel_spec(64, "stretch")]
-    cache = FeatureCache(tmp_path / "cache")
+    cache = tmp_path / "cache"
     chosen = choose_resize(net(), dataset, specs, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
     assert chosen.resize == "stretch"
     assert (

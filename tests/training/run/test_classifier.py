@@ -11,7 +11,6 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import SettingError
 from training.export.test_card import make_golden
-from training.fit.features import FeatureCache
 from training.fit.minibatches import Minibatches
 from training.fit.recipe import GENTLE
 from training.nets.nets import Resize, build_net, on_cpu, pixel_spec
@@ -96,7 +95,7 @@ def pretrained(backbone: Path, labels: tuple[str, ...], cache: Path, resize: Res
         weights=str(backbone),
         resize=resize,
         device="cpu",
-        cache=FeatureCache(cache / "features.sqlite"),
+        cache=cache / "features.sqlite",
     )
 
 

@@ -19,7 +19,7 @@ from training.dataset.dataset import Dataset
 from training.fit.device import make_accelerator
 from training.export.gate import open_session
 from training.fit.minibatches import Minibatches
-from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.files import inspect_files
 from training.evaluation.model_file import ModelFile
 from training.nets.nets import pixel_spec
 from training.progress import Silent
@@ -36,8 +36,7 @@ def counted(work):
     return progress.most
 
 data, model = Dataset.from_dir(sys.argv[1]), ModelFile.read(Path(sys.argv[2]))
-with InspectionCache.of_user() as cache:
-    inspected = counted(lambda progress: inspect_files([image.path for image in data.images], cache, progress))
+inspected = counted(lambda progress: inspect_files([image.path for image in data.images], progress))
 decoded = counted(lambda progress: Minibatches(data, data.labels, pixel_spec(64), progress))
 scored = counted(lambda progress: model.score(data, progress))
 make_accelerator("cpu")

@@ -25,7 +25,6 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, Interrupted, SettingError
 from training.fit.checkpoint import Checkpoint
-from training.fit.features import FeatureCache
 from training.fit.history import History
 from training.fit.minibatches import Minibatches
 from training.fit.recipe import GENTLE, Recipe, with_epochs
@@ -67,7 +66,7 @@ def fitted(
     """Asked to stop after so many steps of this process, or by `asked_to_stop`."""
     countdown = iter(range(steps, -1, -1))
     asked_to_stop = asked_to_stop or (lambda: next(countdown) <= 1)
-    cache = FeatureCache(backbone.parent / "features.sqlite")
+    cache = backbone.parent / "features.sqlite"
     labels, side, weights = photos.labels, 64, str(backbone)
     classifier = Classifier("mobilenet_v2", labels, side, weights, resize="crop", device="cpu", cache=cache)
     classifier.fit(photos, photos, recipe=RECIPE, checkpoint=checkpoint, asked_to_stop=asked_to_stop, seed=1)

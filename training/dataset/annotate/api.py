@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from salver.text import printable
 from training.dataset.annotate.store import AnnotationStore
-from training.dataset.inspection.cache import Stamp
+from training.dataset.inspection.files import Stamp
 from training.dataset.reading.annotations import Annotation
 from training.dataset.reading.folder import natural_order, nfc
 

@@ -24,8 +24,8 @@ from salver.text import printable, validation_message
 from training.dataset.annotate.access import Access
 from training.dataset.annotate.api import Changes, Duplicates, Page, page_of
 from training.dataset.annotate.store import AnnotationStore, Change, ChangedElsewhere
-from training.dataset.inspection.cache import InspectionCache, inspect_files
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
+from training.dataset.inspection.files import inspect_files
 from training.dataset.inspection.thumbnails import PICTURE_SIDE, picture, thumbnail
 from training.dataset.reading.annotations import Annotation
 from training.dataset.reading.folder import nfc
@@ -138,8 +138,7 @@ def find_duplicates(store: AnnotationStore) -> list[list[str]]:
     """Groups of names, the cache of `salver check` in use."""
     names = store.images()
     paths = [path for name in names if (path := store.path(name))]
-    with InspectionCache.of_user() as cache:
-        inspections = inspect_files(paths, cache)
+    inspections = inspect_files(paths)
     links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
     groups = joined(len(paths), [*links, *near_pairs(inspections)])
     return [[names[index] for index in group] for group in groups if len(group) > 1]

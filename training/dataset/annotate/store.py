@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.dataset.inspection.cache import Stamp
+from training.dataset.inspection.files import Stamp
 from training.dataset.reading.alike import alike, described, difference
 from training.dataset.reading.annotations import FILE_NAME, Annotation, read_annotations, write_annotations
 from training.dataset.reading.folder import Folder, nfc, scan

@@ -6,10 +6,12 @@ The look is a 64-bit perceptual hash (pHash: the signs of the lowest frequencies
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import imagehash
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict
 
 from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.artifact.manifest import PixelSpec
@@ -42,6 +44,7 @@ class Inspection:
     orientation: int = 1
     phash: bytes = b""
     tile: bytes = b""
+    __pydantic_config__: ClassVar = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     @property
     def upright_size(self) -> tuple[int, int]:

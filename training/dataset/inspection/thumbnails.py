@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 from salver.artifact.manifest import PixelSpec
 from salver.system.durable import durable
 from salver.system.regular_file import read_regular
-from training.dataset.inspection.cache import Stamp
 from training.dataset.inspection.decoding import decoders
+from training.dataset.inspection.files import Stamp
 
 THUMBNAIL_SIDE = 256
 PICTURE_SIDE = 1600

@@ -20,7 +20,8 @@ from salver.artifact.errors import CorruptImage, ImageError, ImageTooLarge
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits, decode, decode_with_header, to_pixels
 from tests.support import hostile
-from tests.support.pictures import encode, noise, orientation
+from tests.support.images import encode
+from tests.support.pictures import noise, orientation
 
 SPEC = PixelSpec(height=24, width=24, shorter_side=30)
 ROOT = Path(__file__).parents[4]

@@ -25,7 +25,8 @@ from salver.artifact.pixels import (
     decode_with_header,
 )
 from tests.support import hostile
-from tests.support.pictures import encode, noise, orientation, png_chunk, srgb_profile, swapped_profile
+from tests.support.images import encode
+from tests.support.pictures import noise, orientation, png_chunk, srgb_profile, swapped_profile
 
 SPEC = PixelSpec(height=8, width=8, resize="stretch")
 MEBIBYTE = 2**20

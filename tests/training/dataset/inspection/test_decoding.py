@@ -11,10 +11,12 @@ from salver.artifact.errors import ImageTooLarge
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits
 from tests.support import hostile
-from tests.support.pictures import encode, noise
+from tests.support.images import encode
+from tests.support.pictures import noise
+from training.cache import Cache
 from training.dataset.image import LabelledImage
 from training.dataset.inspection import decoding
-from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.files import inspect_files
 from training.dataset.inspection.thumbnails import thumbnail
 from training.errors import DatasetError
 
@@ -44,8 +46,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_check_names_it_and_looks_at_the_others(photos: list[Path]) -> None:
     began = time.monotonic()
-    with InspectionCache() as cache:
-        good, scans, slow = inspect_files(photos, cache)
+    with Cache() as cache:
+        good, scans, slow = inspect_files(photos, cache=cache)
     assert time.monotonic() - began < 3
     assert (good.problem, good.form) == ("", "PNG")
     assert "too many scans" in scans.problem

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
 from tests.support.images import encode, photo, picture, solid
 from tests.training.support.interrupting import Interrupting
-from training.dataset.inspection.cache import InspectionCache, Stamp, inspect_files
+from training.cache import Cache
 from training.dataset.inspection.duplicates import joined, near_pairs
+from training.dataset.inspection.files import inspect_files, known
 from training.dataset.inspection.inspection import Inspection, inspect_bytes
 
 
@@ -58,50 +60,49 @@ def test_linked_items_are_in_one_group() -> None:
 def test_what_is_known_is_neither_decoded_nor_read_again(tmp_path: Path) -> None:
     file, copy = tmp_path / "a.jpg", tmp_path / "copy.jpg"
     file.write_bytes(photo(60, 60))
-    with InspectionCache(tmp_path / "cache") as cache:
-        (first,) = inspect_files([file], cache)
+    with Cache(tmp_path / "cache") as cache:
+        (first,) = inspect_files([file], cache=cache)
         forged = Inspection(first.sha256, problem="from the cache")
-        cache.keep(file, Stamp.of(file), forged)
+        cache.put({first.sha256.encode(): TypeAdapter(Inspection).dump_json(forged)})
     copy.write_bytes(file.read_bytes())
-    with InspectionCache(tmp_path / "cache") as cache:
-        assert inspect_files([file, copy], cache) == [forged, forged]
+    with Cache(tmp_path / "cache") as cache:
+        assert inspect_files([file, copy], cache=cache) == [forged, forged]
 
 
 def test_a_file_that_was_rewritten_is_looked_at_again_though_it_has_its_old_date(tmp_path: Path) -> None:
     file = tmp_path / "a.bmp"
     file.write_bytes(solid((1, 2, 3), form="BMP"))
-    with InspectionCache(tmp_path / "cache") as cache:
-        (before,) = inspect_files([file], cache)
+    with Cache(tmp_path / "cache") as cache:
+        (before,) = inspect_files([file], cache=cache)
         times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
         file.write_bytes(solid((1, 2, 4), form="BMP"))
         os.utime(file, ns=times)
-        (after,) = inspect_files([file], cache)
+        (after,) = inspect_files([file], cache=cache)
     assert before.size_bytes == after.size_bytes
     assert before.sha256 != after.sha256
 
 
 def test_a_file_that_cannot_be_opened_has_a_problem_and_is_not_remembered(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
-    with InspectionCache(tmp_path / "cache") as cache:
-        (found,) = inspect_files([tmp_path / "gone.jpg"], cache)
+    with Cache(tmp_path / "cache") as cache:
+        (found,) = inspect_files([tmp_path / "gone.jpg"], cache=cache)
         assert found.problem == "The file cannot be read: No such file or directory."
         (tmp_path / "nowhere").write_bytes(photo(40, 40))
-        assert inspect_files([tmp_path / "gone.jpg"], cache)[0].problem == ""
+        assert inspect_files([tmp_path / "gone.jpg"], cache=cache)[0].problem == ""
 
 
 def test_what_was_done_before_ctrl_c_is_known_afterwards(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.jpg" for number in range(6)]
     for number, file in enumerate(files):
         file.write_bytes(photo(40, 40, number))
-    with pytest.raises(KeyboardInterrupt), InspectionCache(tmp_path / "cache") as cache:
-        inspect_files(files, cache, Interrupting("inspecting", 3))
-    with InspectionCache(tmp_path / "cache") as cache:
-        assert [cache.of_file(file) is not None for file in files] == [True] * 4 + [False] * 2
+    with pytest.raises(KeyboardInterrupt), Cache(tmp_path / "cache") as cache:
+        inspect_files(files, Interrupting("inspecting", 3), cache)
+    with Cache(tmp_path / "cache") as cache:
+        assert list(known(files, cache)) == files[:4]
 
 
 def test_without_a_folder_to_write_the_cache_lives_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (tmp_path / "a.jpg").write_bytes(photo(40, 40))
-    with InspectionCache.of_user() as cache:
-        assert inspect_files([tmp_path / "a.jpg"], cache)[0].problem == ""
+    assert inspect_files([tmp_path / "a.jpg"])[0].problem == ""

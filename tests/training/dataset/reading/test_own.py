@@ -16,7 +16,7 @@ from training.dataset.dataset import Dataset
 from training.dataset.gather.download import DownloadLimits
 from training.dataset.gather.origins import COLUMNS, Sources
 from training.dataset.gather.spec import read_spec
-from training.dataset.inspection.cache import InspectionCache, inspect_files
+from training.dataset.inspection.files import inspect_files
 from training.dataset.inspection.thumbnails import thumbnail
 from training.dataset.reading.annotations import Annotation, read_annotations, read_quarantine, write_annotations
 from training.errors import DatasetError
@@ -110,15 +110,13 @@ def test_the_inspection_cache_is_a_help_and_never_a_hindrance(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photo_folder(tmp_path / "photos", {"cup": 1, "bowl": 1})
-    with InspectionCache.of_user() as cache:
-        inspect_files([], cache)
+    inspect_files([])
     kept = next((tmp_path / "cache" / "salver").glob("*.sqlite"))
     for file in kept.parent.iterdir():
         file.unlink()
     put(kept, state)
     paths = sorted((tmp_path / "photos").rglob("*.jpg"))
-    with InspectionCache.of_user() as cache:
-        assert [found.problem for found in inspect_files(paths, cache)] == ["", ""]
+    assert [found.problem for found in inspect_files(paths)] == ["", ""]
 
 
 @pytest.mark.parametrize("state", STATES)
