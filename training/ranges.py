@@ -42,6 +42,7 @@ AVERAGE = Range("recipe's average", 0.0, 0.9999)
 SVM_C = Range("C of the support vector machine", 1e-6, 1e6)
 CLASS_WEIGHT = Range("class weight", 1e-6, 1e6)
 THRESHOLD = Range("threshold", 0.0, 1.0)
+FALSE_ALARMS = Range("share of false alarms", 1e-6, 0.5)
 ACCURACY_LOSS = Range("accuracy that may be lost", -1.0, 1.0)
 """Below 0: that has to be gained."""
 SECONDS = Range("time for one image in seconds", 0.1, 86_400.0)

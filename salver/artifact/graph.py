@@ -1,11 +1,11 @@
 """Whether a graph is one that its manifest can speak for: pixels in, logits out, and nothing after them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from salver.artifact.bounds.model_bytes import read_graph
 from salver.artifact.errors import ModelFileError
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, PixelSpec
+from salver.artifact.manifest import INPUT_NAME, Manifest, OutputName, PixelSpec
 
 
 class Port(Protocol):
@@ -42,14 +42,14 @@ def read_manifest(data: bytes) -> Manifest:
     return manifest
 
 
-def check_graph(graph: OpenGraph, pixels: PixelSpec, classes: int) -> None:
-    """Raise ModelFileError unless the graph takes uint8 pixels [batch, height, width, 3] of that size and gives float32
-    logits [batch, classes], for a batch of any length.
+def check_graph(graph: OpenGraph, pixels: PixelSpec, outputs: Mapping[OutputName, tuple[int, ...]]) -> None:
+    """Raise ModelFileError unless the graph takes uint8 pixels [batch, height, width, 3] of that size and gives these
+    float32 `outputs`, whose shapes are without the batch, in this order and for a batch of any length.
     """
     size = [pixels.height, pixels.width, 3]
     wanted = (
         [(INPUT_NAME, "tensor(uint8)", size)],
-        [(OUTPUT_NAME, "tensor(float)", [classes])],
+        [(name, "tensor(float)", list(shape)) for name, shape in outputs.items()],
     )
     ports = list(graph.get_inputs()), list(graph.get_outputs())
     form = tuple([(port.name, port.type, list(port.shape[1:])) for port in side] for side in ports)

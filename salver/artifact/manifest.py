@@ -1,22 +1,26 @@
 """The manifest: what `model.onnx` says about itself, as JSON in its `metadata_props["salver"]`.
 
 This module is the only definition. Training writes it, the service reads it. An optional new field keeps
-`SCHEMA_VERSION`, so unknown fields are ignored; anything else bumps it, so another version is refused.
+`SCHEMA_VERSION`, so unknown fields are ignored; anything else bumps it. Version 1, whose graphs answer logits alone, is
+read as well; another one is refused.
 """
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from salver.artifact.errors import ModelFileError
 from salver.text import printable, validation_message
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 METADATA_KEY = "salver"
 INPUT_NAME = "pixels"
-OUTPUT_NAME = "logits"
+OUTPUT_NAME: Literal["logits"] = "logits"
+OutputName = Literal["logits", "features", "familiarity", "heat"]
+OUTPUT_NAMES: tuple[OutputName, ...] = get_args(OutputName)
+"""In the order in which the graph has those that it has; see `Manifest.outputs`."""
 MAX_MANIFEST_BYTES = 32 * 1024**2
 """The test card of the largest image size that is trained for, 3584 pixels, takes half of it."""
 MAX_VALUES = 1_000_000
@@ -85,6 +89,13 @@ class Golden(Frozen):
     tolerance: Annotated[float, Field(gt=0)]
 
 
+class Difference(Frozen):
+    """The largest between two answers, and what the gate lets pass, both in the output's own unit."""
+
+    largest: Annotated[float, Field(ge=0)]
+    tolerance: Annotated[float, Field(gt=0)]
+
+
 class Parity(Frozen):
     """What the export gate measured between torch and onnxruntime on real validation images."""
 
@@ -92,6 +103,31 @@ class Parity(Frozen):
     batch_sizes: tuple[Annotated[int, Field(ge=1, lt=2**31)], ...]
     max_logit_difference: Annotated[float, Field(ge=0)]
     tolerance: Annotated[float, Field(gt=0)]
+    outputs: dict[Name, Difference] = {}
+    """Of each output besides the logits; "heat sum" is that of heat's mean and bias from the logit."""
+    outputs_images: Count = 0
+    """How many of the images those were compared on."""
+
+
+class Familiarity(Frozen):
+    """What the output `familiarity` means: an image below the threshold is unlike the training photos, foreign."""
+
+    threshold: Annotated[float, Field(ge=-1, le=1)]
+    max_false_alarms: Annotated[float, Field(gt=0, lt=1)]
+    """The share of photos like the training photos that may be called foreign, as it was asked for."""
+    reached: Annotated[float, Field(gt=0, lt=1)]
+    """The share that the threshold was set for: a multiple of 1 / (photos + 1)."""
+    photos: Count
+    """Different training photos that it was set by, each judged by what the others span."""
+    directions: Annotated[int, Field(ge=1)]
+
+
+class Heat(Frozen):
+    """What the output `heat` means: for each label, cells of which the mean, plus the bias, is the logit."""
+
+    rows: Side
+    columns: Side
+    bias: dict[Label, float]
 
 
 class ThresholdChange(Frozen):
@@ -121,7 +157,7 @@ class Provenance(Frozen):
 class Manifest(Frozen):
     """The whole manifest; `labels` are in the order of the graph's output."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MAX_LABELS)]
     pixels: PixelSpec
     temperature: Annotated[float, Field(ge=1e-30, le=1e30)] = 1.0
@@ -131,6 +167,10 @@ class Manifest(Frozen):
     base: Name
     weights: Name
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    features: Annotated[int, Field(ge=1)] | None = None
+    """The width of the output `features`; None for a graph without."""
+    familiarity: Familiarity | None = None
+    heat: Heat | None = None
     golden: Golden
     provenance: Provenance
 
@@ -140,6 +180,8 @@ class Manifest(Frozen):
             raise ValueError("a label occurs twice")
         if set(self.golden.logits) != set(self.labels):
             raise ValueError("the golden answer names other labels than the model")
+        if self.heat is not None and set(self.heat.bias) != set(self.labels):
+            raise ValueError("the bias of heat names other labels than the model")
         if self.thresholds is not None and not set(self.thresholds) <= set(self.labels):
             raise ValueError("a threshold names a label that the model does not have")
         return self
@@ -153,6 +195,18 @@ class Manifest(Frozen):
                 f"{self.precision} and these logits"
             )
         return self
+
+    @property
+    def outputs(self) -> dict[OutputName, tuple[int, ...]]:
+        """The shape of each output of the graph, batch aside."""
+        heat = self.heat
+        shapes: dict[OutputName, tuple[int, ...] | None] = {
+            "logits": (len(self.labels),),
+            "features": (self.features,) if self.features else None,
+            "familiarity": () if self.familiarity else None,
+            "heat": (len(self.labels), heat.rows, heat.columns) if heat else None,
+        }
+        return {name: shape for name, shape in shapes.items() if shape is not None}
 
     def to_metadata(self) -> dict[str, str]:
         """The entry for the ONNX file's `metadata_props`."""
@@ -179,8 +233,17 @@ class Manifest(Frozen):
             ) from error
 
 
+def missing_output(manifest: Manifest, name: OutputName) -> str:
+    """Why a file does not have that output, and what to do."""
+    if manifest.schema_version == 1:
+        return "the file was exported by an earlier Salver. Export it again."
+    if name == "heat" and not manifest.base.startswith(("resnet", "mobilenet_v2")):
+        return f"{manifest.base} has layers between its feature map and its logits, so no heat adds up to them."
+    return "it was exported without. Export it again with all outputs."
+
+
 def _not_valid(reason: str) -> ModelFileError:
     return ModelFileError(
-        f"The model's manifest is not valid: {reason}. This Salver reads schema version {SCHEMA_VERSION}; export the "
-        "model again with this version of Salver."
+        f"The model's manifest is not valid: {reason}. This Salver reads schema versions 1 to {SCHEMA_VERSION}; "
+        "export the model again with this version of Salver."
     )

@@ -1,4 +1,4 @@
-"""Logits to probabilities, and when the model abstains: one rule for training's figures and the service's answers."""
+"""Outputs to answers, and when there is none: one rule for training's figures and the service's answers."""
 
 from collections.abc import Mapping
 
@@ -20,3 +20,8 @@ def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[n
 def abstains(thresholds: Mapping[str, float] | None, label: str, probability: float) -> bool:
     """Whether `label`, the best one, is not given because its probability is below its threshold."""
     return probability < (thresholds or {}).get(label, 0.0)
+
+
+def is_foreign(familiarity: float, threshold: float) -> bool:
+    """Whether an image is unlike the training photos. One whose familiarity is no number is."""
+    return not familiarity >= threshold

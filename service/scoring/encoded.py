@@ -47,7 +47,7 @@ def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable
     if isinstance(image, np.ndarray):
         return image
     data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str | LongText) else image
-    return decoders.pixels(data, model.manifest.pixels, given_up)
+    return decoders.pixels(data, model.manifest.pixels, given_up)[0]
 
 
 def image_bytes(text: str | LongText, max_bytes: int) -> bytes:

@@ -121,7 +121,7 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     manifest = _manifest(file)
     try:
         session = new_session(data, [(CPU, {})], 1)
-        check_graph(session, manifest.pixels, len(manifest.labels))
+        check_graph(session, manifest.pixels, manifest.outputs)
         gpu = gpu_providers(device, manifest, version, engine_cache_dir, available=ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (new_session(data, [(CPU, {})], cores) if cores > 1 else session)

@@ -55,7 +55,7 @@ class LabelledImage:
     def pixels(self, spec: PixelSpec) -> NDArray[np.uint8]:
         """As `salver.artifact.pixels.to_pixels` gives them: [height, width, 3]. Raises as `decode` does."""
         try:
-            return decoders().pixels(self.read(), spec)
+            return decoders().pixels(self.read(), spec)[0]
         except (ImageError, DecodingUnavailable) as error:
             raise DatasetError(f"{printable(self.path)}: {error}") from error
 

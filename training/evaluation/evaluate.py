@@ -2,18 +2,19 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salver.artifact.manifest import OutputName
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.evaluation.metrics import compute_metrics
-from training.evaluation.model_file import ModelFile
+from training.evaluation.model_file import Answers, ModelFile
 from training.evaluation.plots import WIDTH, Plot, plots
 from training.evaluation.predictions import Predictions
 from training.evaluation.schema import Estimate, Metrics
@@ -65,6 +66,18 @@ class Scorer(Protocol):
         """Logits [images, classes]. Raises DatasetError for images that cannot be read."""
 
 
+@runtime_checkable
+class Answering(Scorer, Protocol):
+    """What answers more than logits."""
+
+    @property
+    def outputs(self) -> Collection[OutputName]:
+        """The names of all that it answers."""
+
+    def answers(self, dataset: Dataset, names: Sequence[OutputName], progress: Progress) -> Answers:
+        """These outputs, each with the images as its first axis. Raises as `score` does."""
+
+
 def evaluate(model: Scorer | Path | str, dataset: Dataset, progress: Progress | None = None) -> Evaluation:
     """Score every image of `dataset` with a classifier or a model file, through `salver.artifact.pixels`.
 
@@ -78,7 +91,18 @@ def evaluate(model: Scorer | Path | str, dataset: Dataset, progress: Progress | 
     file = scorer if isinstance(scorer, ModelFile) else getattr(scorer, "exported", None)
     whose = f"The model file {scorer.path}" if isinstance(scorer, ModelFile) else "The classifier"
     truths = dataset.targets(scorer.labels, whose)
-    return Evaluation(scorer.labels, scorer.score(dataset, progress or Silent()), truths, dataset.images, file)
+    answers = _answers(scorer, dataset, progress or Silent())
+    return Evaluation(
+        scorer.labels, answers["logits"], truths, dataset.images, file, familiarity=answers.get("familiarity")
+    )
+
+
+def _answers(scorer: Scorer, dataset: Dataset, progress: Progress) -> Answers:
+    """Logits, and familiarity where the scorer has it."""
+    if not isinstance(scorer, Answering):
+        return {"logits": scorer.score(dataset, progress)}
+    wanted: tuple[OutputName, ...] = ("logits", "familiarity")
+    return scorer.answers(dataset, [name for name in wanted if name in scorer.outputs], progress)
 
 
 def by_label(evaluation: Predictions, logits: NDArray[np.float32], order: Sequence[str]) -> Evaluation:

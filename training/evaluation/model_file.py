@@ -1,6 +1,7 @@
 """A model file on disk: what it says about itself, what it answers, and a new version of it."""
 
 import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES
+from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES, only_outputs
 from salver.artifact.errors import ModelFileError
 from salver.artifact.graph import read_manifest
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, OutputName, missing_output
 from salver.system.cores import available_cores
 from salver.system.durable import durable
 from salver.system.steady_file import read_steady
@@ -34,6 +35,9 @@ ORT_ERRORS = (
     ort_errors.RuntimeException,
 )
 
+Answers = Mapping[OutputName, NDArray[np.float32]]
+"""Outputs by name, each with the batch as its first axis."""
+
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -51,6 +55,11 @@ class ModelFile:
         """In the order of the logits."""
         return self.manifest.labels
 
+    @property
+    def outputs(self) -> Collection[OutputName]:
+        """What the graph answers."""
+        return self.manifest.outputs
+
     @classmethod
     def read(cls, path: Path) -> "ModelFile":
         """Raises SettingError for a file that cannot be read or is not Salver's."""
@@ -58,35 +67,50 @@ class ModelFile:
         return cls(path, hashlib.sha256(data).hexdigest(), manifest)
 
     def score(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
-        """Logits [images, classes] of every image, as the service computes them on a CPU: each image by itself.
+        """Logits [images, classes]; see `answers`."""
+        return self.answers(dataset, (OUTPUT_NAME,), progress)[OUTPUT_NAME]
 
-        Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run
-        or another file stands there by now.
+    def answers(self, dataset: Dataset, names: Sequence[OutputName], progress: Progress) -> Answers:
+        """These outputs of every image, as the service computes them on a CPU: each image by itself.
+
+        Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run,
+        lacks an output, or another file stands there by now.
         """
-        data = self._data()
+        for name in names:
+            self.check_output(name)
+        data = only_outputs(self._data(), names)
         try:
             session = onnxruntime.InferenceSession(data, one_thread(), providers=["CPUExecutionProvider"])
-            scored = self._score_all(session, dataset, progress)
+            scored = self._score_all(session, dataset, names, progress)
         except ORT_ERRORS as error:
             reason = printable(" ".join(str(error).split())[:400])
             raise SettingError(f"{self.path} cannot be run by onnxruntime: {reason}. Export it again.") from error
         refused = [row for row in scored if isinstance(row, str)]
         if refused:
             raise unreadable(refused, len(dataset))
-        return np.stack([row for row in scored if not isinstance(row, str)])
+        rows = [row for row in scored if not isinstance(row, str)]
+        return {name: np.concatenate([row[name] for row in rows]) for name in names}
+
+    def check_output(self, name: OutputName) -> None:
+        """Raises SettingError, with the way out, for an output that the graph does not have."""
+        if name not in self.manifest.outputs:
+            raise SettingError(f"{self.path} has no output '{name}': {missing_output(self.manifest, name)}")
 
     def _score_all(
-        self, session: onnxruntime.InferenceSession, dataset: Dataset, progress: Progress
-    ) -> list[NDArray[np.float32] | str]:
-        """A row of logits for each image, or why there is none."""
+        self,
+        session: onnxruntime.InferenceSession,
+        dataset: Dataset,
+        names: Sequence[OutputName],
+        progress: Progress,
+    ) -> list[Answers | str]:
+        """The answers for each image, in batches of one, or why there are none."""
 
-        def score(image: LabelledImage) -> NDArray[np.float32] | str:
+        def score(image: LabelledImage) -> Answers | str:
             try:
                 pixels = image.pixels(self.manifest.pixels)
             except DatasetError as error:
                 return str(error)
-            logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels[None]})[0][0]
-            return logits
+            return answer(session, pixels[None], names)
 
         progress.begin("scoring", len(dataset))
         scored = []
@@ -136,6 +160,12 @@ def read_model(path: Path) -> tuple[bytes, Manifest]:
         return data, read_manifest(data)
     except ModelFileError as error:
         raise SettingError(f"{path}: {error}") from error
+
+
+def answer(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8], names: Sequence[OutputName]) -> Answers:
+    """These outputs for pixels [batch, height, width, 3]. Raises ORT_ERRORS."""
+    found = session.run(list(names), {INPUT_NAME: pixels})
+    return dict(zip(names, found, strict=True))
 
 
 def one_thread() -> onnxruntime.SessionOptions:

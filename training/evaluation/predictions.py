@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
-from salver.artifact.scores import abstains, probabilities
+from salver.artifact.scores import abstains, is_foreign, probabilities
 from training.dataset.image import LabelledImage
 from training.evaluation.model_file import ModelFile
 
@@ -30,6 +30,8 @@ class Predictions:
     truths: NDArray[np.int64] = field(repr=False)
     images: tuple[LabelledImage, ...] = field(default=(), repr=False)
     model: ModelFile | None = field(default=None, repr=False)
+    familiarity: NDArray[np.float32] | None = field(default=None, repr=False)
+    """[images], where the model gives it."""
 
     @cached_property
     def predictions(self) -> NDArray[np.int64]:
@@ -102,6 +104,14 @@ class Predictions:
         logits = np.where(self.answered[:, None], self.logits, 0).astype(np.float64) / (self.temperature or 1.0)
         losses = -log_softmax(logits, axis=1)[np.arange(len(self.truths)), self.truths]
         return np.where(self.answered, losses, np.inf)
+
+    @property
+    def foreign(self) -> NDArray[np.bool_] | None:
+        """[images]: whether the service calls the image unlike the training photos; None where it cannot tell."""
+        known = self.model.manifest.familiarity if self.model else None
+        if self.familiarity is None or known is None:
+            return None
+        return np.array([is_foreign(each, known.threshold) for each in self.familiarity.tolist()], bool)
 
     @cached_property
     def abstained(self) -> NDArray[np.bool_]:

@@ -3,23 +3,25 @@
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, PixelSpec, Provenance
+from salver.artifact.manifest import INPUT_NAME, Familiarity, Heat, Manifest, PixelSpec, Provenance
 from salver.system.durable import durable
 from training.dataset.dataset import Dataset
 from training.evaluation.evaluate import Evaluation
-from training.export.gate import check_file, measure_parity
+from training.export.gate import Expected, check_file, measure_parity
+from training.export.outputs import OutputNet
 from training.export.test_card import make_golden
 from training.fit.minibatches import Minibatches
 from training.fit.state import TrainedOn
-from training.nets.nets import PixelNet, on_cpu
 
 OPSET = 18
 IR_VERSION = 10
@@ -29,7 +31,7 @@ _PACKAGES = ("salver", "torch", "torchvision", "accelerate", "onnx", "onnxscript
 
 
 def export(
-    net: PixelNet,
+    net: OutputNet,
     spec: PixelSpec,
     path: Path,
     trained_on: TrainedOn,
@@ -40,23 +42,29 @@ def export(
     head: Literal["softmax", "svm"] = "softmax",
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
+    familiarity: Familiarity | None = None,
 ) -> Manifest:
-    """Write `path` with the manifest, which is returned. `reported` is the evaluation of `validation` by torch.
+    """Write `path` with the manifest, which is returned. `reported` is the evaluation of `validation` by torch, and
+    `familiarity` what the net's plane was judged to mean; `net` is on the CPU and in evaluation mode.
 
     Raises ExportRefused; what stood under `path` before is then still there.
     """
-    trained = on_cpu(net)
-    graph = to_onnx(trained, spec)
+    graph = to_onnx(net, spec)
     images = Minibatches(validation, reported.labels, spec)
+    trained, shapes = net.net.net, net.shapes(spec)
+    expected = Expected(reported.logits, shapes, net.answers, net.bias())
     manifest = Manifest(
         labels=reported.labels,
         pixels=spec,
         temperature=temperature,
         thresholds=thresholds,
         head=head,
-        base=net.net.base,
-        weights=net.net.weights,
-        golden=make_golden(trained, spec, reported.labels),
+        base=trained.base,
+        weights=trained.weights,
+        features=shapes["features"][0] if "features" in shapes else None,
+        familiarity=familiarity if "familiarity" in shapes else None,
+        heat=_heat(shapes["heat"], reported.labels, net.bias()) if "heat" in shapes else None,
+        golden=make_golden(net.net, spec, reported.labels),
         provenance=Provenance(
             data_fingerprint=trained_on.data_fingerprint,
             counts=trained_on.counts,
@@ -64,7 +72,7 @@ def export(
             versions=package_versions(),
             git_revision=git_revision(),
             metrics=dict(metrics),
-            parity=measure_parity(graph.SerializeToString(), images, reported.logits),
+            parity=measure_parity(graph.SerializeToString(), images, expected),
         ),
     )
     onnx.helper.set_model_props(graph, manifest.to_metadata())
@@ -74,8 +82,13 @@ def export(
     return manifest
 
 
-def to_onnx(net: PixelNet, spec: PixelSpec) -> onnx.ModelProto:
-    """uint8 `pixels` [batch, height, width, 3] to float32 `logits` [batch, classes], any batch size.
+def _heat(shape: tuple[int, ...], labels: Sequence[str], bias: NDArray[np.float64]) -> Heat:
+    _, rows, columns = shape
+    return Heat(rows=rows, columns=columns, bias=dict(zip(labels, bias.tolist(), strict=True)))
+
+
+def to_onnx(net: OutputNet, spec: PixelSpec) -> onnx.ModelProto:
+    """uint8 `pixels` [batch, height, width, 3] to the net's outputs by their names, any batch size.
 
     With torch's newer exporter: the older one is deprecated and cannot express AlexNet's pooling at most image sizes.
     It takes 2 to 12 s where the older took 1, and passes the gate for every base. The batch axis is declared, so that
@@ -87,7 +100,7 @@ def to_onnx(net: PixelNet, spec: PixelSpec) -> onnx.ModelProto:
         net,
         (example,),
         input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
+        output_names=list(net.names),
         opset_version=OPSET,
         dynamic_shapes=({0: batch},),
         dynamo=True,

@@ -14,7 +14,7 @@ from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from training.export.int8 import CalibrationImages, layers, quiet
+from training.export.int8 import CalibrationImages, quiet, tail
 from training.fit.minibatches import Minibatches
 
 LARGEST = float(np.finfo(np.float16).max) / 4
@@ -24,15 +24,16 @@ LARGEST = float(np.finfo(np.float16).max) / 4
 def to_fp16(source: Path, calibration: Minibatches) -> onnx.ModelProto:
     """The graph of `source` as float16; input, output and opset stay as they are.
 
-    The last layer stays in float: logits of 11 bits would tie near labels. So does every layer that meets a number
-    above `LARGEST` with the calibration images or has one among its weights, which the converter would cut off.
+    The tail stays in float (see `int8.tail`): logits of 11 bits would tie near labels. So does every layer that meets a
+    number above `LARGEST` with the calibration images or has one among its weights, which the converter would cut off.
     """
     original = onnx.load(source)
     # torch lists weights there too, and the converter then takes those that stay in float for float16.
     del original.graph.value_info[:]
     large = _large_tensors(source, original, calibration)
-    last = layers(original)[-1]
-    in_float = [last] + [node.name for node in original.graph.node if large.intersection((*node.input, *node.output))]
+    in_float = tail(original) + [
+        node.name for node in original.graph.node if large.intersection((*node.input, *node.output))
+    ]
     with quiet():
         converted = convert_float_to_float16(original, keep_io_types=True, node_block_list=in_float)
         # Between two layers in float the converter casts down and up again, where the large number would overflow.

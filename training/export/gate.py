@@ -4,9 +4,10 @@ Two steps, because the file carries the figures of the first. `measure_parity` c
 three batch sizes; `check_file` then uses the finished file as the service will: its own manifest's pixels and labels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -14,14 +15,14 @@ from numpy.typing import NDArray
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.graph import check_graph
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest, Parity
+from salver.artifact.manifest import OUTPUT_NAME, Difference, Manifest, OutputName, Parity
 from salver.artifact.test_card import card_pixels, check_card
 from salver.system.cores import available_cores
 from salver.text import counted
 from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation, by_label
-from training.evaluation.model_file import ORT_ERRORS
+from training.evaluation.model_file import ORT_ERRORS, Answers, answer
 from training.fit.minibatches import Minibatches
 
 RELATIVE_TOLERANCE = 1e-4
@@ -30,17 +31,29 @@ to 4e-6 of it; another normalisation, weight or resize filter differs by a hundr
 LARGEST_BATCH = 32
 
 
-def measure_parity(model: bytes, images: Minibatches, logits: NDArray[np.float32]) -> Parity:
-    """Compare the graph in `model` with torch's `logits` [images, classes] of the same images.
+class Expected(NamedTuple):
+    """What a graph has to answer: torch's `logits` [images, classes], the `shapes` of all outputs without the batch,
+    and the others computed for pixels [batch, height, width, 3]. `bias` [classes] goes with heat."""
 
-    At the largest batch every image counts; at batch 1 and 2 the first 32 do, for the sake of time. Raises
-    ExportRefused when a batch size fails, a logit differs by more than the tolerance, or a top-1 label differs.
+    logits: NDArray[np.float32]
+    shapes: Mapping[OutputName, tuple[int, ...]]
+    answers: Callable[[NDArray[np.uint8]], Answers]
+    bias: NDArray[np.float64]
+
+
+def measure_parity(model: bytes, images: Minibatches, expected: Expected) -> Parity:
+    """Compare the graph in `model` with what it has to answer for the same images.
+
+    At the largest batch every image counts for the logits; at batch 1 and 2, and for the other outputs, the first 32
+    do, for the sake of time. Raises ExportRefused when a batch size fails, an output differs by more than its
+    tolerance, or a top-1 label differs.
     """
+    logits = expected.logits
     session = open_session(model)
     if len(images) < 2:
         raise ExportRefused(f"The gate needs at least 2 validation images and has {len(images)}. Give it more.")
     with _refusing():
-        check_graph(session, images.spec, logits.shape[1])
+        check_graph(session, images.spec, expected.shapes)
     largest = min(len(images), LARGEST_BATCH)
     sizes = tuple(sorted({1, 2, largest}))
     counts = [len(images) if size == largest else largest for size in sizes]
@@ -53,7 +66,52 @@ def measure_parity(model: bytes, images: Minibatches, logits: NDArray[np.float32
         batch_sizes=sizes,
         max_logit_difference=max(differences),
         tolerance=tolerance(logits),
+        outputs=_other_outputs(session, images, sizes, expected),
+        outputs_images=largest if len(expected.shapes) > 1 else 0,
     )
+
+
+def _other_outputs(
+    session: onnxruntime.InferenceSession, images: Minibatches, sizes: Sequence[int], expected: Expected
+) -> dict[str, Difference]:
+    """What stands beside the logits, at each batch size: the largest differences."""
+    names = tuple(expected.shapes)
+    if names == (OUTPUT_NAME,):
+        return {}
+    largest = min(len(images), LARGEST_BATCH)
+    pixels = images.read(range(largest)).pixels.numpy()
+    trained = expected.answers(pixels)
+    found: dict[str, list[Difference]] = {}
+    for size in sizes:
+        for start in range(0, largest, size):
+            part = slice(start, start + size)
+            served = _score(session, pixels[part], names)
+            pairs: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]] = {
+                name: (served[name], trained[name][part]) for name in names if name != OUTPUT_NAME
+            }
+            if "heat" in served:
+                sums = served["heat"].mean(axis=(2, 3), dtype=np.float64) + expected.bias
+                pairs["heat sum"] = (sums, served[OUTPUT_NAME])
+            for name, (ours, theirs) in pairs.items():
+                found.setdefault(name, []).append(_output_difference(name, ours, theirs))
+    return {name: max(each, key=lambda one: one.largest / one.tolerance) for name, each in found.items()}
+
+
+def _output_difference(name: str, served: NDArray[np.floating], wanted: NDArray[np.floating]) -> Difference:
+    """Numbers that are none have to be none on both sides."""
+    both = np.isfinite(served) & np.isfinite(wanted)
+    if not np.array_equal(np.isfinite(served), np.isfinite(wanted)):
+        raise ExportRefused(f"The file's {name} is not finite where torch's is, or the other way round.")
+    difference = Difference(
+        largest=float(np.abs(served - wanted).max(initial=0, where=both)),
+        tolerance=RELATIVE_TOLERANCE * max(1.0, float(np.abs(wanted).max(initial=0, where=both))),
+    )
+    if difference.largest > difference.tolerance:
+        raise ExportRefused(
+            f"The file's {name} differs from what it has to be by up to {difference.largest:.2e}; the tolerance is "
+            f"{difference.tolerance:.2e}."
+        )
+    return difference
 
 
 def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Evaluation) -> None:
@@ -65,7 +123,7 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
     session = open_session(path.read_bytes())
     with _refusing():
         own = Manifest.from_metadata(session.get_modelmeta().custom_metadata_map)
-        check_graph(session, own.pixels, len(own.labels))
+        check_graph(session, own.pixels, own.outputs)
     if own != manifest or set(own.labels) != set(reported.labels):
         raise ExportRefused("The manifest read back from the file is not the one that was to be written.")
     images = Minibatches(validation, own.labels, own.pixels)
@@ -73,7 +131,7 @@ def check_file(path: Path, manifest: Manifest, validation: Dataset, reported: Ev
     _check_accuracy(served, reported)
     _difference(served.logits, reported.logits, "by label name")
     with _refusing():
-        check_card(own, _score(session, card_pixels(own)[None])[0])
+        check_card(own, _score(session, card_pixels(own)[None])[OUTPUT_NAME][0])
 
 
 def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
@@ -93,7 +151,9 @@ def run(
     session: onnxruntime.InferenceSession, images: Minibatches, batch_size: int, count: int | None = None
 ) -> NDArray[np.float32]:
     """Logits [count, classes] of the first `count` images, `batch_size` at a time. Raises ExportRefused."""
-    return np.concatenate([_score(session, pixels) for pixels in _batches(images, batch_size, count or len(images))])
+    return np.concatenate(
+        [_score(session, pixels)[OUTPUT_NAME] for pixels in _batches(images, batch_size, count or len(images))]
+    )
 
 
 def tolerance(logits: NDArray[np.float32], relative: float = RELATIVE_TOLERANCE) -> float:
@@ -106,12 +166,13 @@ def _batches(images: Minibatches, batch_size: int, count: int) -> Iterator[NDArr
         yield images.read(range(start, min(start + batch_size, count))).pixels.numpy()
 
 
-def _score(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _score(
+    session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8], names: Sequence[OutputName] = (OUTPUT_NAME,)
+) -> Answers:
     try:
-        logits: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
+        return answer(session, pixels, names)
     except ORT_ERRORS as error:
         raise ExportRefused(f"The exported graph fails at batch {len(pixels)}: {error}") from error
-    return logits
 
 
 def _difference(served: NDArray[np.float32], trained: NDArray[np.float32], where: str) -> float:

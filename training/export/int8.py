@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from salver.artifact.manifest import INPUT_NAME
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
 from training.dataset.dataset import Dataset
 from training.fit.minibatches import Minibatches
 
+_POOLING = {"AveragePool", "Flatten", "GlobalAveragePool", "Identity", "ReduceMean", "Reshape", "Squeeze"}
 CALIBRATION_IMAGES = 128
 """Training images from which the ranges of the activations are taken."""
 
@@ -23,13 +24,13 @@ CALIBRATION_IMAGES = 128
 def to_int8(source: Path, calibration: Minibatches, *, first_in_float: bool = False) -> onnx.ModelProto:
     """The graph of `source` as int8; input, output, and opset stay as they are.
 
-    The last layer stays in float: its output would otherwise know 255 values, and near labels would tie. The first
-    one does with `first_in_float`.
+    The tail stays in float (see `tail`): logits would otherwise know 255 values, and near labels would tie. The first
+    layer does with `first_in_float`.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         prepared, target = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        names = layers(onnx.load(prepared))
+        whole = onnx.load(prepared)
         quantize_static(
             str(prepared),
             str(target),
@@ -42,7 +43,7 @@ def to_int8(source: Path, calibration: Minibatches, *, first_in_float: bool = Fa
             # The pair that VNNI instructions multiply.
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=names[-1:] + (names[:1] if first_in_float else []),
+            nodes_to_exclude=tail(whole) + (layers(whole)[:1] if first_in_float else []),
         )
         graph = onnx.load(target)
     original = onnx.load(source)
@@ -56,6 +57,23 @@ def to_int8(source: Path, calibration: Minibatches, *, first_in_float: bool = Fa
 def layers(model: onnx.ModelProto) -> list[str]:
     """The names of the nodes with weights, first to last."""
     return [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+
+
+def tail(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes behind the last layer but one, pooling included: what all outputs are computed by.
+
+    They agree with each other, as heat's mean does with the logit, only if nothing is rounded between them.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    start = makers[OUTPUT_NAME].input[0]
+    while start in makers and makers[start].op_type in _POOLING:
+        start = makers[start].input[0]
+    behind, names = {start}, []
+    for node in model.graph.node:  # in the order of computing
+        if behind.intersection(node.input):
+            behind.update(node.output)
+            names.append(node.name)
+    return names
 
 
 def calibration_part(train: Dataset) -> Dataset:

@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 
+from salver.artifact.bounds.model_bytes import only_outputs
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from salver.system.durable import durable
 from salver.text import counted
@@ -20,11 +22,12 @@ from training.dataset.dataset import Dataset
 from training.dataset.reading.places import refuse_inside
 from training.errors import ExportRefused, SettingError
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.model_file import one_thread
+from training.evaluation.model_file import Answers, answer, one_thread
 from training.export.fp16 import rounded, to_fp16
-from training.export.gate import check_file, measure_parity, open_session, run, tolerance
+from training.export.gate import Expected, check_file, measure_parity, open_session, run, tolerance
 from training.export.int8 import CALIBRATION_IMAGES, calibration_part, to_int8
 from training.export.test_card import signed_again
+from training.fit.familiarity import fit_familiarity, judged_photos
 from training.fit.minibatches import Minibatches
 from training.progress import Progress
 from training.ranges import ACCURACY_LOSS
@@ -104,6 +107,8 @@ def export_precision(
         attempt = _choose(attempts, precision, before, max_accuracy_loss)
     if precision == "fp16":
         _check_logits(before, attempt.judged)
+    if manifest.familiarity is not None:
+        manifest = _judged_anew(attempt.graph, model, progress)
     changed = _manifest(manifest, precision, attempt, validation=validation, before=before)
     onnx.helper.set_model_props(attempt.graph, changed.to_metadata())
     with durable(out) as partial:
@@ -185,10 +190,41 @@ def _manifest(
         "largest_logit_difference_from_fp32": _largest_difference(before, after),
     }
     model = attempt.graph.SerializeToString()
-    parity = measure_parity(model, validation, attempt.here.logits)
+    session = open_session(model)
+    names = tuple(manifest.outputs)
+
+    def one_by_one(pixels: NDArray[np.uint8]) -> Answers:
+        rows = [answer(session, image[None], names) for image in pixels]
+        return {name: np.concatenate([row[name] for row in rows]) for name in names}
+
+    bias = [manifest.heat.bias[label] for label in manifest.labels] if manifest.heat else []
+    expected = Expected(attempt.here.logits, manifest.outputs, one_by_one, np.array(bias))
+    parity = measure_parity(model, validation, expected)
     provenance = manifest.provenance.model_copy(update={"metrics": metrics, "parity": parity})
-    card = signed_again(manifest, open_session(model), _elsewhere(attempt.graph, precision))
+    card = signed_again(manifest, session, _elsewhere(attempt.graph, precision))
     return manifest.model_copy(update={"precision": precision, "golden": card, "provenance": provenance})
+
+
+def _judged_anew(graph: onnx.ModelProto, model: FloatModel, progress: Progress) -> Manifest:
+    """The float file's, with the plane in `graph` and the threshold taken from what this graph answers."""
+    before = model.manifest.familiarity
+    assert before is not None
+    session = open_session(only_outputs(graph.SerializeToString(), ["features"]))
+    photos, folds = judged_photos(model.train)
+    images = model.images(photos)
+    pixels = (images.read([index]).pixels.numpy() for index in range(len(images)))
+    rows = [answer(session, image, ["features"])["features"] for image in pixels]
+    fitted = fit_familiarity(torch.from_numpy(np.concatenate(rows)), folds, model.manifest.provenance.seed)
+    if fitted is None:
+        raise ExportRefused("Too few of the training photos have features that are numbers and not zero. Train again.")
+    tensors = {f"familiarity.{name}": tensor.numpy() for name, tensor in fitted.plane.state_dict().items()}
+    for weights in graph.graph.initializer:  # under the names that torch's exporter gives them
+        if weights.name in tensors:
+            weights.CopyFrom(onnx.numpy_helper.from_array(tensors.pop(weights.name), weights.name))
+    if tensors:
+        raise ExportRefused(f"The {', '.join(tensors)} of familiarity could not be found in the graph. Train again.")
+    progress.report("the threshold of familiarity was set anew for this file")
+    return model.manifest.model_copy(update={"familiarity": fitted.judged(before.max_false_alarms)})
 
 
 def _largest_difference(before: Evaluation, after: Evaluation) -> float:

@@ -22,13 +22,15 @@ from salver.system.durable import durable
 from salver.system.regular_file import open_regular
 from salver.text import counted, printable
 from training.errors import SettingError
+from training.fit.familiarity import Fitted, Plane
 from training.fit.history import History
 from training.fit.state import FitState, Progressed, TrainedOn
 from training.nets.nets import PixelNet, on_cpu
 
 HEADER = "classifier"
+SCORES = "scores"
 POSITION, IDENTITY, PHOTOS = "position", "identity", "photos"
-NET, OPTIMIZER, START = "net.", "optimizer.", "start."
+NET, OPTIMIZER, START, FITTED = "net.", "optimizer.", "start.", "familiarity."
 SHOWN = 3
 """Of the photos that changed in one way."""
 
@@ -65,16 +67,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return tensors, file.metadata() or {}
 
 
-def write_saved(path: Path, net: PixelNet, saved: Saved) -> None:
+def write_saved(path: Path, net: PixelNet, fitted: Fitted | None, saved: Saved) -> None:
     """Raises OSError, and then what stood under `path` before is still there."""
-    write_tensors(path, on_cpu(net).state_dict(), {HEADER: _saved.dump_json(saved).decode()})
+    tensors = on_cpu(net).state_dict()
+    if fitted:
+        known = fitted.plane.state_dict() | {SCORES: torch.from_numpy(fitted.scores)}
+        tensors |= {FITTED + name: tensor for name, tensor in known.items()}
+    write_tensors(path, tensors, {HEADER: _saved.dump_json(saved).decode()})
 
 
-def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor]]:
-    """The classifier and its net's state. Raises SettingError when the file is not one of `Classifier.save`."""
+def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor], Fitted | None]:
+    """The classifier, its net's state and its familiarity. Raises SettingError for a file that `save` did not write."""
     try:
         tensors, texts = read_tensors(path)
-        return _saved.validate_json(texts[HEADER]), tensors
+        known = _part(tensors, FITTED)
+        fitted = Fitted(Plane(known["centre"], known["directions"]), known[SCORES].numpy()) if known else None
+        net = {name: tensor for name, tensor in tensors.items() if not name.startswith(FITTED)}
+        return _saved.validate_json(texts[HEADER]), net, fitted
     except (OSError, SafetensorError, KeyError, ValidationError) as error:
         raise SettingError(
             f"{path} cannot be loaded as a classifier ({type(error).__name__}): give a file that Classifier.save wrote."

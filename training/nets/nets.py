@@ -53,6 +53,20 @@ class Net(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.backbone(images)))
 
+    @property
+    def has_map(self) -> bool:
+        """Whether the features are the plain mean of a map's cells: so it is with ResNets and MobileNetV2."""
+        return isinstance(self.backbone, models.ResNet | models.MobileNetV2)
+
+    def map(self, images: Tensor) -> Tensor:
+        """That map, float [batch, `head.in_features`, rows, columns]."""
+        if isinstance(self.backbone, models.MobileNetV2):
+            return cast(Tensor, self.backbone.features(images))
+        layers = dict(self.backbone.named_children())
+        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            images = layers[name](images)
+        return images
+
 
 class PixelNet(nn.Module):
     """uint8 pixels [batch, height, width, 3] to float32 logits [batch, classes]: what is trained and exported.

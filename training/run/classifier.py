@@ -1,5 +1,6 @@
 """A net, its labels and its pixels: fine-tune it or fit its last layer, evaluate it, export it, keep it."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,18 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
-from salver.artifact.manifest import Manifest
+from salver.artifact.manifest import OUTPUT_NAMES, Manifest, OutputName
 from training.dataset.dataset import Dataset, check_trainable
 from training.errors import SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.evaluation.model_file import ModelFile
+from training.evaluation.model_file import Answers, ModelFile
 from training.evaluation.reliability import fit_temperature
 from training.evaluation.thresholds import check_thresholds
 from training.export.export import export
+from training.export.outputs import OutputNet
 from training.fit.checkpoint import Checkpoint, Saved, read_saved, write_saved
 from training.fit.device import Device, MixedPrecision, check_shared_memory, keep_large_blocks, make_accelerator
 from training.fit.epochs import train_epochs
+from training.fit.familiarity import Fitted, fit_familiarity, judged_photos
 from training.fit.features import choose_resize, extract
 from training.fit.history import History
 from training.fit.loop import infer
@@ -29,9 +33,9 @@ from training.fit.recipe import ClassWeights, Recipe, default_recipe, label_weig
 from training.fit.schedule import Schedule
 from training.fit.state import FitState, TrainedOn
 from training.nets.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
-from training.nets.nets import PixelNet, Resize, build_net, pixel_spec
+from training.nets.nets import PixelNet, Resize, build_net, on_cpu, pixel_spec
 from training.progress import Progress, Silent
-from training.ranges import SEED
+from training.ranges import FALSE_ALARMS, SEED
 from training.report.tensorboard import TensorBoard
 
 Head = Literal["softmax", "svm"]
@@ -76,6 +80,7 @@ class Classifier:
         """The file that `export` has made of this net as it is."""
         self._trained_on: TrainedOn | None = None
         self._validation: Dataset | None = None
+        self._fitted: Fitted | None = None
 
     def fit(
         self,
@@ -135,6 +140,7 @@ class Classifier:
                 self.net = fit.net
             if tensorboard is not None and eval_dataset and watched:
                 events.evaluate(self._evaluate(watched), eval_dataset, watched, fit.progressed.epoch)
+        self._fitted = self._fit_familiarity(train, seed, progress)
         self.head, self.history = "softmax", History(tuple(fit.progressed.epochs))
         return self.history
 
@@ -161,6 +167,7 @@ class Classifier:
         events.check(())
         estimator = estimator or svm(c, self._by_index(label_weights(class_weights, train.counts())))
         self._fit_last_layer(estimator, train, progress)
+        self._fitted = self._fit_familiarity(train, seed, progress)
         if tensorboard is not None and eval_dataset:
             watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
             with events:
@@ -177,6 +184,33 @@ class Classifier:
         images = Minibatches(dataset, self.labels, self.pixels, progress)
         return self._score(images, progress or Silent())
 
+    @property
+    def outputs(self) -> tuple[OutputName, ...]:
+        """What `answers` gives: familiarity after a fit only."""
+        return ("logits", "features", "familiarity") if self._fitted else ("logits", "features")
+
+    def answers(self, dataset: Dataset, names: Sequence[OutputName], progress: Progress) -> Answers:
+        """These outputs by name: logits [images, classes], features [images, width], familiarity [images].
+
+        Raises as `score` does.
+        """
+        net = self.net.eval()
+        plane = self._fitted and self._fitted.plane.to(self._accelerator.device)
+
+        def side_by_side(pixels: Tensor) -> Tensor:
+            features = net.features(pixels)
+            found = {"logits": net.net.head(features), "features": features}
+            if plane:
+                found["familiarity"] = plane(features.float())[:, None]
+            return torch.cat([found[name].float() for name in names], dim=1)
+
+        widths = {"logits": len(self.labels), "features": net.net.head.in_features, "familiarity": 1}
+        images = Minibatches(dataset, self.labels, self.pixels, progress)
+        whole = infer(side_by_side, images, self._accelerator, progress)
+        parts = torch.split(whole, [widths[name] for name in names], dim=1)
+        found = {name: part.contiguous().numpy() for name, part in zip(names, parts, strict=True)}
+        return found | ({"familiarity": found["familiarity"][:, 0]} if "familiarity" in found else {})
+
     def export(
         self,
         path: Path | str,
@@ -185,16 +219,25 @@ class Classifier:
         metrics: Mapping[str, float] | None = None,
         thresholds: Mapping[str, float] | None = None,
         reported: Evaluation | None = None,
+        outputs: Sequence[OutputName] = OUTPUT_NAMES,
+        max_false_alarms: float = 0.05,
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
         `validation` is the data set that `fit` watched when it is None; the temperature is fitted on it. `metrics` are
         further figures for the provenance, `thresholds` probabilities below which a label is not given, and `reported`
         is this net's evaluation of `validation` where there is one already: of several processes, of which one exports,
-        all have evaluated. Raises SettingError before a fit, without images, or for a threshold that cannot be meant,
-        and ExportRefused when the file differs.
+        all have evaluated.
+
+        `outputs` are what the file answers, of those that the net can give: heat needs a net that ends in mean pooling
+        and one linear layer, familiarity a fit on at least four photos. Of photos like the training photos at most
+        `max_false_alarms`, a share, are to be called foreign.
+
+        Raises SettingError before a fit, without images, or for a threshold that cannot be meant, and ExportRefused
+        when the file differs.
         """
         check_thresholds(thresholds or {}, self.labels)
+        FALSE_ALARMS.check(max_false_alarms)
         validation = validation or self._validation
         if self._trained_on is None or validation is None:
             raise SettingError("Call fit first, and give it or export the validation images for the gate.")
@@ -204,7 +247,7 @@ class Classifier:
             "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
         }
         manifest = export(
-            self.net,
+            self.output_net(outputs),
             self.pixels,
             Path(path),
             self._trained_on,
@@ -214,9 +257,15 @@ class Classifier:
             head=self.head,
             temperature=fit_temperature(reported.logits, reported.truths),
             thresholds=dict(thresholds) if thresholds else None,
+            familiarity=self._fitted and self._fitted.judged(max_false_alarms),
         )
         self.exported = ModelFile.read(Path(path))
         return manifest
+
+    def output_net(self, outputs: Sequence[OutputName] = OUTPUT_NAMES) -> OutputNet:
+        """The net on the CPU with all that its file answers: logits, and those of `outputs` that it can give."""
+        plane = copy.deepcopy(self._fitted.plane).cpu() if self._fitted else None
+        return OutputNet(on_cpu(self.net), plane, ("logits", *outputs)).eval()
 
     @property
     def is_main_process(self) -> bool:
@@ -236,13 +285,14 @@ class Classifier:
         write_saved(
             Path(path),
             self.net,
+            self._fitted,
             Saved(net.base, net.weights, self.labels, self.pixels, self.head, self._trained_on, self.history),
         )
 
     @classmethod
     def load(cls, path: Path | str, device: Device = "auto") -> Self:
         """What `save` kept, to evaluate, export or train on. Raises SettingError when the file is not that."""
-        saved, state = read_saved(Path(path))
+        saved, state, fitted = read_saved(Path(path))
         size = saved.pixels.height, saved.pixels.width
         loaded = cls(saved.base, saved.labels, size, "none", resize=saved.pixels.resize, device=device)
         try:
@@ -251,7 +301,7 @@ class Classifier:
             fault = f"{path} is damaged: its tensors are not those of a {saved.base}. Save it anew."
             raise SettingError(fault) from error
         loaded.net.net.weights, loaded.pixels, loaded.head = saved.weights, saved.pixels, saved.head
-        loaded._trained_on, loaded.history = saved.trained_on, saved.history
+        loaded._trained_on, loaded.history, loaded._fitted = saved.trained_on, saved.history, fitted
         return loaded
 
     def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
@@ -275,6 +325,14 @@ class Classifier:
         with torch.no_grad():
             self.net.net.head.weight.copy_(layer.weight)
             self.net.net.head.bias.copy_(layer.bias)
+
+    def _fit_familiarity(self, train: Dataset, seed: int, progress: Progress) -> Fitted | None:
+        """By the features of the net as it is now."""
+        photos, folds = judged_photos(train)
+        images = Minibatches(photos, self.labels, self.pixels, decode_now=False)
+        progress.begin("familiarity", len(photos))
+        features = infer(self.net.eval().features, images, self._accelerator, progress)
+        return fit_familiarity(features, folds, seed)
 
     def _events(self, folder: Path | str | None) -> TensorBoard:
         return TensorBoard(None if folder is None or not self.is_main_process else Path(folder))

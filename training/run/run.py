@@ -60,7 +60,13 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     progress.report("exporting, and comparing the file with the net …")
     metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
     manifest = classifier.export(
-        settings.out / MODEL, parts.validation, metrics=metrics, thresholds=settings.thresholds, reported=validation
+        settings.out / MODEL,
+        parts.validation,
+        metrics=metrics,
+        thresholds=settings.thresholds,
+        reported=validation,
+        outputs=settings.outputs,
+        max_false_alarms=settings.max_false_alarms,
     )
     result = RunResult(settings.out, classifier, manifest, validation, test, time.perf_counter() - start)
     write_run(result, settings, data, parts)

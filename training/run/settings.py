@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from salver.artifact.manifest import OUTPUT_NAMES, OutputName
 from training.dataset.check import OnBad
 from training.evaluation.thresholds import check_thresholds
 from training.fit.device import Device, MixedPrecision
 from training.fit.recipe import ClassWeights, Recipe, check_weights
 from training.nets.linear import DEFAULT_C
 from training.nets.nets import Resize, pixel_spec
-from training.ranges import SEED, SVM_C, check_shares
+from training.ranges import FALSE_ALARMS, SEED, SVM_C, check_shares
 from training.run.classifier import Head
 
 
@@ -31,6 +32,10 @@ class RunSettings:
     """None takes the default for the weights."""
     class_weights: ClassWeights = "none"
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    outputs: tuple[OutputName, ...] = OUTPUT_NAMES
+    """What the model file is to answer, where the net can."""
+    max_false_alarms: float = 0.05
+    """The share of photos like the training photos that may be called foreign."""
     seed: int = 0
     test_size: float = 0.33
     val_size: float = 0.1
@@ -52,4 +57,5 @@ class RunSettings:
         SVM_C.check(self.svm_c)
         check_weights(self.class_weights)
         check_thresholds(self.thresholds)
+        FALSE_ALARMS.check(self.max_false_alarms)
         check_shares(test_size=self.test_size, val_size=self.val_size)

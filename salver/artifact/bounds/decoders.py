@@ -27,7 +27,7 @@ from salver.artifact.bounds.decoding import LARGE_BYTES, LENGTH, REAP, SPAWN, TA
 from salver.artifact.bounds.structure import is_light
 from salver.artifact.errors import CorruptImage, DecodingUnavailable, ImageError, ImageTooLarge, UnsupportedImage
 from salver.artifact.manifest import PixelSpec
-from salver.artifact.pixels import DEFAULT_LIMITS, Header, Limits, decode, decode_with_header, to_pixels
+from salver.artifact.pixels import DEFAULT_LIMITS, Header, Limits, decode_with_header, to_pixels
 from salver.text import counted
 
 LOOK_SECONDS: Final = 0.25
@@ -64,16 +64,18 @@ class Decoders:
         while self._idle:
             self._idle.pop().close()
 
-    def pixels(self, data: bytes, spec: PixelSpec, given_up: Callable[[], bool] = lambda: False) -> NDArray[np.uint8]:
-        """What `to_pixels(decode(data))` gives: uint8 [height, width, 3], writable.
+    def pixels(
+        self, data: bytes, spec: PixelSpec, given_up: Callable[[], bool] = lambda: False
+    ) -> tuple[NDArray[np.uint8], Header]:
+        """What `to_pixels(decode(data))` gives, uint8 [height, width, 3], writable, and what the file says of itself.
 
         `given_up` tells that nobody wants the answer any more; the work is then ended, and the answer an error.
         Raises what `decode` raises, ImageTooLarge also when the image is over its seconds, and DecodingUnavailable.
         """
         if is_light(data):
-            return to_pixels(decode(data, spec, self.limits), spec)
-        pixels, _ = self._ask(data, Task(spec, self.limits, "pixels"), given_up)
-        return pixels
+            image, header = decode_with_header(data, spec, self.limits)
+            return to_pixels(image, spec), header
+        return self._ask(data, Task(spec, self.limits, "pixels"), given_up)
 
     def image(self, data: bytes, spec: PixelSpec) -> tuple[Image.Image, Header]:
         """What `decode_with_header` gives; raises as `pixels` does."""

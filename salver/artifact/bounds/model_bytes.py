@@ -13,12 +13,12 @@ or at an address in memory. So a file is walked from end to end, without `onnx`,
 The walk takes time by the number of parts, not by their length: a file of 200 MiB takes a few milliseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 from salver.artifact.bounds.onnx_messages import MESSAGES, Field
-from salver.artifact.bounds.wire import BYTES, VARINT, WIDTHS, NoVarint, fields, varint
+from salver.artifact.bounds.wire import BYTES, VARINT, WIDTHS, NoVarint, fields, places, varint
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import OUTPUT_NAME
 from salver.text import printable
@@ -33,8 +33,10 @@ DOMAINS = (b"", b"ai.onnx")
 """Of operators: two names for ONNX's own."""
 
 _GRAPH, _METADATA = 7, 14  # onnx.proto: of ModelProto
-_NODE = 1  # of GraphProto
-_OUTPUT, _OP_TYPE = 2, 4  # of NodeProto
+_NODE, _GIVEN_UP, _INITIALIZER, _OUTPUTS = 1, 3, 5, 12  # of GraphProto
+_VALUE_NAME, _TENSOR_NAME = 1, 8  # of ValueInfoProto and TensorProto
+_INPUT, _OUTPUT, _OP_TYPE, _ATTRIBUTE = 1, 2, 4, 5  # of NodeProto
+_BRANCHES = 6, 11  # of AttributeProto: a graph, and graphs
 _KEY, _VALUE = 1, 2  # of StringStringEntryProto
 
 _ORT_FORMAT = "it is in onnxruntime's own format (.ort): give the .onnx file that it was made from"
@@ -81,6 +83,43 @@ def read_graph(data: bytes) -> Graph:
     if not any(fields(model, _GRAPH)):
         _refuse("it holds no graph: it was cut, or is not an ONNX file")
     return Graph(_metadata(model), _ends_in_softmax(model))
+
+
+def only_outputs(data: bytes, names: Collection[str]) -> bytes:
+    """The same file, found to be in order, whose graph gives those of its outputs and computes nothing else.
+
+    onnxruntime computes every node of a graph, asked for or not
+    (https://github.com/microsoft/onnxruntime/issues/16013). What is not wanted gets the number of a field that ONNX has
+    given up, which protobuf reads over.
+    """
+    model, changed = memoryview(data), bytearray(data)
+    wanted = {name.encode() for name in names}
+    for _, begin, end in places(model, _GRAPH):
+        graph = model[begin:end]
+        for tag, start, stop in places(graph, _OUTPUTS):
+            if wanted.isdisjoint(map(bytes, fields(graph[start:stop], _VALUE_NAME))):
+                changed[begin + tag] = _GIVEN_UP << 3 | BYTES
+        for tag, start, stop in reversed(list(places(graph, _NODE))):  # in the order of computing, so backwards
+            node = graph[start:stop]
+            if wanted.isdisjoint(map(bytes, fields(node, _OUTPUT))):
+                changed[begin + tag] = _GIVEN_UP << 3 | BYTES
+            else:
+                wanted.update(map(bytes, fields(node, _INPUT)))
+                wanted.update(_named_inside(node))
+        for tag, start, stop in places(graph, _INITIALIZER):
+            if wanted.isdisjoint(map(bytes, fields(graph[start:stop], _TENSOR_NAME))):
+                changed[begin + tag] = _GIVEN_UP << 3 | BYTES
+    return bytes(changed)
+
+
+def _named_inside(node: memoryview) -> Iterator[bytes]:
+    """What the graphs of its branches read, which may stand around it."""
+    for attribute in fields(node, _ATTRIBUTE):
+        for number in _BRANCHES:
+            for graph in fields(attribute, number):
+                for inner in fields(graph, _NODE):
+                    yield from map(bytes, fields(inner, _INPUT))
+                    yield from _named_inside(inner)
 
 
 class _Walk:

@@ -31,8 +31,15 @@ def varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 def fields(message: memoryview, number: int) -> Iterator[memoryview]:
     """The fields of that number with a length, without copying; of a message that was found to be in order."""
+    for _, begin, end in places(message, number):
+        yield message[begin:end]
+
+
+def places(message: memoryview, number: int) -> Iterator[tuple[int, int, int]]:
+    """Where the tag, the content and the end of each of them stand."""
     at, end = 0, len(message)
     while at < end:
+        start = at
         tag, at = varint(message, at, end)
         wire = tag & 7
         if wire == VARINT:
@@ -40,5 +47,5 @@ def fields(message: memoryview, number: int) -> Iterator[memoryview]:
             continue
         length, at = varint(message, at, end) if wire == BYTES else (WIDTHS[wire], at)
         if tag == number << 3 | BYTES:
-            yield message[at : at + length]
+            yield start, at, at + length
         at += length

@@ -44,7 +44,7 @@ def opened(manifest: Manifest, pixels: Axis | None = None, logits: Axis | None =
 
 
 def test_pixels_of_the_manifests_size_in_and_a_logit_for_each_label_out_pass(manifest: Manifest) -> None:
-    check_graph(opened(manifest), manifest.pixels, len(manifest.labels))
+    check_graph(opened(manifest), manifest.pixels, manifest.outputs)
 
 
 @pytest.mark.parametrize(
@@ -59,19 +59,19 @@ def test_pixels_of_the_manifests_size_in_and_a_logit_for_each_label_out_pass(man
 )
 def test_another_form_is_refused(manifest: Manifest, pixels: Axis | None, logits: Axis | None, words: str) -> None:
     with pytest.raises(ModelFileError, match=words):
-        check_graph(opened(manifest, pixels, logits), manifest.pixels, len(manifest.labels))
+        check_graph(opened(manifest, pixels, logits), manifest.pixels, manifest.outputs)
 
 
 def test_a_batch_of_one_length_only_is_refused(manifest: Manifest) -> None:
     fixed = Axis("logits", "tensor(float)", [1, len(manifest.labels)])
     with pytest.raises(ModelFileError, match="one length only"):
-        check_graph(opened(manifest, logits=fixed), manifest.pixels, len(manifest.labels))
+        check_graph(opened(manifest, logits=fixed), manifest.pixels, manifest.outputs)
 
 
 def test_a_second_output_is_refused(manifest: Manifest) -> None:
     given = opened(manifest)
     with pytest.raises(ModelFileError, match="the manifest asks for"):
-        check_graph(Opened(given.inputs, given.outputs * 2), manifest.pixels, len(manifest.labels))
+        check_graph(Opened(given.inputs, given.outputs * 2), manifest.pixels, manifest.outputs)
 
 
 def test_a_graph_that_ends_in_a_softmax_has_no_manifest_to_read(tmp_path: Path) -> None:

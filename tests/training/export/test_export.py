@@ -19,7 +19,7 @@ from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.export import IR_VERSION, OPSET, export
-from training.export.gate import check_file, measure_parity
+from training.export.gate import Expected, check_file, measure_parity
 from training.export.test_card import make_golden, render_card
 from training.fit.minibatches import Minibatches
 from training.fit.state import TrainedOn
@@ -44,7 +44,9 @@ class Exported:
 
     def parity_of(self, graph: onnx.ModelProto) -> None:
         images = Minibatches(self.validation, self.manifest.labels, self.manifest.pixels)
-        measure_parity(graph.SerializeToString(), images, self.reported.logits)
+        net = self.classifier.output_net()
+        expected = Expected(self.reported.logits, self.manifest.outputs, net.answers, net.bias())
+        measure_parity(graph.SerializeToString(), images, expected)
 
     def check(self, path: Path, **changes: object) -> None:
         """Check a copy of the file whose manifest has `changes`, as if training had meant them."""
@@ -77,6 +79,9 @@ def test_the_file_holds_one_graph_with_a_free_batch_axis_and_its_manifest(export
     assert [(node.name, node.type, node.shape) for node in (*session.get_inputs(), *session.get_outputs())] == [
         ("pixels", "tensor(uint8)", ["batch", 64, 64, 3]),
         ("logits", "tensor(float)", ["batch", 3]),
+        ("features", "tensor(float)", ["batch", 512]),
+        ("familiarity", "tensor(float)", ["batch"]),
+        ("heat", "tensor(float)", ["batch", 3, 2, 2]),
     ]
     assert Manifest.from_metadata(session.get_modelmeta().custom_metadata_map) == exported.manifest
 
@@ -210,7 +215,7 @@ def test_a_refused_export_leaves_the_file_of_before_and_nothing_else(exported: E
     wrong = replace(exported.reported, logits=exported.reported.logits + np.float32(FINITE_BUT_WRONG))
     with pytest.raises(ExportRefused, match="tolerance"):
         export(
-            exported.classifier.net,
+            exported.classifier.output_net(),
             exported.manifest.pixels,
             path,
             TrainedOn("fingerprint", {}, 0),

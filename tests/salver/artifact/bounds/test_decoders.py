@@ -58,7 +58,7 @@ def slow() -> bytes:
 def test_a_process_gives_the_pixels_and_the_picture_that_this_one_would(decoders: Decoders, form: str) -> None:
     for image in (noise(40, 61), noise(3, 2), noise(1500, 1500).resize((1500, 1500))):
         data = encode(image, form)
-        np.testing.assert_array_equal(decoders.pixels(data, SPEC), to_pixels(decode(data, SPEC), SPEC))
+        np.testing.assert_array_equal(decoders.pixels(data, SPEC)[0], to_pixels(decode(data, SPEC), SPEC))
         found, header = decoders.image(data, SPEC)
         own, own_header = decode_with_header(data, SPEC)
         assert (found.tobytes(), header) == (own.tobytes(), own_header)
@@ -91,7 +91,7 @@ def test_a_light_photo_is_decoded_where_it_is_and_no_process_is_started() -> Non
     with Decoders() as decoders:
         for form in ("JPEG", "PNG", "WEBP"):
             data = encode(noise(400, 600), form)
-            np.testing.assert_array_equal(decoders.pixels(data, SPEC), to_pixels(decode(data, SPEC), SPEC))
+            np.testing.assert_array_equal(decoders.pixels(data, SPEC)[0], to_pixels(decode(data, SPEC), SPEC))
             assert decoders.image(data, SPEC)[1].width == 600
         assert decoders._idle == []
         decoders.pixels(GOOD, SPEC)
@@ -104,7 +104,7 @@ def test_an_image_over_its_seconds_is_ended_by_the_kernel_and_the_next_one_is_de
         for _ in range(2):
             with pytest.raises(ImageTooLarge, match=r"takes more than 0\.1 seconds of a core to decode"):
                 decoders.pixels(data, SPEC)
-            assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+            assert decoders.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
 
 
 def test_many_images_of_one_process_do_not_add_up_to_the_seconds_of_one() -> None:
@@ -123,7 +123,7 @@ def test_an_image_over_its_memory_is_an_error_and_the_next_one_is_decoded() -> N
         for data in (hostile.webp_of_claims(), hostile.png16(7000, 6)):
             with pytest.raises(ImageError):
                 decoders.pixels(data, SPEC)
-            assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+            assert decoders.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
 
 
 def test_work_that_nobody_waits_for_any_more_is_ended() -> None:
@@ -149,7 +149,7 @@ def test_a_decoder_that_dies_takes_its_image_along_and_nothing_else(number: sign
         os.kill(pid, signal.SIGCONT)
         with pytest.raises(CorruptImage if number == signal.SIGSEGV else ImageTooLarge):
             work.result(5)
-        assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+        assert decoders.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
 
 
 def test_when_the_process_that_starts_them_dies_another_one_is_started() -> None:
@@ -158,9 +158,9 @@ def test_when_the_process_that_starts_them_dies_another_one_is_started() -> None
         status = Path(f"/proc/{pid}/status").read_text().splitlines()
         nursery = next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
         os.kill(nursery, signal.SIGKILL)
-        assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+        assert decoders.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
         with Decoders() as more:
-            assert more.pixels(GOOD, SPEC).shape == (24, 24, 3)
+            assert more.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -168,7 +168,7 @@ def test_a_signal_to_the_whole_group_is_for_the_owner_to_answer(number: signal.S
     with Decoders() as decoders:
         pid = started(decoders)
         os.kill(pid, number)
-        assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+        assert decoders.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
         assert pid in children()
 
 
@@ -177,7 +177,7 @@ def test_many_threads_get_a_process_each_and_the_right_pixels() -> None:
     wanted = [to_pixels(decode(data, SPEC), SPEC) for data in files]
     with Decoders() as decoders, ThreadPoolExecutor(4) as pool:
         for _ in range(5):
-            for found, right in zip(pool.map(lambda data: decoders.pixels(data, SPEC), files), wanted, strict=True):
+            for found, right in zip(pool.map(lambda data: decoders.pixels(data, SPEC)[0], files), wanted, strict=True):
                 np.testing.assert_array_equal(found, right)
         assert 1 <= len(decoders._idle) <= 4
 
@@ -198,7 +198,7 @@ with Decoders() as decoders:
     except DecodingUnavailable as error:
         print(error)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))
-    print(decoders.pixels(data, spec).shape)
+    print(decoders.pixels(data, spec)[0].shape)
     held.close()
 """
     ended = subprocess.run([sys.executable, "-c", code], input=GOOD, capture_output=True, cwd=ROOT, timeout=60)
@@ -218,7 +218,7 @@ def test_an_interrupted_wait_leaves_no_process_at_work() -> None:
         with pytest.raises(KeyboardInterrupt):
             decoders.pixels(GOOD, SPEC, interrupted)
         assert pid not in children()
-        assert decoders.pixels(GOOD, SPEC).shape == (24, 24, 3)
+        assert decoders.pixels(GOOD, SPEC)[0].shape == (24, 24, 3)
 
 
 def test_a_file_that_cannot_be_handed_over_is_not_called_broken() -> None:
@@ -237,7 +237,7 @@ with Decoders() as decoders:
     except DecodingUnavailable as error:
         print(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**9, 10**9))
-    print(decoders.pixels(data, spec).shape)
+    print(decoders.pixels(data, spec)[0].shape)
 """
     ended = subprocess.run([sys.executable, "-c", code], input=GOOD, capture_output=True, cwd=ROOT, timeout=60)
     assert ended.stdout.decode().splitlines() == [
