@@ -95,6 +95,11 @@ class Header:
     orientation: int
     """EXIF's, 1 to 8 or a number without a meaning."""
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height in pixels as a person sees them."""
+        return (self.height, self.width) if 5 <= self.orientation <= 8 else (self.width, self.height)
+
 
 def decode(data: bytes, spec: PixelSpec, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """The first frame, upright, opaque, in mode RGB (8-bit sRGB).
@@ -165,8 +170,20 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:
         raise ValueError(f"to_pixels takes an RGB image, as decode gives it; this one has mode {image.mode}")
     if spec.resize == "pad":
         return np.array(_pad(image, spec))
-    box = _crop_box(image.size, spec) if spec.shorter_side else (0.0, 0.0, *image.size)
+    box = seen_box(image.size, spec)
     return np.array(image.resize((spec.width, spec.height), _FILTERS[spec.interpolation], box))
+
+
+def seen_box(size: tuple[int, int], spec: PixelSpec) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what the graph's input shows, in pixels of the upright image of that `size`.
+
+    With "crop" it lies inside the image, and what is outside of it the graph never sees; with "pad" it goes beyond.
+    """
+    if spec.resize == "pad":
+        (wide, left), (high, top) = _padded(size, spec)
+        across, down = size[0] / wide, size[1] / high
+        return -left * across, -top * down, (spec.width - left) * across, (spec.height - top) * down
+    return _crop_box(size, spec) if spec.shorter_side else (0.0, 0.0, float(size[0]), float(size[1]))
 
 
 def _quiet_pillow() -> None:
@@ -246,9 +263,14 @@ def _crop_box(size: tuple[int, int], spec: PixelSpec) -> tuple[float, float, flo
 
 
 def _pad(image: Image.Image, spec: PixelSpec) -> Image.Image:
-    shrink = _shrink(image.size, spec)
-    width, height = (max(1, round(side / shrink)) for side in image.size)
+    (width, left), (height, top) = _padded(image.size, spec)
     canvas = Image.new("RGB", (spec.width, spec.height), spec.background)
-    inside = image.resize((width, height), _FILTERS[spec.interpolation])
-    canvas.paste(inside, ((spec.width - width) // 2, (spec.height - height) // 2))
+    canvas.paste(image.resize((width, height), _FILTERS[spec.interpolation]), (left, top))
     return canvas
+
+
+def _padded(size: tuple[int, int], spec: PixelSpec) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The sides that the image gets, and where each begins: across, then down."""
+    shrink = _shrink(size, spec)
+    width, height = (max(1, round(side / shrink)) for side in size)
+    return (width, (spec.width - width) // 2), (height, (spec.height - height) // 2)
