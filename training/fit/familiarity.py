@@ -100,16 +100,17 @@ def fit_familiarity(features: Tensor, numbers_of: Sequence[int], seed: int) -> F
     if len(vectors) < LEAST_PHOTOS or folds < 2:
         return None
     fold = np.random.default_rng(seed).permutation(int(numbers.max()) + 1)[numbers] % folds
+    # As many in each fold as in the end: a plane of more directions would find everything more familiar.
+    least = len(vectors) - int(np.bincount(fold).max())
+    count = max(1, min(len(vectors) // PHOTOS_A_DIRECTION, MOST_DIRECTIONS, least - 1, vectors.shape[1] - 1))
     scores = np.empty(len(vectors), np.float32)
     for number in range(folds):
         held = torch.from_numpy(fold == number)
-        scores[held.numpy()] = _plane(vectors[~held], seed)(vectors[held]).numpy()
-    return Fitted(_plane(vectors, seed), scores)
+        scores[held.numpy()] = _plane(vectors[~held], count, seed)(vectors[held]).numpy()
+    return Fitted(_plane(vectors, count, seed), scores)
 
 
-def _plane(vectors: Tensor, seed: int) -> Plane:
-    photos, width = vectors.shape
-    count = max(1, min(photos // PHOTOS_A_DIRECTION, MOST_DIRECTIONS, width - 1))
+def _plane(vectors: Tensor, count: int, seed: int) -> Plane:
     fitted = PCA(count, random_state=seed).fit(vectors.numpy().astype(np.float64))
     directions = torch.from_numpy(fitted.components_.T.astype(np.float32)).contiguous()
     return Plane(torch.from_numpy(fitted.mean_.astype(np.float32)), directions)
