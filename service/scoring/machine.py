@@ -9,6 +9,8 @@ NO_LIMIT_BYTES = 2**60
 """How version 1 of cgroups writes that there is none: 2^63 in whole pages."""
 MODEL_COPIES = 2
 """A second model holds about twice its file: two sessions."""
+HEAT_COPIES = 2
+"""Where there is heat, each of both models has a third session in the end, or the file that it is to be made of."""
 RESERVE_BYTES = 48 * 1024**2
 DECODER_BYTES = 28 * 1024**2
 """Of a decoding process besides an image's pixels: a file of 20 MiB and its own pages."""
@@ -26,7 +28,9 @@ def default_budget_bytes(max_body_bytes: int, cgroup: Path = CGROUP) -> int:
     return max(max_body_bytes, min(DEFAULT_BYTES, quarter))
 
 
-def image_memory_bytes(model_bytes: int, inflight_bytes: int, threads: int, cgroup: Path = CGROUP) -> int:
+def image_memory_bytes(
+    model_bytes: int, inflight_bytes: int, threads: int, cgroup: Path = CGROUP, *, heat: bool = False
+) -> int:
     """What decoding one image may take, so that all threads together stay within the container's memory.
 
     Asked for when the model is loaded: what is left beside the process as it is then, all bodies in flight, a second
@@ -34,7 +38,8 @@ def image_memory_bytes(model_bytes: int, inflight_bytes: int, threads: int, cgro
     no container bounds it, the memory is the machine's.
     """
     limit = _container_bytes(cgroup) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    taken = resident_bytes() + inflight_bytes + MODEL_COPIES * model_bytes + RESERVE_BYTES + threads * DECODER_BYTES
+    models = (MODEL_COPIES + HEAT_COPIES * heat) * model_bytes
+    taken = resident_bytes() + inflight_bytes + models + RESERVE_BYTES + threads * DECODER_BYTES
     return max(LEAST_IMAGE_BYTES, (limit - taken) // threads)
 
 

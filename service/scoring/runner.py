@@ -14,7 +14,8 @@ from salver.artifact.test_card import card_pixels, check_card
 from salver.text import counted
 from service.errors import ScoringError
 from service.scoring.device import CPU, LARGEST_BATCH, RUN_ERRORS
-from service.scoring.model import Logits, Model, Pixels
+from service.scoring.model import Model, Pixels
+from service.scoring.outcome import LOGITS, Batch, Values, Wanted
 
 log = logging.getLogger("salver.service")
 
@@ -38,7 +39,7 @@ class Bucket:
         self._binding.bind_ortvalue_input(INPUT_NAME, self._pixels)
         self._binding.bind_ortvalue_output(OUTPUT_NAME, self._logits)
 
-    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Values:
         """float32 logits [images, classes] of at most `size` images; the rest of the batch is padding."""
         np.stack(images, out=self._host[: len(images)])
         self._pixels.update_inplace(self._host)
@@ -84,14 +85,18 @@ class Runner:
         """Most images in a batch."""
         return max(self._buckets)
 
-    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
-        """Score 1 to `largest` images, uint8 [height, width, 3] each, to float32 logits [images, classes].
+    def run(self, images: Sequence[Pixels], wanted: Wanted = LOGITS, options: ort.RunOptions | None = None) -> Batch:
+        """The wanted outputs, float32 [images, …] each, of 1 to `largest` images, uint8 [height, width, 3] each.
 
-        Raises ScoringError `inference-failed`.
+        Only the logits have buffers that are bound once. Raises ScoringError `inference-failed`.
         """
-        bucket = self._buckets[1 << (len(images) - 1).bit_length()]
+        size = 1 << (len(images) - 1).bit_length()
         try:
-            return bucket.run(images, options)
+            if wanted == LOGITS:
+                return {OUTPUT_NAME: self._buckets[size].run(images, options)}
+            padded = np.stack([*images, *[images[-1]] * (size - len(images))])
+            batch = self._model.run(padded, wanted, options=options)
+            return {name: values[: len(images)] for name, values in batch.items()}
         except RUN_ERRORS as error:
             log.warning("a batch of %s failed: %s", counted(len(images), "image"), " ".join(str(error).split())[:400])
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error
