@@ -104,7 +104,7 @@ def test_a_file_without_a_manifest_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_of_another_schema_version_is_refused(tmp_path: Path) -> None:
     path = edited(
         probe(tmp_path / "model.onnx"),
-        lambda model: helper.set_model_props(model, {METADATA_KEY: '{"schema_version":2}'}),
+        lambda model: helper.set_model_props(model, {METADATA_KEY: '{"schema_version":3}'}),
     )
     with pytest.raises(ModelFileError, match="schema_version"):
         load_model(path, "auto", 1)
