@@ -30,9 +30,10 @@ export function showHeat(map, scale) {
   shown = { map, scale };
   $("heat").hidden = false;
   $("legend").hidden = false;
-  $("least").textContent = `−${figure(scale)}`;
-  $("most").textContent = `+${figure(scale)}`;
-  explain(`Red adds to ${map.label}, blue takes from it; the mean and ${figure(map.bias)} is its logit, ${figure(map.logit)}.`, true);
+  $("least").textContent = `≤ −${figure(scale)}`;
+  $("most").textContent = `≥ ${figure(scale)}`;
+  const sum = `the mean of all, plus ${figure(map.bias)}, is its logit ${figure(map.logit)}`;
+  explain(`Red adds to ${map.label}, blue takes from it; ${sum}.`, true);
   draw();
 }
 
