@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from salver.artifact.manifest import Familiarity, Parity, PixelSpec
 from service.api.responses import problems
-from service.scoring.passport import Passport
+from service.scoring.machine import Passport
 from service.service import service_of
 
 

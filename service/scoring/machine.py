@@ -1,7 +1,13 @@
-"""What memory this machine, or the container, leaves: for bodies in flight, and for each image that is decoded."""
+"""This machine: what memory it, or the container, leaves for bodies in flight and for each image that is decoded, and
+on what the model runs here.
+"""
 
 import os
+import platform
+from dataclasses import dataclass
 from pathlib import Path
+
+import onnxruntime as ort
 
 DEFAULT_BYTES = 256 * 1024**2
 CGROUP = Path("/sys/fs/cgroup")
@@ -16,6 +22,13 @@ DECODER_BYTES = 28 * 1024**2
 """Of a decoding process besides an image's pixels: a file of 20 MiB and its own pages."""
 LEAST_IMAGE_BYTES = 32 * 1024**2
 """Enough for two megapixels of any format, and for any common photo; a container with less has to be larger."""
+CPUINFO = Path("/proc/cpuinfo")
+MATTERS = (
+    *("avx", "avx2", "fma", "f16c", "avx_vnni"),
+    *("avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),  # ARM: vectors, half precision, dot products
+)
+"""What onnxruntime chooses its code by, as Linux names it."""
 
 
 def default_budget_bytes(max_body_bytes: int, cgroup: Path = CGROUP) -> int:
@@ -59,3 +72,42 @@ def _limit(file: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return limit if limit < NO_LIMIT_BYTES else None
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """What a run of the model depends on besides the file."""
+
+    engine: str
+    engine_version: str
+    provider: str
+    """The onnxruntime provider that the session really runs on."""
+    cpu: str
+    """The architecture."""
+    cpu_features: tuple[str, ...]
+    """Empty where the system does not tell."""
+    card_difference: float
+    """The largest between the logits that training recorded for the test card and those given here, at this start."""
+
+    def __str__(self) -> str:
+        cpu = " ".join([self.cpu, *self.cpu_features])
+        return (
+            f"{self.engine} {self.engine_version} on {self.provider} ({cpu}), "
+            f"logits of the test card within {self.card_difference:.2g} of training's"
+        )
+
+
+def passport(provider: str, card_difference: float) -> Passport:
+    """Of this machine."""
+    return Passport("onnxruntime", ort.__version__, provider, platform.machine(), cpu_features(), card_difference)
+
+
+def cpu_features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
+    """Those of the first core that matter, in the order of MATTERS."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:  # not Linux, or hidden from a container
+        return ()
+    named = (line.partition(":") for line in lines)
+    flags = next((text.split() for name, _, text in named if name.strip().lower() in ("flags", "features")), [])
+    return tuple(feature for feature in MATTERS if feature in flags)

@@ -67,8 +67,8 @@ def foreign(manifest: Manifest, outputs: Outputs) -> bool | None:
 
 def held_bytes(manifest: Manifest, wanted: Iterable[Wanted]) -> int:
     """What the outputs besides the logits take until the images' request is answered."""
-    shapes = manifest.outputs
-    beside = (name for each in wanted if each is not LOGITS for name in each - LOGITS)
+    beside = [name for each in wanted if each is not LOGITS for name in each - LOGITS]
+    shapes = manifest.outputs if beside else {}
     return sum(VALUE_BYTES * math.prod(shapes[name]) for name in beside)
 
 

@@ -17,10 +17,9 @@ from salver.text import printable
 from service.scoring.batcher import AnyScorer, make_scorer
 from service.scoring.encoded import Encoded
 from service.scoring.health import Health
-from service.scoring.machine import image_memory_bytes
+from service.scoring.machine import image_memory_bytes, passport
 from service.scoring.model import Model, ModelFile, open_model, read_model
 from service.scoring.outcome import Wanted
-from service.scoring.passport import passport
 from service.scoring.scorer import Result
 from service.scoring.watch import Watch, signature
 from service.settings import PREFIX, Freshness, Settings

@@ -65,7 +65,8 @@ export function drawAnswer(answer, model, softmax, curl, pick) {
   const rows = ranked(item.scores, model.labels, softmax);
   const best = element("strong", "", item.label ?? "no label");
   const score = `${rows[0].label} ${rows[0].text}`;
-  const why = item.reason ? `: the best was ${score}. ${item.reason}` : `: the best score, ${score}, is under its threshold`;
+  const rejected = item.foreign && item.reason;  // why is said below
+  const why = rejected ? `: the best was ${score}` : `: the best score, ${score}, is under its threshold`;
   const about = item.abstained ? why : ` ${rows[0].text}`;
   clearAnswer("");
   $("status").append(best, about);
