@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     """Longest image fetched from a URL, in bytes."""
     url_timeout_seconds: Seconds = 10.0
     """Longest time for one image URL, redirects included."""
+    familiarity: bool = False
+    """True: every answer of `/score` says how familiar the image is; a model file that cannot is not served."""
+    reject_foreign: bool = False
+    """True: an image that is unlike the training photos is answered without a label; a model file that cannot tell is
+    not served."""
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
     """After SIGTERM: how long to go on accepting requests while load balancers take this replica off."""
     log_format: Literal["json", "text"] = "json"

@@ -20,8 +20,11 @@ def card_pixels(manifest: Manifest) -> NDArray[np.uint8]:
         raise ModelFileError(f"The test card in the model's manifest cannot be decoded: {error}") from error
 
 
-def check_card(manifest: Manifest, logits: NDArray[np.float32]) -> None:
-    """Raise ModelFileError unless logits [classes] are those that training recorded for the test card."""
+def check_card(manifest: Manifest, logits: NDArray[np.float32]) -> float:
+    """How far logits [classes] are from those that training recorded for the test card, at most.
+
+    Raises ModelFileError when that is beyond the card's tolerance, or no number.
+    """
     golden = manifest.golden
     recorded = np.array([golden.logits[label] for label in manifest.labels])
     difference = float(np.abs(logits - recorded).max())
@@ -31,3 +34,4 @@ def check_card(manifest: Manifest, logits: NDArray[np.float32]) -> None:
             f"recorded (tolerance {golden.tolerance:.3g}): the file, its labels or its pixel preparation were "
             "changed, or this machine computes differently. Export the model again."
         )
+    return difference

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -23,6 +24,12 @@ def score(
     key: Annotated[str | None, typer.Option(envvar="SALVER_KEY", help="Key of the service.")] = None,
     softmax: Annotated[bool, typer.Option("--softmax", help="Print probabilities instead of logits.")] = False,
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Print the best K labels.")] = None,
+    familiarity: Annotated[
+        bool, typer.Option("--familiarity", help="Print how much each image is like the training photos, from -1 to 1.")
+    ] = False,
+    reject_foreign: Annotated[
+        bool, typer.Option("--reject-foreign", help="Print no label for images that are unlike the training photos.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with all scores.")] = False,
 ) -> None:
     """Score images with a running service.
@@ -36,7 +43,8 @@ def score(
     ):
         for start in range(0, len(images), MAX_ITEMS):
             names = images[start : start + MAX_ITEMS]
-            part = _scored(client, names, softmax=softmax, top_k=top_k, key=key)
+            with _key_in_our_words(key):
+                part = client.score(names, softmax, top_k, familiarity=familiarity, reject_foreign=reject_foreign)
             results += part
             if not as_json:
                 typer.echo("\n".join(_lines(names, part, width=max(map(len, images)))))
@@ -47,12 +55,11 @@ def score(
         raise typer.Exit(FAILED)
 
 
-def _scored(
-    client: ScoringClient, names: list[str], *, softmax: bool, top_k: int | None, key: str | None
-) -> list[Score | ScoreError]:
-    """Raises ClientError, which tells of a key in the words of the command line instead of HTTP's."""
+@contextmanager
+def _key_in_our_words(key: str | None) -> Iterator[None]:
+    """Tell of a key in the words of the command line instead of HTTP's."""
     try:
-        return client.score(names, softmax, top_k)
+        yield
     except KeyRefused as error:
         fault = "does not take the key that was sent" if (key or "").strip() else "needs a key, and none was sent"
         said = f"The service {fault}: give one with --key or in SALVER_KEY."
@@ -69,7 +76,10 @@ def _text(result: Score | ScoreError) -> str:
         return f"error: {result.title}: {result.detail}"
     best = "abstained" if result.label is None else result.label
     others = [f"{other.label} {other.score:.4f}" for other in result.top[1:]]
-    return ", ".join([f"{best} {result.score:.4f}", *others])
+    words = [f"{best} {result.score:.4f}", *others]
+    if result.familiarity is not None:
+        words.append(f"familiarity {result.familiarity:.4f}")
+    return ", ".join([*words, "unlike the training photos"] if result.foreign else words)
 
 
 def _item(name: str, result: Score | ScoreError) -> dict[str, object]:
@@ -77,7 +87,10 @@ def _item(name: str, result: Score | ScoreError) -> dict[str, object]:
     if isinstance(result, ScoreError):
         return {"image": name, "error": asdict(result)}
     told = asdict(result)
-    for field in ("scores", "top", "abstained"):  # as the service leaves them out, and no others: 0 is a value
+    for field in ("scores", "top", "abstained", "features"):  # as the service leaves them out
         if not told[field]:
+            del told[field]
+    for field in ("reason", "familiarity", "foreign", "heat_map"):  # of these 0 and false are values
+        if told[field] is None:
             del told[field]
     return {"image": name} | told

@@ -14,11 +14,38 @@ class LabelScore:
 
 
 @dataclass(frozen=True)
+class ImageSize:
+    """In pixels, of an image as a person sees it."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """What each place of an image adds to a label's logit, or takes from it: the mean of the values, plus the bias, is
+    the logit.
+
+    `values` are rows from top to bottom. They lie on `box`, (left, top, right, bottom) in pixels of the upright image,
+    whose size is `image`; what the box leaves out the model did not see.
+    """
+
+    label: str
+    label_index: int
+    values: tuple[tuple[float, ...], ...]
+    bias: float
+    logit: float
+    box: tuple[float, float, float, float]
+    image: ImageSize
+
+
+@dataclass(frozen=True)
 class Score:
     """The answer for one image: the best label and its score, and all `scores` in label order or the `top` ones.
 
-    Scores are logits, or probabilities when softmax was asked for. `label` is None when the best probability lies under
-    its label's threshold and the model abstained; `label_index` tells the best label even then.
+    Scores are logits, or probabilities when softmax was asked for. `label` is None when the model abstained: the best
+    probability lies under its label's threshold, or the image is foreign, unlike the training photos, and such images
+    were to be rejected. `label_index` tells the best label even then. What was not asked for is None or empty.
     """
 
     label: str | None
@@ -27,6 +54,13 @@ class Score:
     scores: tuple[float, ...] = ()
     top: tuple[LabelScore, ...] = ()
     abstained: bool = False
+    reason: str | None = None
+    """Of an abstention, where foreign images were to be rejected."""
+    familiarity: float | None = None
+    """From -1 to 1: how much the image is like the training photos."""
+    foreign: bool | None = None
+    features: tuple[float, ...] = ()
+    heat_map: HeatMap | None = None
 
 
 @dataclass(frozen=True)

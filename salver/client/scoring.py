@@ -20,6 +20,9 @@ MAX_TEXT_BYTES = 16 * 1024**2
 MAX_ANSWER_BYTES = 64 * 1024**2
 """Of one request; 32 images with the scores of 50,000 labels are less."""
 
+LATER_PARAMETERS = ("familiarity", "reject_foreign", "features", "heat_map")
+"""What a service of an earlier version does not know."""
+
 
 class ScoringClient:
     """One service, reached over kept-alive connections; close it, or use it as a context manager."""
@@ -62,6 +65,11 @@ class ScoringClient:
         softmax: bool = False,  # documented by its place
         top_k: int | None = None,
         resize: tuple[int, int] | None = None,
+        *,
+        familiarity: bool = False,
+        reject_foreign: bool = False,
+        features: bool = False,
+        heat_map: bool | str | None = None,
     ) -> list[Score | ScoreError]:
         """The result of each image, in order; of one image that is not in a list, a list of one.
 
@@ -69,20 +77,32 @@ class ScoringClient:
         are sent in several requests. `resize` (height, width) shrinks local images before they are sent: each keeps its
         proportions and still covers height × width, so give at least the size that the model works at.
 
+        With `familiarity` each result says how much the image is like the training photos and whether it is foreign;
+        with `reject_foreign` a foreign image gets no label; `features` gives what the last layer reads, and `heat_map`
+        what each place adds to a label's logit: True for the best label's, or a label's name. A place is one of the
+        image as it was sent: with `resize`, of the smaller one.
+
         Raises:
             ServiceUnreachable: there was no answer.
-            RequestRefused, KeyRefused: the service refused a whole request.
+            RequestRefused, KeyRefused: the service refused a whole request, also for something that its model file
+                does not give.
             UnexpectedAnswer: what answered is not a Salver service.
         """
         if resize is not None and min(resize) < 1:
             raise ValueError(f"resize is (height, width) of at least 1 pixel, not {resize}")
-        parameters: dict[str, int] = {"add_softmax": softmax} | ({} if top_k is None else {"top_k": top_k})
+        beside = {"familiarity": familiarity, "reject_foreign": reject_foreign, "features": features}
+        parameters: dict[str, int | str] = {"add_softmax": softmax}
+        if top_k is not None:
+            parameters["top_k"] = top_k
+        parameters |= {name: value for name, value in beside.items() if value}  # an earlier service knows none of them
+        if heat_map is not None and heat_map is not False:
+            parameters["heat_map"] = heat_map
         results: list[Score | ScoreError] = []
         for batch in _batches(item(source, resize) for source in _listed(images)):
             results += self._score(batch, parameters)
         return results
 
-    def _score(self, batch: list[Item | ScoreError], parameters: dict[str, int]) -> list[Score | ScoreError]:
+    def _score(self, batch: list[Item | ScoreError], parameters: dict[str, int | str]) -> list[Score | ScoreError]:
         items: list[dict[str, object]] = [
             {image.field: image.text, "parameters": parameters} for image in batch if isinstance(image, Item)
         ]
@@ -145,7 +165,13 @@ def _item_errors(url: str, status: int, content: bytes, count: int) -> list[Scor
     if len(problem.errors) == count:
         return list(problem.errors)
     kind = KeyRefused if status == httpx.codes.UNAUTHORIZED else RequestRefused
-    raise kind(f"{problem.title}: {problem.detail}", status, problem.type)
+    raise kind(f"{problem.title}: {problem.detail}{_of_earlier(problem.detail)}", status, problem.type)
+
+
+def _of_earlier(detail: str) -> str:
+    """What to do where a service does not know a parameter that this client does."""
+    unknown = any(detail.startswith(f"Unknown field: item 0, parameters, {name}.") for name in LATER_PARAMETERS)
+    return " The service is of an earlier version than this client: update it, or ask without." if unknown else ""
 
 
 def _listed(images: "Source | Iterable[Source]") -> Iterable[Source]:

@@ -6,9 +6,18 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 
-from salver.artifact.manifest import Parity, PixelSpec
+from salver.artifact.manifest import Familiarity, Parity, PixelSpec
 from service.api.responses import problems
+from service.scoring.machine import Passport
 from service.service import service_of
+
+
+class Output(BaseModel):
+    """What the model can be asked for."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of one image: of `features` it is their width."""
 
 
 class ModelCard(BaseModel):
@@ -30,7 +39,12 @@ class ModelCard(BaseModel):
     thresholds: dict[str, float] | None
     metrics: dict[str, float]
     parity: Parity
-    """What the export gate measured between training and the file."""
+    """What the export gate measured between training and the file, for the logits and for every other output."""
+    outputs: tuple[Output, ...]
+    familiarity: Familiarity | None
+    """By what a foreign image is told; null for a file that does not answer with it."""
+    passport: Passport
+    """On what the model runs here, and how far its answer to the test card is from training's."""
 
 
 class Status(BaseModel):
@@ -72,6 +86,9 @@ async def model_card(request: Request) -> ModelCard:
         thresholds=manifest.thresholds,
         metrics=manifest.provenance.metrics,
         parity=manifest.provenance.parity,
+        outputs=tuple(Output(name=name, shape=shape) for name, shape in manifest.outputs.items()),
+        familiarity=manifest.familiarity,
+        passport=live.passport,
     )
 
 

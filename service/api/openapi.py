@@ -77,7 +77,13 @@ def _query(properties: Schema) -> list[Schema]:
             "description": "For image/* and multipart/form-data; in JSON it stands in the item.",
             "style": "form",
             "explode": False,
-            "schema": {key: value for key, value in schema.get("anyOf", [schema])[0].items() if key != "default"},
+            "schema": _without_null(schema),
         }
         for name, schema in properties.items()
     ]
+
+
+def _without_null(schema: Schema) -> Schema:
+    forms = [form for form in schema.get("anyOf", [schema]) if form.get("type") != "null"]
+    form = forms[0] if len(forms) == 1 else {"anyOf": forms}
+    return {key: value for key, value in form.items() if key != "default"}

@@ -24,6 +24,8 @@ def parse_query(query: bytes) -> Parameters:
         if name in values:
             raise _refusal(f"The query parameter {name} is repeated: give it once.")
         values[name] = _value(f"[{text}]") if name == "image_resize_dims" else _value(text)
+        if name == "heat_map" and not isinstance(values[name], bool | str):  # a label may be named like a number
+            values[name] = text
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:

@@ -4,15 +4,19 @@ The base64 text of an image is kept as it came; a scoring thread opens it (`serv
 loop.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from salver.text import counted, validation_message
+from salver.artifact.manifest import Manifest, OutputName, missing_output
+from salver.text import counted, printable, validation_message
 from service.api.json_body import LONG_BYTES, JsonBody
 from service.errors import ScoringError
 from service.scoring.encoded import Encoded, LongText
+from service.scoring.outcome import LOGITS, Wanted
+from service.settings import Settings
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 JSON_WHITE_SPACE = b" \t\r\n"
@@ -26,6 +30,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _heat_map(value: object) -> object:
+    if not isinstance(value, bool | str):
+        raise ValueError("give true for the best label's, or the name of a label")
+    return value
+
+
 class Parameters(_Strict):
     """How one image is to be answered."""
 
@@ -35,6 +45,31 @@ class Parameters(_Strict):
     """Answer `top` with the best K labels in place of `scores`; more than there are labels means all of them."""
     image_resize_dims: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     """[height, width] of the 2018 package's client, which shrank images before sending: accepted, without effect."""
+    familiarity: bool = False
+    """Answer `familiarity`, from -1 to 1, and whether the image is `foreign`: less familiar than the threshold."""
+    reject_foreign: bool = False
+    """Answer a foreign image without a label and, for every image without one, the reason."""
+    features: bool = False
+    """Answer what the last layer reads of the image."""
+    heat_map: Annotated[bool | str, BeforeValidator(_heat_map)] = False
+    """Answer how much each place of the image adds to the best label's logit, or to that of the label named."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """The outputs of the model that the answer is made of."""
+        asked = frozenset(name for _, name in self.asked())
+        return asked | LOGITS if asked else LOGITS
+
+    def asked(self) -> Iterator[tuple[str, OutputName]]:
+        """The parameters that ask for more than logits, each with the output that it needs."""
+        if self.familiarity:
+            yield "familiarity", "familiarity"
+        if self.reject_foreign:
+            yield "reject_foreign", "familiarity"
+        if self.features:
+            yield "features", "features"
+        if self.heat_map is not False:
+            yield "heat_map", "heat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +85,37 @@ class Item:
 
     image: Encoded | Url
     parameters: Parameters
+
+
+def ruled(items: Sequence[Item], settings: Settings) -> Sequence[Item]:
+    """The items as they are to be answered by a service that is set to say more than it is asked for."""
+    if not (settings.familiarity or settings.reject_foreign):
+        return items
+    return [replace(item, parameters=_ruled(item.parameters, settings)) for item in items]
+
+
+def _ruled(own: Parameters, settings: Settings) -> Parameters:
+    familiarity, reject = own.familiarity or settings.familiarity, own.reject_foreign or settings.reject_foreign
+    return own.model_copy(update={"familiarity": familiarity, "reject_foreign": reject})
+
+
+def check_outputs(items: Sequence[Item], manifest: Manifest) -> None:
+    """Raises ScoringError `invalid-request` naming the first item that asks for what the model does not give."""
+    for index, parameters in enumerate(item.parameters for item in items):
+        for field, output in parameters.asked():
+            if output not in manifest.outputs:
+                raise ScoringError(
+                    "invalid-request",
+                    f"item {index}, parameters, {field}: the model file does not give {output}: "
+                    f"{missing_output(manifest, output)}",
+                )
+        label = parameters.heat_map
+        if isinstance(label, str) and label not in manifest.labels:
+            raise ScoringError(
+                "invalid-request",
+                f"item {index}, parameters, heat_map: the model has no label '{printable(label)[:64]}': GET /model "
+                "lists them.",
+            )
 
 
 class ScoreItem(_Strict):

@@ -15,12 +15,13 @@ from service.api.body import joined, read_body, read_head, read_media, read_piec
 from service.api.form import Form
 from service.api.json_body import JsonBody
 from service.api.query import check_no_query, parse_query
-from service.api.request import BodyParser, Item, Url
+from service.api.request import BodyParser, Item, Url, check_outputs, ruled
 from service.api.responses import JSON, PROBLEM_JSON
 from service.errors import ScoringError
 from service.fetch.resolve import CALLER
 from service.limits.request import Deadline, Share
 from service.scoring.encoded import Encoded
+from service.scoring.outcome import Wanted, held_bytes
 from service.scoring.scorer import Result
 from service.scoring.served import ServedModel
 from service.service import Service, service_of
@@ -38,7 +39,9 @@ async def score(request: Request) -> Response:
     caller = service.keys.check(headers.get(b"authorization"))
     with service.live as live:  # once: the whole answer is one model's
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
-            items = await _items(service, request, headers, observation.share)
+            items = ruled(await _items(service, request, headers, observation.share), service.settings)
+            check_outputs(items, live.model.manifest)
+            observation.share.add(held_bytes(live.model.manifest, [item.parameters.wanted for item in items]))
             service.rate_limit.charge(caller, len(items))
             observation.received(len(items))
             deadline.watch(request.receive)
@@ -48,7 +51,7 @@ async def score(request: Request) -> Response:
     failures = [result.outcome for result in results if isinstance(result.outcome, ScoringError)]
     if len(failures) == len(items):
         return problem_response(failures[0], failures)
-    answers = [answer_item(model, r.outcome, i.parameters) for r, i in zip(results, items, strict=True)]
+    answers = [answer_item(model, r, i.parameters) for r, i in zip(results, items, strict=True)]
     content = answer_all(answers)
     observation.share.grow_to(len(content))
     return Response(content, media_type=JSON, headers={"X-Model-Version": model.version})
@@ -93,16 +96,21 @@ def _parser(max_items: int) -> BodyParser:
 async def _results(service: Service, live: ServedModel, items: Sequence[Item], caller: bytes) -> list[Result]:
     """One result an item, in order."""
     inline = [item.image for item in items if not isinstance(item.image, Url)]
+    wanted = [item.parameters.wanted for item in items if not isinstance(item.image, Url)]
     if len(inline) == len(items):
-        return await live.score(inline)
+        return await live.score(inline, wanted)
     CALLER.set(caller)
     gate = asyncio.Semaphore(FETCHES_PER_REQUEST)
-    fetching = (_fetched(service, live, gate, item.image) for item in items if isinstance(item.image, Url))
-    sent, fetched = map(iter, await asyncio.gather(_scored(live, inline), asyncio.gather(*fetching)))
+    fetching = (
+        _fetched(service, live, gate, item.image, item.parameters.wanted)
+        for item in items
+        if isinstance(item.image, Url)
+    )
+    sent, fetched = map(iter, await asyncio.gather(_scored(live, inline, wanted), asyncio.gather(*fetching)))
     return [next(fetched if isinstance(item.image, Url) else sent) for item in items]
 
 
-async def _fetched(service: Service, live: ServedModel, gate: asyncio.Semaphore, url: Url) -> Result:
+async def _fetched(service: Service, live: ServedModel, gate: asyncio.Semaphore, url: Url, wanted: Wanted) -> Result:
     """The result of one URL. Its bytes are held no longer than it takes to score them, and by few at a time."""
     async with gate:
         with service.budget.share() as share:
@@ -112,13 +120,13 @@ async def _fetched(service: Service, live: ServedModel, gate: asyncio.Semaphore,
             except ScoringError as error:
                 return Result(error, fetch_seconds=time.perf_counter() - began)
             seconds = time.perf_counter() - began
-            (result,) = await _scored(live, [image])
+            (result,) = await _scored(live, [image], [wanted])
             return replace(result, fetch_seconds=seconds)
 
 
-async def _scored(live: ServedModel, images: Sequence[Encoded]) -> list[Result]:
+async def _scored(live: ServedModel, images: Sequence[Encoded], wanted: Sequence[Wanted]) -> list[Result]:
     """As `ServedModel.score`, but a full queue is these images' own error."""
     try:
-        return await live.score(images)
+        return await live.score(images, wanted)
     except ScoringError as error:
         return [Result(error)] * len(images)

@@ -210,6 +210,16 @@ class Share:
         budget.held_bytes += more
         self._bytes = size
 
+    def add(self, size: int) -> None:
+        """Hold `size` bytes more. Raises ScoringError: `overloaded`, or `invalid-request` for what never fits."""
+        if size > self._budget.max_bytes:
+            raise ScoringError(
+                "invalid-request",
+                f"The outputs that are asked for take {size} bytes and the limit is {self._budget.max_bytes}: send "
+                "fewer images in a request.",
+            )
+        self.grow_to(self._bytes + size)
+
     def __enter__(self) -> Self:
         return self
 

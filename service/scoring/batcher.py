@@ -9,10 +9,20 @@ from dataclasses import dataclass
 from salver.artifact.bounds.decoders import Decoders
 from service.errors import ScoringError
 from service.scoring.device import CPU
-from service.scoring.encoded import Encoded, prepare
-from service.scoring.model import Model, Pixels, Runs
+from service.scoring.encoded import Encoded, Prepared, prepare
+from service.scoring.model import Model, Runs
+from service.scoring.outcome import Outcome, Wanted
 from service.scoring.runner import Runner
-from service.scoring.scorer import CLOSE_SECONDS, ImageQueue, Outcome, Result, Scorer, Ticket, finite, scored_or_error
+from service.scoring.scorer import (
+    CLOSE_SECONDS,
+    ImageQueue,
+    Result,
+    Scorer,
+    Ticket,
+    counted_outputs,
+    run_one,
+    scored_or_error,
+)
 from service.settings import Settings
 
 GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))
@@ -23,7 +33,7 @@ class Decoded:
     """An image that waits for its batch."""
 
     ticket: Ticket
-    pixels: Pixels
+    prepared: Prepared
     began: float
     """When its decoding began and ended, on `time.perf_counter`'s clock."""
     ended: float
@@ -63,9 +73,9 @@ class BatchScorer:
         for thread in (*self._threads, self._batching):
             thread.start()
 
-    async def score(self, images: Sequence[Encoded]) -> list[Result]:
+    async def score(self, images: Sequence[Encoded], wanted: Sequence[Wanted] = ()) -> list[Result]:
         """The results of one request's images, in order; see `ImageQueue.score`."""
-        return await self.queue.score(images)
+        return await self.queue.score(images, wanted)
 
     def close(self) -> None:
         """End the threads once every image that is here is scored."""
@@ -84,15 +94,21 @@ class BatchScorer:
 
     def _decode(self, ticket: Ticket) -> None:
         began = time.perf_counter()
-        pixels = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
+        prepared = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         ended = time.perf_counter()
-        if isinstance(pixels, ScoringError):
-            self.queue.put(ticket, Result(pixels, ticket.queue_seconds, ended - began))
+        if isinstance(prepared, ScoringError):
+            self.queue.put(ticket, Result(prepared, ticket.queue_seconds, ended - began))
+            return
+        if "heat" in ticket.wanted:  # which is computed on the CPU: no batch waits for it
+            outcome = scored_or_error(run_one, self.model, self.runs, prepared, ticket.wanted)
+            seconds = time.perf_counter() - ended
+            header = prepared.header
+            self.queue.put(ticket, Result(outcome, ticket.queue_seconds, ended - began, seconds, header=header))
             return
         with self._changed:
             # One batch ahead is enough; the rest waits where requests take turns.
             self._changed.wait_for(lambda: len(self._decoded) < self._runner.largest)
-            self._decoded.append(Decoded(ticket, pixels, began, ended))
+            self._decoded.append(Decoded(ticket, prepared, began, ended))
             self._changed.notify_all()
 
     def _score_all(self) -> None:
@@ -108,25 +124,33 @@ class BatchScorer:
             return batch
 
     def _score(self, batch: Sequence[Decoded]) -> None:
-        if not batch:
-            return
+        for wanted in dict.fromkeys(image.ticket.wanted for image in batch):
+            self._score_alike([image for image in batch if image.ticket.wanted == wanted], wanted)
+
+    def _score_alike(self, batch: Sequence[Decoded], wanted: Wanted) -> None:
+        """Images that want the same outputs are one run."""
         began = time.perf_counter()
-        outcomes = self._outcomes([image.pixels for image in batch])
+        outcomes = self._outcomes([image.prepared for image in batch], wanted)
         inference_seconds = time.perf_counter() - began
         self._on_batch(len(batch))
         for image, outcome in zip(batch, outcomes, strict=True):
             queue_seconds = image.ticket.queue_seconds + began - image.ended
-            self.queue.put(image.ticket, Result(outcome, queue_seconds, image.ended - image.began, inference_seconds))
+            header, decode_seconds = image.prepared.header, image.ended - image.began
+            result = Result(outcome, queue_seconds, decode_seconds, inference_seconds, header=header)
+            self.queue.put(image.ticket, result)
 
-    def _outcomes(self, images: Sequence[Pixels]) -> list[Outcome]:
+    def _outcomes(self, images: Sequence[Prepared], wanted: Wanted) -> list[Outcome]:
         """One outcome an image; when a batch fails its images are run one by one, so that the good ones are scored."""
         with self.runs.one() as options:
-            logits = scored_or_error(self._runner.run, images, options)
-        if not isinstance(logits, ScoringError):
-            return [scored_or_error(finite, row) for row in logits]
+            batch = scored_or_error(self._runner.run, [image.pixels for image in images], wanted, options)
+        if not isinstance(batch, ScoringError):
+            return [
+                scored_or_error(counted_outputs, self.model, batch, row, image, wanted)
+                for row, image in enumerate(images)
+            ]
         if len(images) == 1:
-            return [logits]
-        return [outcome for image in images for outcome in self._outcomes([image])]
+            return [batch]
+        return [outcome for image in images for outcome in self._outcomes([image], wanted)]
 
     def _gave_up(self, ticket: Ticket) -> bool:
         """Whether the image's caller went away; it is then done with."""

@@ -146,12 +146,19 @@ def gpu_session(data: bytes, device: str, providers: list[Provider]) -> ort.Infe
     return None
 
 
-def new_session(data: bytes, providers: list[Provider], threads: int) -> ort.InferenceSession:
-    """Of a model file's bytes on these providers. Raises OPEN_ERRORS."""
+def new_session(
+    data: bytes, providers: list[Provider], threads: int, *, optimised: bool = True
+) -> ort.InferenceSession:
+    """Of a model file's bytes on these providers; one that is not optimised is opened fast, to be looked at.
+
+    Raises OPEN_ERRORS.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = SILENT
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Never its own format, whatever the first bytes are: `model_bytes` has read the file as ONNX.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Spinning threads win nothing here and take the cores from decoding.

@@ -6,12 +6,15 @@ What is long is worked on in blocks, because one call over all of it would hold 
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pybase64
 
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import ImageTooLarge
+from salver.artifact.facts.histograms import Look
+from salver.artifact.pixels import Header
 from service.errors import ScoringError
 from service.scoring.model import Model, Pixels
 
@@ -39,15 +42,27 @@ Encoded = str | LongText | bytes | Pixels
 """An image as it came: base64 text, file bytes, or ready uint8 pixels [height, width, 3]."""
 
 
-def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable[[], bool] = lambda: False) -> Pixels:
-    """uint8 pixels [height, width, 3] as the model takes them; see `Decoders.pixels` for `given_up`.
+class Prepared(NamedTuple):
+    """An image as the model takes it."""
+
+    pixels: Pixels
+    """uint8 [height, width, 3]."""
+    header: Header | None
+    """What its file says of itself; None for ready pixels."""
+    look: Look | None
+    """What there is to count of it; None for what was seen of late."""
+
+
+def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable[[], bool] = lambda: False) -> Prepared:
+    """The image as the model takes it; see `Decoders.pixels` for `given_up`.
 
     Raises ScoringError, ImageError and DecodingUnavailable.
     """
     if isinstance(image, np.ndarray):
-        return image
+        return Prepared(image, None, model.facts.look(image, None))
     data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str | LongText) else image
-    return decoders.pixels(data, model.manifest.pixels, given_up)[0]
+    pixels, header = decoders.pixels(data, model.manifest.pixels, given_up)
+    return Prepared(pixels, header, model.facts.look(pixels, header))
 
 
 def image_bytes(text: str | LongText, max_bytes: int) -> bytes:

@@ -82,7 +82,7 @@ class Health:
             (result,) = await self._scorer.score([card_pixels(self._manifest)])
             if isinstance(result.outcome, ScoringError):
                 return result.outcome.detail
-            check_card(self._manifest, result.outcome)
+            check_card(self._manifest, result.outcome.logits)
         except ModelFileError as error:
             return str(error)
         except ScoringError as error:  # the queue is full: nothing is known yet

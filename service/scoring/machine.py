@@ -1,7 +1,13 @@
-"""What memory this machine, or the container, leaves: for bodies in flight, and for each image that is decoded."""
+"""This machine: what memory it, or the container, leaves for bodies in flight and for each image that is decoded, and
+on what the model runs here.
+"""
 
 import os
+import platform
+from dataclasses import dataclass
 from pathlib import Path
+
+import onnxruntime as ort
 
 DEFAULT_BYTES = 256 * 1024**2
 CGROUP = Path("/sys/fs/cgroup")
@@ -9,11 +15,20 @@ NO_LIMIT_BYTES = 2**60
 """How version 1 of cgroups writes that there is none: 2^63 in whole pages."""
 MODEL_COPIES = 2
 """A second model holds about twice its file: two sessions."""
+HEAT_COPIES = 2
+"""Where there is heat, each of both models has a third session in the end, or the file that it is to be made of."""
 RESERVE_BYTES = 48 * 1024**2
 DECODER_BYTES = 28 * 1024**2
 """Of a decoding process besides an image's pixels: a file of 20 MiB and its own pages."""
 LEAST_IMAGE_BYTES = 32 * 1024**2
 """Enough for two megapixels of any format, and for any common photo; a container with less has to be larger."""
+CPUINFO = Path("/proc/cpuinfo")
+MATTERS = (
+    *("avx", "avx2", "fma", "f16c", "avx_vnni"),
+    *("avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),  # ARM: vectors, half precision, dot products
+)
+"""What onnxruntime chooses its code by, as Linux names it."""
 
 
 def default_budget_bytes(max_body_bytes: int, cgroup: Path = CGROUP) -> int:
@@ -26,7 +41,9 @@ def default_budget_bytes(max_body_bytes: int, cgroup: Path = CGROUP) -> int:
     return max(max_body_bytes, min(DEFAULT_BYTES, quarter))
 
 
-def image_memory_bytes(model_bytes: int, inflight_bytes: int, threads: int, cgroup: Path = CGROUP) -> int:
+def image_memory_bytes(
+    model_bytes: int, inflight_bytes: int, threads: int, cgroup: Path = CGROUP, *, heat: bool = False
+) -> int:
     """What decoding one image may take, so that all threads together stay within the container's memory.
 
     Asked for when the model is loaded: what is left beside the process as it is then, all bodies in flight, a second
@@ -34,7 +51,8 @@ def image_memory_bytes(model_bytes: int, inflight_bytes: int, threads: int, cgro
     no container bounds it, the memory is the machine's.
     """
     limit = _container_bytes(cgroup) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    taken = resident_bytes() + inflight_bytes + MODEL_COPIES * model_bytes + RESERVE_BYTES + threads * DECODER_BYTES
+    models = (MODEL_COPIES + HEAT_COPIES * heat) * model_bytes
+    taken = resident_bytes() + inflight_bytes + models + RESERVE_BYTES + threads * DECODER_BYTES
     return max(LEAST_IMAGE_BYTES, (limit - taken) // threads)
 
 
@@ -54,3 +72,42 @@ def _limit(file: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return limit if limit < NO_LIMIT_BYTES else None
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """What a run of the model depends on besides the file."""
+
+    engine: str
+    engine_version: str
+    provider: str
+    """The onnxruntime provider that the session really runs on."""
+    cpu: str
+    """The architecture."""
+    cpu_features: tuple[str, ...]
+    """Empty where the system does not tell."""
+    card_difference: float
+    """The largest between the logits that training recorded for the test card and those given here, at this start."""
+
+    def __str__(self) -> str:
+        cpu = " ".join([self.cpu, *self.cpu_features])
+        return (
+            f"{self.engine} {self.engine_version} on {self.provider} ({cpu}), "
+            f"logits of the test card within {self.card_difference:.2g} of training's"
+        )
+
+
+def passport(provider: str, card_difference: float) -> Passport:
+    """Of this machine."""
+    return Passport("onnxruntime", ort.__version__, provider, platform.machine(), cpu_features(), card_difference)
+
+
+def cpu_features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
+    """Those of the first core that matter, in the order of MATTERS."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:  # not Linux, or hidden from a container
+        return ()
+    named = (line.partition(":") for line in lines)
+    flags = next((text.split() for name, _, text in named if name.strip().lower() in ("flags", "features")), [])
+    return tuple(feature for feature in MATTERS if feature in flags)

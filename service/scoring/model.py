@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fsspec
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES
 from salver.artifact.errors import ModelFileError
+from salver.artifact.facts.histograms import Histograms
 from salver.artifact.graph import check_graph, read_manifest
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAMES, Manifest
 from salver.artifact.test_card import card_pixels, check_card
 from salver.system.steady_file import read_steady
 from salver.text import printable
@@ -32,11 +33,14 @@ from service.scoring.device import (
     new_session,
     one_line,
 )
+from service.scoring.heat import HeatSession, split_heat
+from service.scoring.outcome import LOGITS, Batch, Wanted
 from service.scoring.watch import local_path
 
 Pixels = NDArray[np.uint8]
-Logits = NDArray[np.float32]
 
+FAMILIARITY: Wanted = frozenset({"familiarity"})
+NOTHING: Wanted = frozenset()
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 
 
@@ -45,7 +49,8 @@ class Model:
     """A loaded, checked and warmed model file.
 
     On a CPU two sessions hold it: one with a single thread, called from as many scoring threads as there are cores,
-    and one that spreads a lone image over all of them. On a GPU they are one and the same.
+    and one that spreads a lone image over all of them. On a GPU they are one and the same. None of them computes heat,
+    which has a session of its own.
     """
 
     manifest: Manifest
@@ -55,18 +60,44 @@ class Model:
     """The onnxruntime provider that the session really runs on."""
     session: ort.InferenceSession
     lone_session: ort.InferenceSession
+    facts: Histograms
+    """Of the images that this version has scored."""
+    heat_session: HeatSession | None = None
+    """None for a file without heat."""
+    card_difference: float = 0.0
+    """The largest between the test card's logits here and those that training recorded; see `check_card`."""
 
-    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
-        """Score uint8 pixels [batch, height, width, 3] to float32 logits [batch, classes].
+    def run(
+        self,
+        pixels: Pixels,
+        wanted: Wanted = LOGITS,
+        *,
+        alone: bool = False,
+        options: ort.RunOptions | None = None,
+    ) -> Batch:
+        """The wanted outputs, float32 [batch, …] each, of uint8 pixels [batch, height, width, 3], all of one run.
 
         Raises ScoringError `inference-failed`.
         """
+        names = [name for name in OUTPUT_NAMES if name in wanted]
         session = self.lone_session if alone else self.session
+        if "heat" in wanted and self.heat_session is not None:
+            session = self.heat_session.opened()
         try:
-            (logits,) = session.run([OUTPUT_NAME], {INPUT_NAME: pixels}, options)
+            values = session.run(names, {INPUT_NAME: pixels}, options)
         except ORT_ERRORS as error:
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error
-        return np.asarray(logits, dtype=np.float32)
+        return dict(zip(names, values, strict=True))
+
+    @property
+    def counted(self) -> Wanted:
+        """The outputs that are counted of every image, wanted or not. The graph computes them anyway."""
+        return FAMILIARITY if self.manifest.familiarity else NOTHING
+
+    def close(self) -> None:
+        """Let go of what may be kept for later: the model is served no more."""
+        if self.heat_session is not None:
+            self.heat_session.close()
 
 
 class Runs:
@@ -117,11 +148,12 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
     Raises ModelFileError: the file is not Salver's, does not run, or answers its own test card with other logits than
     training recorded; also when `device` is `cuda` or `tensorrt` and the session is not on it.
     """
-    location, data, version = file.location, file.data, file.version
+    location, version = file.location, file.version
     manifest = _manifest(file)
     try:
+        data, outputs, heat_session = split_heat(manifest, file.data)
         session = new_session(data, [(CPU, {})], 1)
-        check_graph(session, manifest.pixels, manifest.outputs)
+        check_graph(session, manifest.pixels, outputs)
         gpu = gpu_providers(device, manifest, version, engine_cache_dir, available=ort.get_available_providers())
         on_gpu = gpu_session(data, device, gpu) if gpu else None
         lone_session = on_gpu or (new_session(data, [(CPU, {})], cores) if cores > 1 else session)
@@ -136,14 +168,15 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
         provider=session.get_providers()[0],
         session=session,
         lone_session=lone_session,
+        facts=Histograms(manifest),
+        heat_session=heat_session,
     )
     if device != "auto" and model.provider != PROVIDERS[device]:
         raise ModelFileError(
             f"SALVER_DEVICE is {device} but the session runs on {model.provider}: use a machine and an image with "
             f"{PROVIDERS[device]}, or set SALVER_DEVICE=auto to accept what is there."
         )
-    _warm_up(model)
-    return model
+    return replace(model, card_difference=_warm_up(model))
 
 
 def read_model(location: str) -> ModelFile:
@@ -172,10 +205,10 @@ def _manifest(file: ModelFile) -> Manifest:
         raise ModelFileError(f"{printable(file.location)} cannot be loaded: {error}") from None
 
 
-def _warm_up(model: Model) -> None:
+def _warm_up(model: Model) -> float:
+    """The test card's largest difference, over both sessions."""
     pixels = card_pixels(model.manifest)[np.newaxis]
     try:
-        for alone in (False, True):
-            check_card(model.manifest, model.run(pixels, alone=alone)[0])
+        return max(check_card(model.manifest, model.run(pixels, alone=alone)["logits"][0]) for alone in (False, True))
     except ScoringError as error:
         raise ModelFileError(f"The model cannot be run on its own test card: {one_line(error.__cause__)}") from error

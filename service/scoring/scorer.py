@@ -17,9 +17,11 @@ import numpy as np
 
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
+from salver.artifact.pixels import Header
 from service.errors import INTERNAL, ScoringError, out_of_memory, overloaded
-from service.scoring.encoded import Encoded, prepare
-from service.scoring.model import Logits, Model, Pixels, Runs
+from service.scoring.encoded import Encoded, Prepared, prepare
+from service.scoring.model import Model, Runs
+from service.scoring.outcome import LOGITS, Batch, Outcome, Outputs, Wanted, outputs_of
 
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -27,9 +29,6 @@ Arguments = ParamSpec("Arguments")
 log = logging.getLogger("salver.service")
 
 CLOSE_SECONDS = 5.0
-
-Outcome = Logits | ScoringError
-"""What becomes of one image: float32 logits [classes], or its error."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,16 @@ class Result:
     decode_seconds: float = 0.0
     inference_seconds: float = 0.0
     fetch_seconds: float = 0.0
+    header: Header | None = None
+    """What the image's file says of itself; None for ready pixels, and for what was not decoded."""
 
 
 class Job:
     """The images of one request. Changed only under the queue's lock."""
 
-    def __init__(self, images: Sequence[Encoded], done: Callable[[], object]) -> None:
+    def __init__(self, images: Sequence[Encoded], wanted: Sequence[Wanted], done: Callable[[], object]) -> None:
         self.images = images
+        self.wanted = wanted
         self.done = done
         self.arrived = time.perf_counter()
         self.results: dict[int, Result] = {}
@@ -68,6 +70,11 @@ class Ticket:
     @property
     def image(self) -> Encoded:
         return self.job.images[self.index]
+
+    @property
+    def wanted(self) -> Wanted:
+        """The outputs that the image is to have."""
+        return self.job.wanted[self.index] if self.job.wanted else LOGITS
 
     def is_abandoned(self) -> bool:
         """Nobody waits for the result any more."""
@@ -92,8 +99,8 @@ class ImageQueue:
         """Images that wait or are being scored."""
         return self._images
 
-    async def score(self, images: Sequence[Encoded]) -> list[Result]:
-        """The results of one request's images, in order.
+    async def score(self, images: Sequence[Encoded], wanted: Sequence[Wanted] = ()) -> list[Result]:
+        """The results of one request's images, in order, with the outputs that each is to have; none given: logits.
 
         Raises ScoringError `overloaded` when the queue cannot take them all. Cancelling it takes those that have not
         begun out of the queue.
@@ -102,7 +109,7 @@ class ImageQueue:
             return []
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
-        job = Job(images, lambda: loop.call_soon_threadsafe(finished.set))
+        job = Job(images, wanted, lambda: loop.call_soon_threadsafe(finished.set))
         self._enqueue(job)
         try:
             await finished.wait()
@@ -181,9 +188,9 @@ class Scorer:
         for thread in self._threads:
             thread.start()
 
-    async def score(self, images: Sequence[Encoded]) -> list[Result]:
+    async def score(self, images: Sequence[Encoded], wanted: Sequence[Wanted] = ()) -> list[Result]:
         """The results of one request's images, in order; see `ImageQueue.score`."""
-        return await self.queue.score(images)
+        return await self.queue.score(images, wanted)
 
     def close(self) -> None:
         """End the threads once every image that is here is scored; one that does not end is not waited for long."""
@@ -197,23 +204,29 @@ class Scorer:
 
     def _score(self, ticket: Ticket) -> Result:
         began = time.perf_counter()
-        pixels = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
+        prepared = scored_or_error(prepare, ticket.image, self.model, self._decoders, ticket.is_abandoned)
         decoded = time.perf_counter()
-        if isinstance(pixels, ScoringError):
-            return Result(pixels, ticket.queue_seconds, decoded - began)
-        outcome = scored_or_error(self._run, pixels, alone=ticket.alone)
-        return Result(outcome, ticket.queue_seconds, decoded - began, time.perf_counter() - decoded)
-
-    def _run(self, pixels: Pixels, *, alone: bool) -> Logits:
-        with self.runs.one() as options:
-            return finite(self.model.run(pixels[np.newaxis], alone=alone, options=options)[0])
+        if isinstance(prepared, ScoringError):
+            return Result(prepared, ticket.queue_seconds, decoded - began)
+        outcome = scored_or_error(run_one, self.model, self.runs, prepared, ticket.wanted, alone=ticket.alone)
+        seconds = time.perf_counter() - decoded
+        return Result(outcome, ticket.queue_seconds, decoded - began, seconds, header=prepared.header)
 
 
-def finite(logits: Logits) -> Logits:
-    """The same logits. Raises ScoringError `inference-failed` when one is not a number."""
-    if not np.isfinite(logits).all():
-        raise ScoringError("inference-failed", "The model gave non-finite scores for this image.")
-    return logits
+def run_one(model: Model, runs: Runs, image: Prepared, wanted: Wanted, *, alone: bool = False) -> Outputs:
+    """The model's outputs for one image, which is counted. Raises ScoringError `inference-failed`."""
+    with runs.one() as options:
+        batch = model.run(image.pixels[np.newaxis], wanted | model.counted, alone=alone, options=options)
+    return counted_outputs(model, batch, 0, image, wanted)
+
+
+def counted_outputs(model: Model, batch: Batch, row: int, image: Prepared, wanted: Wanted) -> Outputs:
+    """What was wanted of one image in a batch, and its facts are counted; raises as `outputs_of` does."""
+    outputs = outputs_of({name: values for name, values in batch.items() if name in wanted}, row)
+    if image.look is not None:
+        familiarity = batch.get("familiarity")
+        model.facts.count(image.look, outputs.logits, None if familiarity is None else float(familiarity[row]))
+    return outputs
 
 
 def scored_or_error(

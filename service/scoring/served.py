@@ -8,15 +8,18 @@ from typing import Literal, Never, Self, TypeVar
 
 from salver.artifact.bounds.decoders import Decoders, start_nursery
 from salver.artifact.errors import ModelFileError
+from salver.artifact.manifest import missing_output
 from salver.artifact.pixels import MOST_BYTES_A_PIXEL, Limits
 from salver.system.allocator import return_memory
 from salver.system.cores import available_cores
 from salver.system.daemon import in_daemon_thread
+from salver.text import printable
 from service.scoring.batcher import AnyScorer, make_scorer
 from service.scoring.encoded import Encoded
 from service.scoring.health import Health
-from service.scoring.machine import image_memory_bytes
+from service.scoring.machine import image_memory_bytes, passport
 from service.scoring.model import Model, ModelFile, open_model, read_model
+from service.scoring.outcome import Wanted
 from service.scoring.scorer import Result
 from service.scoring.watch import Watch, signature
 from service.settings import PREFIX, Freshness, Settings
@@ -37,6 +40,7 @@ class ServedModel:
         self.model = model
         self.scorer = scorer
         self.health = Health(model.manifest, scorer)
+        self.passport = passport(model.provider, model.card_difference)
         self._requests = 0
         self._released: asyncio.Event | None = None
 
@@ -49,9 +53,9 @@ class ServedModel:
         if self._released is not None and not self._requests:
             self._released.set()
 
-    async def score(self, images: Sequence[Encoded]) -> list[Result]:
+    async def score(self, images: Sequence[Encoded], wanted: Sequence[Wanted] = ()) -> list[Result]:
         """The results of one request's images, in order; see `ImageQueue.score`."""
-        results = await self.scorer.score(images)
+        results = await self.scorer.score(images, wanted)
         self.health.note(results)
         return results
 
@@ -62,6 +66,7 @@ class ServedModel:
             await self._released.wait()
         self.health.close()
         await asyncio.to_thread(self.scorer.close)
+        self.model.close()
 
 
 class ModelSlot:
@@ -103,7 +108,9 @@ class ModelSlot:
         model, execution = self.live.model, self.live.scorer.execution
         if self._settings.device == "auto":
             log.info("SALVER_DEVICE=auto took %s", model.provider)
-        log.info("ready: %s, version %s, %s", self._settings.model, model.version[:12], execution)
+        log.info(
+            "ready: %s, version %s, %s; %s", self._settings.model, model.version[:12], execution, self.live.passport
+        )
 
     async def poll(self) -> Never:
         """Look at the model file every MODEL_POLL_SECONDS, for good."""
@@ -160,14 +167,16 @@ class ModelSlot:
         settings, cores = self._settings, available_cores()
         start_nursery()
         model = open_model(file, settings.device, cores, settings.engine_cache_dir)
+        _check_settings(settings, file, model)
         if self._decoders is None:
-            self._decoders = self._started_decoders(len(file.data), cores)
+            heat = model.heat_session is not None
+            self._decoders = self._started_decoders(len(file.data), cores, heat=heat)
         return ServedModel(model, make_scorer(model, settings, cores, decoders=self._decoders, on_batch=self._on_batch))
 
-    def _started_decoders(self, model_bytes: int, cores: int) -> Decoders:
+    def _started_decoders(self, model_bytes: int, cores: int, *, heat: bool) -> Decoders:
         """Once, with what memory is left when the first model is there."""
         return_memory()
-        left_bytes = image_memory_bytes(model_bytes, self._inflight_bytes, cores)
+        left_bytes = image_memory_bytes(model_bytes, self._inflight_bytes, cores, heat=heat)
         memory_bytes = min(left_bytes, MOST_BYTES_A_PIXEL * self._settings.max_image_pixels)  # no image needs more
         decoders = Decoders(Limits(self._settings.max_image_bytes, self._settings.max_image_pixels, memory_bytes))
         decoders.start(cores)
@@ -183,7 +192,9 @@ class ModelSlot:
         self.freshness.take()
         self._retiring = asyncio.create_task(_retire(old))
         self._on_change("ok")
-        log.info("model changed from version %s to %s", old.model.version[:12], new.model.version[:12])
+        log.info(
+            "model changed from version %s to %s; %s", old.model.version[:12], new.model.version[:12], new.passport
+        )
         _tell_labels(old.model.manifest.labels, new.model.manifest.labels)
 
     def _refuse(self, error: Exception, file: str, *, asked: bool) -> None:
@@ -194,6 +205,16 @@ class ModelSlot:
         if news:
             known = isinstance(error, ModelFileError)
             log.error("the model stays as it is: %s", error, exc_info=None if known else error)
+
+
+def _check_settings(settings: Settings, file: ModelFile, model: Model) -> None:
+    """Raises ModelFileError for a file without what a setting promises of every answer."""
+    asked = [name for name in ("familiarity", "reject_foreign") if getattr(settings, name)]
+    if asked and model.manifest.familiarity is None:
+        raise ModelFileError(
+            f"{PREFIX}{asked[0].upper()} is set, but {printable(file.location)} does not answer with a familiarity: "
+            f"{missing_output(model.manifest, 'familiarity')} Or unset it."
+        )
 
 
 async def _retire(old: ServedModel) -> None:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from service.errors import ScoringError
+from service.scoring.model import Model
 from service.scoring.scorer import Result
 from service.scoring.served import Change, ServedModel
 from service.settings import Freshness, Settings
@@ -21,6 +22,7 @@ BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 MAX_LABELS = 100
 OTHER_LABELS = "other"
 MODEL_LABELS = ("name", "version", "provider", "precision")
+ENGINE_LABELS = ("engine", "version", "provider", "cpu", "cpu_features")
 STAGES = ("fetch", "queue", "decode", "inference", "total")
 
 
@@ -88,7 +90,7 @@ class Metrics:
                 self._outcome(outcome.kind).inc()
             else:
                 self._outcome("scored").inc()
-                label = labels[int(outcome.argmax())]
+                label = labels[int(outcome.logits.argmax())]
                 self._predictions.get(label, self._predictions[OTHER_LABELS]).inc()
 
     def stages(self, results: Sequence[Result], total_seconds: float) -> None:
@@ -143,13 +145,33 @@ class _StateCollector(Collector):
         )
         yield from _files(service.watched)
         try:
-            model, scorer = service.live.model, service.live.scorer
+            live = service.live
         except ScoringError:
             return
-        yield _gauge("queue_images", "Images that wait or are being scored.", scorer.queue.images)
+        model, passport = live.model, live.passport
+        yield _gauge("queue_images", "Images that wait or are being scored.", live.scorer.queue.images)
         info = GaugeMetricFamily("salver_model_info", "The model that is served.", labels=MODEL_LABELS)
         info.add_metric((service.settings.model_name, model.version, model.provider, model.manifest.precision), 1)
         yield info
+        engine = GaugeMetricFamily("salver_engine_info", "What the model runs on.", labels=ENGINE_LABELS)
+        names = passport.engine, passport.engine_version, passport.provider, passport.cpu
+        engine.add_metric((*names, " ".join(passport.cpu_features)), 1)
+        yield engine
+        yield _facts(model)
+        yield _gauge(
+            "card_difference", "Of the test card's logits from those of training, at most.", passport.card_difference
+        )
+
+
+def _facts(model: Model) -> Metric:
+    """What `salver drift` compares with the file's reference: of the model that is served, from its start on."""
+    facts = CounterMetricFamily(
+        "salver_fact_images", "Different images, by the bin of each fact.", labels=["fact", "bin", "version"]
+    )
+    for fact, bins in model.facts.counts().items():
+        for name, count in bins.items():
+            facts.add_metric([fact, name, model.version], count)
+    return facts
 
 
 def _files(watched: Sequence[Freshness]) -> Iterator[Metric]:

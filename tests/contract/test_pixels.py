@@ -37,5 +37,5 @@ def test_on12_images_of_odd_sizes_have_the_same_pixels_in_training_and_in_the_se
     with Decoders() as decoders:
         for index, image in enumerate(dataset.images):
             trained = images.read([index]).pixels[0].numpy()
-            served = prepare(image.path.read_bytes(), model, decoders)
+            served = prepare(image.path.read_bytes(), model, decoders).pixels
             np.testing.assert_array_equal(served, trained, err_msg=str(SIZES[int(image.path.stem)]))

@@ -20,6 +20,10 @@ LABELS = ("bowl", "cup")
 class Parameters(TypedDict, total=False):
     add_softmax: bool
     top_k: int
+    familiarity: bool
+    reject_foreign: bool
+    features: bool
+    heat_map: bool | str
 
 
 class Item(TypedDict, total=False):

@@ -2,7 +2,9 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -10,7 +12,17 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME, Golden, Manifest, Parity, PixelSpec, Provenance
+from salver.artifact.manifest import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    Familiarity,
+    Golden,
+    Heat,
+    Manifest,
+    Parity,
+    PixelSpec,
+    Provenance,
+)
 from salver.artifact.pixels import decode, to_pixels
 from tests.support.images import photo
 
@@ -20,6 +32,19 @@ OPSET, IR_VERSION = 18, 9
 
 Nodes = list[onnx.NodeProto]
 Constants = dict[str, NDArray[np.generic] | np.generic]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a manifest says of the outputs besides the logits."""
+
+    schema_version: Literal[1, 2] = 2
+    features: int | None = None
+    familiarity: Familiarity | None = None
+    heat: Heat | None = None
+
+
+LOGITS_ALONE = Beside()
 
 
 def probe(path: Path, spec: PixelSpec = SPEC) -> Path:
@@ -139,8 +164,14 @@ def write(
     spec: PixelSpec = SPEC,
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
+    beside: Beside = LOGITS_ALONE,
+    base: str = "probe",
 ) -> Path:
-    """A model file of these nodes, which begin at `scaled` (float32 [batch, height, width, 3]) and end at `logits`."""
+    """A model file of these nodes, which begin at `scaled` (float32 [batch, height, width, 3]) and end at `logits`, and
+    at the outputs that are named `beside` them.
+    """
+    card = photo(48, 40)
+    outputs = manifest_for(labels, spec, card, [0.0] * len(labels), beside=beside).outputs
     begin = [
         helper.make_node("Cast", [INPUT_NAME], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["floats", "over"], ["scaled"]),
@@ -149,14 +180,13 @@ def write(
         begin + nodes,
         "probe",
         [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", spec.height, spec.width, 3])],
-        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", len(labels)])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape]) for name, shape in outputs.items()],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    card = photo(48, 40)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (logits,) = session.run([OUTPUT_NAME], {INPUT_NAME: to_pixels(decode(card, spec), spec)[np.newaxis]})
-    manifest = manifest_for(labels, spec, card, logits[0].tolist(), temperature, thresholds)
+    manifest = manifest_for(labels, spec, card, logits[0].tolist(), temperature, thresholds, beside, base)
     helper.set_model_props(model, manifest.to_metadata())
     path.write_bytes(model.SerializeToString())
     return path
@@ -169,6 +199,8 @@ def manifest_for(
     logits: list[float],
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
+    beside: Beside = LOGITS_ALONE,
+    base: str = "probe",
 ) -> Manifest:
     """A manifest with made-up provenance."""
     answer = dict(zip(labels, logits, strict=True))
@@ -178,7 +210,8 @@ def manifest_for(
         pixels=spec,
         temperature=temperature,
         thresholds=thresholds,
-        base="probe",
+        **vars(beside),
+        base=base,
         weights="none",
         golden=golden,
         provenance=Provenance(

@@ -6,6 +6,7 @@ import numpy as np
 
 from service.__main__ import run
 from service.scoring.encoded import LongText, image_bytes
+from service.scoring.outcome import Outputs
 from service.scoring.scorer import Result, Scorer, Ticket
 
 MAX_BYTES = 20 * 1024**2
@@ -15,7 +16,7 @@ def _answer_at_once(self: Scorer, ticket: Ticket) -> Result:
     """The same logits for every image, once its base64 is opened."""
     image = ticket.image
     image_bytes(image if isinstance(image, LongText) else str(image), MAX_BYTES)
-    return Result(np.arange(len(self.model.manifest.labels), dtype=np.float32))
+    return Result(Outputs(np.arange(len(self.model.manifest.labels), dtype=np.float32)))
 
 
 if __name__ == "__main__":

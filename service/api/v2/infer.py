@@ -14,12 +14,15 @@ from service.api.v2.response import respond
 from service.errors import ScoringError
 from service.limits.request import Deadline, Share
 from service.scoring.encoded import Encoded
-from service.scoring.model import Logits, Model
+from service.scoring.model import Model
+from service.scoring.outcome import VALUE_BYTES, Outputs, held_bytes
 from service.scoring.scorer import Result
 from service.service import Service
 from service.telemetry.middleware import observation_of
 
 BINARY = "application/octet-stream"
+ANSWERED_BYTES = 64
+"""Of one value of an output besides the logits: as a number of Python's and as text."""
 RAW_COPIES = 3
 """How often the bytes after the JSON are in memory while images are made of them."""
 
@@ -31,12 +34,18 @@ async def answer(service: Service, request: Request, caller: bytes) -> Response:
         model = live.model
         async with Deadline(service.settings.request_timeout_seconds) as deadline:
             asked, images = await _asked(service, request, model, observation.share)
+            wanted = asked.of_model(model.manifest)
+            if service.settings.reject_foreign:
+                wanted |= {"familiarity"}
+            values = held_bytes(model.manifest, [wanted] * len(images)) // VALUE_BYTES
+            observation.share.add(ANSWERED_BYTES * values)
             service.rate_limit.charge(caller, len(images))
             observation.received(len(images))
             deadline.watch(request.receive)
-            results = await live.score(images)
+            results = await live.score(images, [wanted] * len(images))
     observation.scored(results, model.manifest.labels)
-    content, json_length = respond(asked, service.settings.model_name, model, _logits(results))
+    reject = service.settings.reject_foreign
+    content, json_length = respond(asked, service.settings.model_name, model, _outputs(results), reject=reject)
     observation.share.grow_to(len(content))
     headers = {"X-Model-Version": model.version}
     if json_length is None:
@@ -70,11 +79,11 @@ def _check_content_type(content_type: bytes) -> None:
         )
 
 
-def _logits(results: Sequence[Result]) -> list[Logits]:
-    """Every image's logits. The protocol has no error for one image, so that the first one fails the request."""
-    logits: list[Logits] = []
+def _outputs(results: Sequence[Result]) -> list[Outputs]:
+    """Every image's outputs. The protocol has no error for one image, so that the first one fails the request."""
+    outputs: list[Outputs] = []
     for index, result in enumerate(results):
         if isinstance(result.outcome, ScoringError):
             raise ScoringError(result.outcome.kind, f"Image {index}: {result.outcome.detail}", result.outcome.headers)
-        logits.append(result.outcome)
-    return logits
+        outputs.append(result.outcome)
+    return outputs

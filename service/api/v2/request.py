@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from salver.artifact.manifest import PixelSpec
+from salver.artifact.manifest import Manifest, PixelSpec, missing_output
+from salver.artifact.manifest import OutputName as ModelOutput
 from salver.text import counted
 from service.api.json_body import JsonBody, too_many_values
 from service.api.request import BYTE_ORDER_MARK, LONG_ELSEWHERE
 from service.errors import ScoringError
 from service.scoring.encoded import Encoded, LongText
+from service.scoring.outcome import LOGITS, Wanted
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 """The HTTP header that says how long the JSON is, when bytes follow it."""
@@ -30,8 +32,12 @@ WHOLE_BYTES = 32 * 1024
 MAX_ID_CHARACTERS = 256
 COPY_BYTES = 2**20
 
-OutputName = Literal["logits", "probabilities", "label"]
-OUTPUT_NAMES: tuple[OutputName, ...] = ("logits", "probabilities", "label")
+OutputName = Literal["logits", "probabilities", "label", "features", "familiarity", "heat"]
+UNNAMED: tuple[OutputName, ...] = ("logits", "probabilities", "label")
+"""What is answered when no output is named."""
+BESIDE: tuple[ModelOutput, ...] = ("features", "familiarity", "heat")
+"""What not every model file has, in the order of the metadata."""
+MAX_OUTPUTS = len(UNNAMED) + len(BESIDE)
 
 _fail_fast = Field(fail_fast=True)  # otherwise each wrong element makes an error object of its own
 _Texts = Annotated[list[str], _fail_fast]
@@ -137,14 +143,14 @@ class RequestParameters(_WithOthers):
 
 
 class InferRequest(_Strict):
-    """One tensor in; the outputs that are named, or all."""
+    """One tensor in; the outputs that are named, or logits, probabilities and label."""
 
     id: Annotated[str, Field(max_length=MAX_ID_CHARACTERS)] | None = None
     model_name: Annotated[str, Field(max_length=MAX_ID_CHARACTERS)] | None = None
     """KServe's client sends it; the name in the address counts."""
     parameters: RequestParameters | None = None
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
-    outputs: Annotated[list[RequestedOutput], Field(max_length=len(OUTPUT_NAMES))] | None = None
+    outputs: Annotated[list[RequestedOutput], Field(max_length=MAX_OUTPUTS)] | None = None
 
     def images(self, body: JsonBody, raw: bytes, spec: PixelSpec, max_items: int) -> Sequence[Encoded]:
         """The images, not yet decoded; `raw` is what follows the JSON. Raises ScoringError `invalid-request`.
@@ -172,9 +178,22 @@ class InferRequest(_Strict):
     def wanted(self) -> list[tuple[OutputName, bool]]:
         """The outputs in the order of the answer, each with whether it is answered as bytes."""
         default = self.parameters.binary_data_output if self.parameters else False
-        outputs = self.outputs or [RequestedOutput(name=name) for name in OUTPUT_NAMES]
+        outputs = self.outputs or [RequestedOutput(name=name) for name in UNNAMED]
         own = [(output.name, output.parameters.binary_data if output.parameters else None) for output in outputs]
         return [(name, default if binary is None else binary) for name, binary in own]
+
+    def of_model(self, manifest: Manifest) -> Wanted:
+        """The outputs of the model that the answer is made of.
+
+        Raises ScoringError `invalid-request` naming the first output that the model file does not have.
+        """
+        named = [output.name for output in self.outputs or []]
+        for index, name in enumerate(named):
+            if name in BESIDE and name not in manifest.outputs:
+                raise _invalid(
+                    f"outputs, item {index}: the model file has no '{name}': {missing_output(manifest, name)}"
+                )
+        return LOGITS.union(name for name in BESIDE if name in named)
 
 
 class InferBody:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from salver.artifact.scores import abstains, probabilities
 from service.api.answer import Scores
 from service.api.v2.request import LENGTH, InferRequest, OutputName
-from service.scoring.model import Logits, Model
+from service.scoring.model import Model
+from service.scoring.outcome import Outputs, foreign
 
 
 class _Frozen(BaseModel):
@@ -48,10 +49,9 @@ class Body(NamedTuple):
     json_length: int | None
 
 
-def respond(request: InferRequest, model_name: str, model: Model, logits: Sequence[Logits]) -> Body:
-    """The answer for each image's logits."""
-    scores = [probabilities(image, model.manifest.temperature) for image in logits]
-    answered = [_output(model, logits, scores, name, binary=binary) for name, binary in request.wanted()]
+def respond(request: InferRequest, model_name: str, model: Model, images: Sequence[Outputs], *, reject: bool) -> Body:
+    """The answer for each image's outputs. With `reject`, a foreign image has no label."""
+    answered = [_output(model, images, name, binary=binary, reject=reject) for name, binary in request.wanted()]
     response = InferResponse(
         model_name=model_name,
         model_version=model.version,
@@ -64,18 +64,28 @@ def respond(request: InferRequest, model_name: str, model: Model, logits: Sequen
 
 
 def _output(
-    model: Model, logits: Sequence[Logits], scores: Sequence[Scores], name: OutputName, *, binary: bool
+    model: Model, images: Sequence[Outputs], name: OutputName, *, binary: bool, reject: bool
 ) -> tuple[OutputTensor, bytes]:
     if name == "label":
-        return _texts(name, [_label(model, image) for image in scores], binary=binary)
-    return _floats(name, np.array(logits if name == "logits" else scores, np.float32), binary=binary)
+        return _texts(name, [_label(model, image, reject=reject) for image in images], binary=binary)
+    if name == "probabilities":
+        values = [_probabilities(model, image) for image in images]
+    else:
+        values = [getattr(image, name) for image in images]
+    return _floats(name, np.array(values, np.float32), binary=binary)
 
 
-def _label(model: Model, scores: Scores) -> str:
-    """The best label; the empty text when its threshold makes the model abstain."""
+def _probabilities(model: Model, image: Outputs) -> Scores:
+    return probabilities(image.logits, model.manifest.temperature)
+
+
+def _label(model: Model, image: Outputs, *, reject: bool) -> str:
+    """The best label; the empty text when the model abstains, because of its threshold or of a foreign image."""
+    scores, manifest = _probabilities(model, image), model.manifest
     best = int(scores.argmax())
-    label = model.manifest.labels[best]
-    return "" if abstains(model.manifest.thresholds, label, float(scores[best])) else label
+    label = manifest.labels[best]
+    unsure = abstains(manifest.thresholds, label, float(scores[best]))
+    return "" if unsure or (reject and foreign(manifest, image)) else label
 
 
 def _floats(name: OutputName, values: NDArray[np.float32], *, binary: bool) -> tuple[OutputTensor, bytes]:

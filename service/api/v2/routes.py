@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service.api.responses import JSON, PROBLEM_HEADERS, REFERENCE, SCORE_HEADERS, Schema, headers
 from service.api.v2.infer import BINARY, answer
-from service.api.v2.request import LENGTH_HEADER, InferRequest
+from service.api.v2.request import BESIDE, LENGTH_HEADER, InferRequest
 from service.api.v2.response import InferResponse
 from service.errors import ScoringError
 from service.service import service_of
@@ -104,7 +104,8 @@ router = APIRouter(
     openapi_extra={"requestBody": REQUEST, "security": SECURITY},
 )
 async def infer(request: Request, name: str) -> Response:
-    """Score images: files (`image`) or pixels (`pixels`) in; `logits`, `probabilities` and `label` out.
+    """Score images: files (`image`) or pixels (`pixels`) in; `logits`, `probabilities` and `label` out, and what
+    else the model file has: `features`, `familiarity`, `heat`.
 
     The tensors' bytes may follow the JSON, which then has its length in the header Inference-Header-Content-Length.
     """
@@ -148,7 +149,7 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
     _check_key(request)
     _check_model(request, name)
     model = service_of(request).live.model
-    spec, labels = model.manifest.pixels, model.manifest.labels
+    spec, labels, outputs = model.manifest.pixels, model.manifest.labels, model.manifest.outputs
     return ModelMetadata(
         name=name,
         versions=(model.version,),
@@ -161,6 +162,11 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
             TensorMetadata(name="logits", datatype="FP32", shape=(ANY, len(labels))),
             TensorMetadata(name="probabilities", datatype="FP32", shape=(ANY, len(labels))),
             TensorMetadata(name="label", datatype="BYTES", shape=(ANY,)),
+            *(
+                TensorMetadata(name=name, datatype="FP32", shape=(ANY, *outputs[name]))
+                for name in BESIDE
+                if name in outputs
+            ),
         ),
     )
 

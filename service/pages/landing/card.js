@@ -14,6 +14,17 @@ function parityOf({ images, batch_sizes: sizes, max_logit_difference: difference
     + `validation images: ${images}, in batches of ${sizes.join(", ")}`;
 }
 
+const outputsOf = (outputs) => outputs.map(({ name, shape }) => [name, shape.join(" × ")].filter(Boolean).join(" ")).join(", ");
+
+function familiarityOf({ threshold, max_false_alarms: asked, reached, photos }) {
+  return `foreign below ${threshold.toFixed(3)}, set for ${figure(100 * reached)} % false alarms (${figure(100 * asked)} % asked for) `
+    + `by training photos: ${photos}`;
+}
+
+function engineOf({ engine, engine_version: version, cpu, cpu_features: features, card_difference: difference }) {
+  return `${engine} ${version} on ${[cpu, ...features].join(" ")}; test card within ${figure(difference)}`;
+}
+
 function named(metric) {
   const words = metric.replaceAll("_", " ");
   return words[0].toUpperCase() + words.slice(1);
@@ -27,9 +38,12 @@ export function drawCard(model) {
     ["Net", model.base],
     ...Object.entries(model.metrics).map(([name, value]) => [named(name), measured(name, value)]),
     ["Parity", parityOf(model.parity)],
+    ["Outputs", outputsOf(model.outputs)],
+    ...(model.familiarity ? [["Familiarity", familiarityOf(model.familiarity)]] : []),
     ["Precision", model.precision],
     ["Provider", model.provider],
     ["Runs", model.execution],
+    ["Engine", engineOf(model.passport)],
     ["Pixels", preparation(model.pixels)],
     ["Temperature", String(Number(model.temperature.toFixed(3)))],
     ["Thresholds", Object.entries(model.thresholds ?? {}).map(([label, least]) => `${label} ${least}`).join(", ") || "none"],

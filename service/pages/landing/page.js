@@ -1,7 +1,8 @@
 // The page: an image comes in by file, drop, paste or URL, and is scored.
 
-import { clearAnswer, drawAnswer, drawProblem } from "./answer.js";
+import { clearAnswer, drawAnswer, drawProblem, markPicked } from "./answer.js";
 import { drawCard } from "./card.js";
+import { clearHeat, largest, showHeat } from "./heat.js";
 import { Refused, curlCommand, fileRequest, getModel, score, urlRequest, useKey } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
@@ -9,8 +10,10 @@ const RETRY_MS = 2000;
 const SILENCE = "The service did not answer, or closed the connection: is it running, and is the image within its limits?";
 
 let model = null;
-let image = null;  // a function of softmax that makes the request
+let image = null;  // a function of the parameters that makes the request
 let running = new AbortController();
+let pictured = Promise.resolve();  // until the preview can be seen, or cannot
+let scale = null;  // of the image's heat: one for all labels, the best label's largest value
 
 const reason = (error) => (error instanceof Refused ? error.message : SILENCE);
 
@@ -52,22 +55,69 @@ async function run() {
   running = new AbortController();
   const { signal } = running;
   const softmax = $("softmax").checked;
-  const request = image(softmax);
+  const request = image({ add_softmax: softmax, familiarity: has("familiarity") });
   clearAnswer("Scoring …");
+  forgetHeat();
   try {
     const { body, version } = await score(request, signal);
     if (version !== model.version) {  // another model is served since: its labels count
       model = await getModel();
       drawCard(model);
     }
-    drawAnswer(body, model.labels, softmax, curlCommand(request));
+    await pictured;
+    if (signal.aborted) {
+      return;
+    }
+    drawAnswer(body, model, softmax, curlCommand(request), canLook() ? look : null);
+    $("looking").hidden = !canLook();
+    if (canLook() && $("look").checked) {
+      await lookAt(null, signal);
+    }
   } catch (error) {
     if (signal.aborted) {
       return;
     }
     drawProblem(reason(error));
+    $("looking").hidden = true;
     if (error.status === 401) {
       askForKey(error);
+    }
+  }
+}
+
+const has = (name) => model.outputs.some((output) => output.name === name);
+
+// Heat lies on the picture, so it needs one that this browser can show.
+const canLook = () => has("heat") && !$("preview").hidden;
+
+function forgetHeat() {
+  scale = null;
+  clearHeat();
+  markPicked(null);
+}
+
+// Shows the heat of a label, by its index: null is the best one's, by which the scale is set.
+async function lookAt(index, signal) {
+  const best = scale === null ? await heatOf(true, signal) : null;
+  scale ??= largest(best);
+  const map = index === null || index === best?.label_index ? best : await heatOf(model.labels[index], signal);
+  showHeat(map, scale);
+  markPicked(map.label_index);
+}
+
+async function heatOf(label, signal) {
+  const { body } = await score(image({ heat_map: label }), signal);
+  return body[0].heat_map;
+}
+
+async function look(index) {
+  const { signal } = running;
+  $("look").checked = true;
+  try {
+    await lookAt(index, signal);
+  } catch (error) {
+    if (!signal.aborted) {
+      $("problem").textContent = reason(error);
     }
   }
 }
@@ -77,20 +127,21 @@ function preview(file) {
   $("preview").hidden = true;
   if (file) {
     $("preview").src = URL.createObjectURL(file);
+    pictured = $("preview").decode().then(() => { $("preview").hidden = false; }, () => {});
   } else {
     $("preview").removeAttribute("src");
   }
 }
 
 function takeFile(file) {
-  image = (softmax) => fileRequest(file, softmax);
+  image = (parameters) => fileRequest(file, parameters);
   preview(file);
   $("chosen").textContent = `${file.name}, ${Math.ceil(file.size / 1024).toLocaleString("en")} KiB`;
   return run();
 }
 
 function takeUrl(url) {
-  image = (softmax) => urlRequest(url, softmax);
+  image = (parameters) => urlRequest(url, parameters);
   preview(null);
   $("chosen").textContent = `${url} (fetched by the service, not shown here)`;
   return run();
@@ -109,7 +160,7 @@ function takeTransfer(transfer) {
   }
 }
 
-$("preview").addEventListener("load", () => { $("preview").hidden = false; });
+$("look").addEventListener("change", () => ($("look").checked ? look(null) : forgetHeat()));
 $("file").addEventListener("change", () => {
   const [file] = $("file").files;
   if (file) {

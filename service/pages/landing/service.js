@@ -25,13 +25,19 @@ async function answerOf(address, options = {}) {
 export const getModel = async () => (await answerOf("model")).body;
 
 // A request is { body, type, query, curl }: what is sent, and what stands for the body in a curl command.
-export function fileRequest(file, softmax) {
+// Of the parameters only those that are asked for, so that an older service understands it too.
+export function fileRequest(file, parameters) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value).map(written)).toString();
   const type = file.type.startsWith("image/") ? file.type : "image/*";  // the content decides what it is
-  return { body: file, type, query: softmax ? "?add_softmax=true" : "", curl: `@${file.name}` };
+  return { body: file, type, query: query && `?${query}`, curl: `@${file.name}` };
 }
 
-export function urlRequest(url, softmax) {
-  const body = JSON.stringify([{ image_url: url, parameters: { add_softmax: softmax } }]);
+// As JSON: a label may be called "true".
+const written = ([name, value]) => [name, JSON.stringify(value)];
+
+export function urlRequest(url, { add_softmax, ...beside }) {
+  const asked = Object.fromEntries(Object.entries(beside).filter(([, value]) => value));
+  const body = JSON.stringify([{ image_url: url, parameters: { add_softmax, ...asked } }]);
   return { body, type: "application/json", query: "", curl: body };
 }
 

@@ -39,6 +39,19 @@ def test_probabilities_of_the_best_labels_are_listed(service: Service, folder: P
     assert "abstained 0.7500, bowl 0.2500" in result.stdout
 
 
+def test_familiarity_is_listed_and_a_foreign_image_named(service: Service, folder: Path) -> None:
+    known = {"label": "cup", "label_index": 1, "score": 3.0, "scores": [1.0, 3.0], "familiarity": 0.0, "foreign": False}
+    strange = known | {"label": None, "abstained": True, "reason": "Unlike.", "familiarity": -0.25, "foreign": True}
+    service.reply = (200, json.dumps([known, strange]).encode())
+    options = ("a.jpg", "bad.jpg", "--url", service.url, "--familiarity", "--reject-foreign")
+    assert run(*options).stdout.splitlines() == [
+        "a.jpg    cup 3.0000, familiarity 0.0000",
+        "bad.jpg  abstained 3.0000, familiarity -0.2500, unlike the training photos",
+    ]
+    told = json.loads(run(*options, "--json").stdout)
+    assert told == [{"image": "a.jpg"} | known, {"image": "bad.jpg"} | strange]
+
+
 def test_a_failed_image_is_told_in_its_line_and_in_the_exit_code(service: Service, folder: Path) -> None:
     result = run("bad.jpg", "a.jpg", "none.jpg", "--url", service.url)
     assert result.stdout.splitlines() == [

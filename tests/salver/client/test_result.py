@@ -1,7 +1,16 @@
 import pytest
 
 from salver.client.errors import UnexpectedAnswer
-from salver.client.result import LabelScore, Score, ScoreError, parse_answer, parse_problem, parse_serialized_result
+from salver.client.result import (
+    HeatMap,
+    ImageSize,
+    LabelScore,
+    Score,
+    ScoreError,
+    parse_answer,
+    parse_problem,
+    parse_serialized_result,
+)
 
 ERROR = '{"error": {"type": "urn:salver:url-failed", "title": "It failed", "detail": "Give another."}}'
 
@@ -14,6 +23,25 @@ def test_scores_top_labels_and_errors_are_parsed_in_order() -> None:
         ScoreError("urn:salver:url-failed", "It failed", "Give another."),
         Score(None, 0, 0.4, top=(LabelScore("bowl", 0.4),), abstained=True),
     ]
+
+
+def test_what_was_asked_for_besides_is_parsed() -> None:
+    heat = '{"label": "cup", "label_index": 0, "values": [[-1, 2.5]], "bias": 0.5, "logit": 1.25, "box": [0, 1, 2, 3], '
+    heat += '"image": {"width": 4, "height": 3}}'
+    beside = '"reason": "It is foreign.", "familiarity": 0, "foreign": true, "features": [1, 2]'
+    scored = f'{{"label": null, "label_index": 0, "score": 1.25, "abstained": true, {beside}, "heat_map": {heat}}}'
+    [found] = parse_answer(f"[{scored}]")
+    assert found == Score(
+        None,
+        0,
+        1.25,
+        abstained=True,
+        reason="It is foreign.",
+        familiarity=0.0,
+        foreign=True,
+        features=(1.0, 2.0),
+        heat_map=HeatMap("cup", 0, ((-1.0, 2.5),), 0.5, 1.25, (0.0, 1.0, 2.0, 3.0), ImageSize(4, 3)),
+    )
 
 
 def test_a_field_that_a_later_service_adds_is_ignored() -> None:

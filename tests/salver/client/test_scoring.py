@@ -1,4 +1,5 @@
 import gzip
+import json
 import math
 import socket
 from pathlib import Path
@@ -6,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from salver.client.errors import ClientError, KeyRefused, RequestRefused, ServiceUnreachable, UnexpectedAnswer
-from salver.client.result import LabelScore, Score, ScoreError
+from salver.client.result import ImageSize, LabelScore, Score, ScoreError
 from salver.client.scoring import ScoringClient
 from tests.salver.conftest import KEY, Service
+from tests.support.complete import complete
+from tests.support.images import solid
+from tests.support.live import running_service
 
 
 def test_a_single_image_gives_a_list_of_one(service: Service, tmp_path: Path) -> None:
@@ -29,6 +33,49 @@ def test_softmax_and_top_k_are_asked_for(service: Service) -> None:
     with ScoringClient(service.url, KEY) as client:
         [result] = client.score(b"123456789", softmax=True, top_k=2)
     assert result == Score("cup", 1, 0.9, top=(LabelScore("cup", 0.9), LabelScore("bowl", 0.1)))
+
+
+def test_only_what_is_asked_for_besides_is_sent(service: Service) -> None:
+    """A service of an earlier version knows none of it."""
+    with ScoringClient(service.url, KEY) as client:
+        client.score(b"1", familiarity=True, reject_foreign=True, features=True, heat_map="cup")
+        client.score(b"1", heat_map=True)
+        client.score(b"1", heat_map=False)
+    sent = [items[0]["parameters"] for items in service.requests]
+    assert sent == [
+        {"add_softmax": False, "familiarity": True, "reject_foreign": True, "features": True, "heat_map": "cup"},
+        {"add_softmax": False, "heat_map": True},
+        {"add_softmax": False},
+    ]
+
+
+def test_a_service_that_does_not_know_a_parameter_is_said_to_be_of_an_earlier_version(service: Service) -> None:
+    detail = "Unknown field: item 0, parameters, reject_foreign. Remove it or correct its name."
+    problem = {"type": "urn:salver:invalid-request", "title": "The request does not have the documented form"}
+    service.reply = 422, json.dumps(problem | {"detail": detail, "status": 422}).encode()
+    with (
+        ScoringClient(service.url, KEY) as client,
+        pytest.raises(RequestRefused, match=r"item 0, parameters, reject_foreign\..* of an earlier version") as caught,
+    ):
+        client.score(b"1", reject_foreign=True)
+    assert caught.value.status == 422
+
+
+def test_a_live_service_answers_all_of_it_and_refuses_what_its_file_has_not(tmp_path: Path) -> None:
+    photos = [solid((200, 30, 40)), solid((20, 180, 60))]
+    with running_service(complete(tmp_path / "model.onnx")) as live, ScoringClient(str(live.base_url)) as client:
+        red, green = client.score(photos, familiarity=True, reject_foreign=True, features=True, heat_map=True)
+        assert isinstance(red, Score)
+        assert isinstance(green, Score)
+        assert (red.label, red.foreign, green.label, green.foreign) == ("red", False, None, True)
+        assert green.reason == "The image is unlike the training photos."
+        assert len(red.features) == 3
+        assert red.heat_map is not None
+        assert red.heat_map.image == ImageSize(40, 40)
+        values = [value for row in red.heat_map.values for value in row]
+        assert sum(values) / len(values) + red.heat_map.bias == pytest.approx(red.heat_map.logit, abs=1e-5)
+        with pytest.raises(RequestRefused, match="no label 'cup'"):
+            client.score(photos, heat_map="cup")
 
 
 def test_an_abstention_has_no_label(service: Service) -> None:

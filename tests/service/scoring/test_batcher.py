@@ -14,9 +14,10 @@ from salver.artifact.pixels import Limits
 from service.errors import ScoringError
 from service.scoring.batcher import BatchScorer, make_scorer
 from service.scoring.encoded import Encoded
-from service.scoring.model import Logits, Model, Pixels, load_model
+from service.scoring.model import Model, Pixels, load_model
+from service.scoring.outcome import LOGITS, Batch, Outcome, Outputs, Wanted
 from service.scoring.runner import Bucket, Runner
-from service.scoring.scorer import Outcome, Result, Scorer, Ticket
+from service.scoring.scorer import Result, Scorer, Ticket
 from service.settings import Settings
 from tests.support.images import photo, solid
 from tests.support.live import running_service
@@ -40,12 +41,12 @@ class HeldRunner(Runner):
         """Made up: larger batches are always worth it, whatever this machine does."""
         return 1 / bucket.size
 
-    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Logits:
+    def run(self, images: Sequence[Pixels], wanted: Wanted = LOGITS, options: ort.RunOptions | None = None) -> Batch:
         """Run when let go."""
         self.batches.append([int(image[0, 0, 0]) for image in images])
         self.begun.release()
         self.gate.acquire()
-        return super().run(images, options)
+        return super().run(images, wanted, options)
 
 
 class Watched(BatchScorer):
@@ -111,7 +112,7 @@ async def times(semaphore: threading.Semaphore, count: int) -> None:
 
 def levels(results: Sequence[Result]) -> list[int]:
     """The grey levels that the probe saw."""
-    return [round(float(r.outcome[0]) * 255) if isinstance(r.outcome, np.ndarray) else -1 for r in results]
+    return [round(float(r.outcome.logits[0]) * 255) if isinstance(r.outcome, Outputs) else -1 for r in results]
 
 
 def kinds(outcomes: Sequence[Outcome]) -> list[str]:
@@ -245,7 +246,7 @@ async def test_an_image_that_fails_its_batch_is_the_only_one_that_fails(
     scorer = start(fails_for_white(tmp_path / "model.onnx"))
     outcomes = await one_batch(scorer, [grey(10), grey(255), grey(20)])
     assert kinds(outcomes) == ["scored", "inference-failed", "scored"]
-    assert [float(o[0]) for o in outcomes if isinstance(o, np.ndarray)] == [10, 20]
+    assert [float(o.logits[0]) for o in outcomes if isinstance(o, Outputs)] == [10, 20]
     assert "a batch of 3 images failed" in caplog.text
 
 

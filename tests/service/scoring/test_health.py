@@ -16,7 +16,8 @@ from service.app import create_app
 from service.errors import ScoringError
 from service.limits.request import Keys
 from service.scoring.health import SUSPECT
-from service.scoring.model import Logits, Model, Pixels, load_model
+from service.scoring.model import Model, Pixels, load_model
+from service.scoring.outcome import LOGITS, Batch, Outputs, Wanted
 from service.scoring.scorer import Scorer
 from service.scoring.served import ServedModel
 from service.service import Service
@@ -34,11 +35,18 @@ class BreakableModel(Model):
 
     fault: list[str]
 
-    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(
+        self,
+        pixels: Pixels,
+        wanted: Wanted = LOGITS,
+        *,
+        alone: bool = False,
+        options: ort.RunOptions | None = None,
+    ) -> Batch:
         """Score unless there is a fault."""
         if self.fault:
             raise ScoringError("inference-failed", self.fault[0])
-        return super().run(pixels, alone=alone, options=options)
+        return super().run(pixels, wanted, alone=alone, options=options)
 
 
 @pytest.fixture
@@ -150,7 +158,7 @@ async def test_images_that_a_model_cannot_score_do_not_take_the_service_away_fro
         await until(lambda: live.health._testing is None)
         assert not live.health.failing
     (good,) = await live.score([RED])
-    assert isinstance(good.outcome, np.ndarray)
+    assert isinstance(good.outcome, Outputs)
     await live.retire()
     assert caplog.records == []
 

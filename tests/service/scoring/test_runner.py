@@ -63,15 +63,15 @@ def test_a_padded_batch_gives_the_logits_of_single_runs(model: Model, images: in
     runner = GrowingRunner.warmed(model, limit=8)
     runner.run([np.full((SPEC.height, SPEC.width, 3), 255, np.uint8)] * 8)  # what an earlier batch leaves behind
     pixels = [to_pixels(decode(photo(40, 30, seed), SPEC), SPEC) for seed in range(images)]
-    logits = runner.run(pixels)
+    logits = runner.run(pixels)["logits"]
     assert logits.dtype == np.float32
     for one, row in zip(pixels, logits, strict=True):
-        np.testing.assert_allclose(row, model.run(one[np.newaxis])[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(row, model.run(one[np.newaxis])["logits"][0], rtol=0, atol=1e-5)
 
 
 def test_a_later_batch_does_not_change_the_logits_of_an_earlier_one(model: Model) -> None:
     runner = GrowingRunner.warmed(model, limit=1)
-    first = runner.run([np.zeros((SPEC.height, SPEC.width, 3), np.uint8)])
+    first = runner.run([np.zeros((SPEC.height, SPEC.width, 3), np.uint8)])["logits"]
     kept = first.copy()
     runner.run([np.full((SPEC.height, SPEC.width, 3), 255, np.uint8)])
     assert np.array_equal(first, kept)
@@ -89,7 +89,7 @@ def test_every_number_of_images_up_to_the_largest_is_ready_after_the_start(model
     runner = Counting.warmed(model)
     black = np.zeros((SPEC.height, SPEC.width, 3), np.uint8)
     for images in range(1, LARGEST_BATCH + 1):
-        assert len(runner.run([black] * images)) == images
+        assert len(runner.run([black] * images)["logits"]) == images
     assert made == [1, 2, 4, 8, 16, 32, 64]
 
 

@@ -2,7 +2,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 
-import numpy as np
 import onnxruntime as ort
 import pytest
 
@@ -10,7 +9,8 @@ from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.pixels import Limits
 from service.errors import ScoringError
 from service.scoring.encoded import Encoded
-from service.scoring.model import Logits, Model, Pixels, load_model
+from service.scoring.model import Model, Pixels, load_model
+from service.scoring.outcome import LOGITS, Batch, Outputs, Wanted
 from service.scoring.scorer import Scorer
 from tests.support.images import photo, solid
 from tests.support.models import probe
@@ -22,12 +22,19 @@ class HeldModel(Model):
     gate: threading.Semaphore
     order: list[float]
 
-    def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+    def run(
+        self,
+        pixels: Pixels,
+        wanted: Wanted = LOGITS,
+        *,
+        alone: bool = False,
+        options: ort.RunOptions | None = None,
+    ) -> Batch:
         """Score when let go."""
         self.gate.acquire()
-        logits = super().run(pixels, alone=alone, options=options)
-        self.order.append(round(float(logits[0, 0]), 2))
-        return logits
+        batch = super().run(pixels, wanted, alone=alone, options=options)
+        self.order.append(round(float(batch["logits"][0, 0]), 2))
+        return batch
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,7 @@ async def test_outcomes_come_in_the_order_of_the_images(model: Model, decoders: 
     levels = list(range(0, 250, 10))
     outcomes = [result.outcome for result in await scorer.score([grey(level) for level in levels])]
     scorer.close()
-    assert [round(float(logits[0]) * 255) for logits in outcomes if isinstance(logits, np.ndarray)] == levels
+    assert [round(float(one.logits[0]) * 255) for one in outcomes if isinstance(one, Outputs)] == levels
 
 
 @pytest.mark.anyio
@@ -125,16 +132,23 @@ async def test_an_unforeseen_failure_is_that_images_error_and_the_thread_goes_on
     model: Model, decoders: Decoders, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Model):
-        def run(self, pixels: Pixels, *, alone: bool = False, options: ort.RunOptions | None = None) -> Logits:
+        def run(
+            self,
+            pixels: Pixels,
+            wanted: Wanted = LOGITS,
+            *,
+            alone: bool = False,
+            options: ort.RunOptions | None = None,
+        ) -> Batch:
             """Fail for black."""
             if not pixels.any():
                 raise ZeroDivisionError("a fault of ours")
-            return super().run(pixels, alone=alone, options=options)
+            return super().run(pixels, wanted, alone=alone, options=options)
 
     scorer = Scorer(Failing(**vars(model)), 1, 64, decoders)
     black, white = [result.outcome for result in await scorer.score([grey(0), grey(255)])]
     scorer.close()
     assert isinstance(black, ScoringError)
     assert (black.kind, "ours" in black.detail) == ("internal", False)
-    assert isinstance(white, np.ndarray)
+    assert isinstance(white, Outputs)
     assert "a fault of ours" in caplog.text

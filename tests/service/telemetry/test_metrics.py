@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.limits.request import Keys
+from service.scoring.outcome import Outputs
 from service.scoring.scorer import Result
 from service.service import Service
 from service.settings import Settings
@@ -245,8 +246,8 @@ def test_a_hundred_labels_are_counted_one_by_one_and_the_others_together(metrics
     for index in range(150):
         logits = np.zeros(150, np.float32)
         logits[index] = 1
-        metrics.scored([Result(logits)], labels)
-    metrics.scored([Result(np.ones(3, np.float32))], ("of a new model", "b", "c"))
+        metrics.scored([Result(Outputs(logits))], labels)
+    metrics.scored([Result(Outputs(np.ones(3, np.float32)))], ("of a new model", "b", "c"))
     read = metrics.registry.get_sample_value
     assert read("salver_predictions_total", {"label": "label 99"}) == 1
     assert read("salver_predictions_total", {"label": "label 100"}) is None
@@ -254,7 +255,7 @@ def test_a_hundred_labels_are_counted_one_by_one_and_the_others_together(metrics
 
 
 def test_labels_are_there_from_the_first_image_on(metrics: Metrics) -> None:
-    metrics.scored([Result(np.arange(12, dtype=np.float32))], PROBE_LABELS)
+    metrics.scored([Result(Outputs(np.arange(12, dtype=np.float32)))], PROBE_LABELS)
     read = metrics.registry.get_sample_value
     assert [read("salver_predictions_total", {"label": label}) for label in PROBE_LABELS] == [0] * 11 + [1]
 

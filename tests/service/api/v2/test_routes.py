@@ -263,7 +263,7 @@ def test_wrong_pixels_are_refused_in_the_protocols_form(
     [
         ([{"name": "embedding"}], "outputs, item 0, name"),
         ([{"name": "logits", "parameters": {"classification": 3}}], "classification"),
-        ([{"name": "logits"}] * 4, "outputs"),
+        ([{"name": "logits"}] * 7, "outputs"),
     ],
 )
 def test_outputs_that_cannot_be_given_are_refused(service: httpx.Client, outputs: list[object], words: str) -> None:
