@@ -41,6 +41,8 @@ def test_an_images_memory_is_what_the_container_leaves_each_thread(tmp_path: Pat
     left = image_memory_bytes(45 * MIB, 256 * MIB, 2, tmp_path)
     assert left == pytest.approx((1024 * MIB - taken) / 2, abs=8 * MIB)
     assert image_memory_bytes(45 * MIB, 256 * MIB, 4, tmp_path) < 0.6 * left
+    with_heat = image_memory_bytes(45 * MIB, 256 * MIB, 2, tmp_path, heat=True)
+    assert left - with_heat == pytest.approx(45 * MIB, abs=4 * MIB)
     (tmp_path / "memory.max").write_text(str(64 * MIB))
     assert image_memory_bytes(45 * MIB, 32 * MIB, 2, tmp_path) == LEAST_IMAGE_BYTES
 
