@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from salver.artifact.manifest import PixelSpec
-from training.cache import Cache
+from salver.system.cache import Cache
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.loop import infer

@@ -12,8 +12,10 @@ from salver.artifact.manifest import (
     MAX_NAME,
     MAX_VALUES,
     METADATA_KEY,
+    OUTPUT_NAMES,
     Manifest,
     PixelSpec,
+    missing_output,
 )
 
 LABELS = ["bowl", "tasse à café"]
@@ -72,6 +74,30 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
     assert read(colour_of_the_box="blue") == read()
 
 
+def test_a_manifest_of_version_1_is_read_and_knows_of_logits_alone() -> None:
+    manifest = read(schema_version=1)
+    assert manifest.outputs == {"logits": (len(LABELS),)}
+    assert "Export it again" in missing_output(manifest, "heat")
+
+
+def test_the_outputs_have_their_shapes_without_the_batch() -> None:
+    familiarity = {"threshold": 0.4, "max_false_alarms": 0.05, "reached": 0.04, "photos": 24, "directions": 6}
+    heat = {"rows": 7, "columns": 5, "bias": dict.fromkeys(LABELS, 0.5)}
+    manifest = read(schema_version=2, features=1280, familiarity=familiarity, heat=heat)
+    assert manifest.outputs == {
+        "logits": (2,),
+        "features": (1280,),
+        "familiarity": (),
+        "heat": (2, 7, 5),
+    }
+    assert list(manifest.outputs) == list(OUTPUT_NAMES)
+
+
+def test_a_file_without_an_output_says_what_to_do() -> None:
+    assert "layers between its feature map and its logits" in missing_output(read(base="alexnet"), "heat")
+    assert "Export it again with all outputs" in missing_output(read(base="resnet18"), "heat")
+
+
 def test_a_manifest_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         read().labels = ("a", "b")
@@ -85,7 +111,7 @@ def test_a_model_of_another_tool_is_refused_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"labels": ["bowl"]}, "labels"),
         ({"labels": ["bowl", "bowl"]}, "a label occurs twice"),
         ({"labels": ["bowl", "cafe\u0301"]}, "NFC"),
@@ -97,12 +123,15 @@ def test_a_model_of_another_tool_is_refused_with_what_to_do() -> None:
         ({"head": "forest"}, "head"),
         ({"precision": "fp8"}, "precision"),
         ({"golden": {**fields()["golden"], "logits": {"bowl": 1.0}}}, "golden answer names other labels"),
+        ({"features": 0}, "features"),
+        ({"familiarity": {"threshold": "NaN"}}, "familiarity.threshold"),
+        ({"heat": {"rows": 7, "columns": 7, "bias": {"bowl": 0.1}}}, "the bias of heat names other labels"),
     ],
 )
 def test_a_manifest_that_is_not_valid_is_refused_and_the_place_is_named(
     changes: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(ModelFileError, match=rf"manifest is not valid: .*{reason}.*schema version 1") as refused:
+    with pytest.raises(ModelFileError, match=rf"manifest is not valid: .*{reason}.*schema versions 1 to 2") as refused:
         read(**changes)
     assert "Value error" not in str(refused.value)
 

@@ -15,9 +15,9 @@ from typing import NamedTuple, Self
 import PIL
 from pydantic import TypeAdapter
 
+from salver.system.cache import Cache
 from salver.system.cores import available_cores
 from salver.system.regular_file import read_regular
-from training.cache import Cache
 from training.dataset.inspection.inspection import Inspection, inspect_bytes
 from training.progress import Progress, Silent
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from salver.artifact.bounds.model_bytes import MAX_DEPTH, MAX_PARTS, read_graph
+from salver.artifact.bounds.model_bytes import MAX_DEPTH, MAX_PARTS, only_outputs, read_graph
 from salver.artifact.bounds.onnx_messages import MAX_NAME_BYTES, MESSAGES
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import METADATA_KEY
@@ -255,3 +257,57 @@ def test_a_file_with_many_labels_and_every_kind_of_attribute_is_read(tmp_path: P
     fixed(tmp_path / "many.onnx", {f"label {n}": float(n % 7) for n in range(3000)})
     read_graph((tmp_path / "many.onnx").read_bytes())
     read_graph(strange(tmp_path / "m.onnx", edit).read_bytes())
+
+
+def computed(nodes: list[onnx.NodeProto], *constants: tuple[str, list[float]]) -> bytes:
+    """A graph of `x` that gives `logits` and `heavy`."""
+    x, y, z = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in ("x", "logits", "heavy")
+    )
+    tensors = [helper.make_tensor(name, TensorProto.FLOAT, [2], values) for name, values in constants]
+    graph = helper.make_graph(nodes, "graph", [x], [y, z], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+def answered(data: bytes, *names: str) -> dict[str, list[float]]:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == list(names)
+    found = session.run(list(names), {"x": np.array([[1, 2]], np.float32)})
+    return {name: values[0].tolist() for name, values in zip(names, found, strict=True)}
+
+
+def test_of_the_outputs_that_are_not_wanted_nothing_is_left_to_compute() -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["shared"], name="shared"),
+        helper.make_node("Exp", ["shared"], ["inner"], name="inner"),
+        helper.make_node("Add", ["inner", "one"], ["heavy"], name="heavy"),
+        helper.make_node("Neg", ["shared"], ["logits"], name="logits"),
+    ]
+    whole = computed(nodes, ("two", [2, 2]), ("one", [1, 1]))
+    read_graph(whole)
+    light = only_outputs(whole, ["logits"])
+    assert len(light) == len(whole)
+    assert answered(light, "logits") == {"logits": [-2, -4]}
+    parsed = onnx.load_model_from_string(light).graph
+    assert [node.name for node in parsed.node] == ["shared", "logits"]
+    assert [tensor.name for tensor in parsed.initializer] == ["two"]
+    assert only_outputs(whole, ["logits", "heavy"]) == whole
+    assert only_outputs(light, ["logits"]) == light
+
+
+def test_what_a_branch_reads_of_the_graph_around_it_stays() -> None:
+    """A node of a branch names what lies outside of it, which the node of the branch itself does not list."""
+
+    def side(name: str) -> onnx.GraphProto:
+        inner = helper.make_node("Add", [name, name], [f"of {name}"])
+        return helper.make_graph(
+            [inner], name, [], [helper.make_tensor_value_info(f"of {name}", TensorProto.FLOAT, ["batch", 2])]
+        )
+
+    nodes = [
+        helper.make_node("Neg", ["x"], ["outer"], name="outer"),
+        helper.make_node("Exp", ["x"], ["heavy"], name="heavy"),
+        helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("v", TensorProto.BOOL, [], [True])),
+        helper.make_node("If", ["yes"], ["logits"], then_branch=side("outer"), else_branch=side("x")),
+    ]
+    assert answered(only_outputs(computed(nodes), ["logits"]), "logits") == {"logits": [-2, -4]}

@@ -10,10 +10,10 @@ from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import ImageTooLarge
 from salver.artifact.manifest import PixelSpec
 from salver.artifact.pixels import Limits
+from salver.system.cache import Cache
 from tests.support import hostile
 from tests.support.images import encode
 from tests.support.pictures import noise
-from training.cache import Cache
 from training.dataset.image import LabelledImage
 from training.dataset.inspection import decoding
 from training.dataset.inspection.files import inspect_files

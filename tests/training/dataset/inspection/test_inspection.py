@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from salver.system.cache import Cache
 from tests.support.images import encode, photo, picture, solid
 from tests.training.support.interrupting import Interrupting
-from training.cache import Cache
 from training.dataset.inspection.duplicates import joined, near_pairs
 from training.dataset.inspection.files import inspect_files, known
 from training.dataset.inspection.inspection import Inspection, inspect_bytes

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training import cache as module
-from training.cache import Cache
+from salver.system import cache as module
+from salver.system.cache import Cache
 
 
 def test_values_are_there_the_next_time(tmp_path: Path) -> None:
