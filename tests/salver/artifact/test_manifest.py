@@ -94,7 +94,9 @@ def test_the_outputs_have_their_shapes_without_the_batch() -> None:
 
 
 def test_a_file_without_an_output_says_what_to_do() -> None:
-    assert "layers between its feature map and its logits" in missing_output(read(schema_version=2, base="alexnet"), "heat")
+    assert "layers between its feature map and its logits" in missing_output(
+        read(schema_version=2, base="alexnet"), "heat"
+    )
     assert "Export it again with all outputs" in missing_output(read(schema_version=2, base="resnet18"), "heat")
 
 

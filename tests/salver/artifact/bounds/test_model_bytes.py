@@ -266,7 +266,8 @@ def computed(nodes: list[onnx.NodeProto], *constants: tuple[str, list[float]]) -
     )
     tensors = [helper.make_tensor(name, TensorProto.FLOAT, [2], values) for name, values in constants]
     graph = helper.make_graph(nodes, "graph", [x], [y, z], tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return bytes(model.SerializeToString())
 
 
 def answered(data: bytes, *names: str) -> dict[str, list[float]]:
