@@ -58,6 +58,7 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Bins = Annotated[dict[Name, Count], Field(max_length=256)]
 
 
 class PixelSpec(Frozen):
@@ -130,6 +131,24 @@ class Heat(Frozen):
     bias: dict[Label, float]
 
 
+class Reference(Frozen):
+    """The facts of images that training did not see, as this file answers them: in bins, for `salver drift`.
+
+    Of no image are there more than the bins that it is in, and these without what belongs together.
+    """
+
+    images: Count
+    """Looks at the world: images that are nearly the same count once."""
+    facts: Annotated[dict[Name, Bins], Field(max_length=32)]
+    """By the facts and bins of `salver.artifact.facts`; empty bins are left out."""
+
+    @model_validator(mode="after")
+    def _no_fact_has_more_than_all(self) -> Self:
+        if any(sum(bins.values()) > self.images for bins in self.facts.values()):
+            raise ValueError("a fact of the reference counts more images than there were")
+        return self
+
+
 class ThresholdChange(Frozen):
     """A threshold that was set after the export: on which version of the file, and by which images."""
 
@@ -171,6 +190,7 @@ class Manifest(Frozen):
     """The width of the output `features`; None for a graph without."""
     familiarity: Familiarity | None = None
     heat: Heat | None = None
+    reference: Reference | None = None
     golden: Golden
     provenance: Provenance
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.artifact.manifest import PixelSpec
+from salver.artifact.pixels import Header
 from salver.system.regular_file import read_regular
 from salver.text import counted, printable
 from training.dataset.inspection.decoding import decoders
@@ -54,8 +55,12 @@ class LabelledImage:
 
     def pixels(self, spec: PixelSpec) -> NDArray[np.uint8]:
         """As `salver.artifact.pixels.to_pixels` gives them: [height, width, 3]. Raises as `decode` does."""
+        return self.opened(spec)[0]
+
+    def opened(self, spec: PixelSpec) -> tuple[NDArray[np.uint8], Header]:
+        """The pixels, and what the file says of itself. Raises as `decode` does."""
         try:
-            return decoders().pixels(self.read(), spec)[0]
+            return decoders().pixels(self.read(), spec)
         except (ImageError, DecodingUnavailable) as error:
             raise DatasetError(f"{printable(self.path)}: {error}") from error
 

@@ -19,6 +19,7 @@ from training.dataset.dataset import Dataset
 from training.evaluation.evaluate import Evaluation
 from training.export.gate import Expected, check_file, measure_parity
 from training.export.outputs import OutputNet
+from training.export.reference import measure_reference
 from training.export.test_card import make_golden
 from training.fit.minibatches import Minibatches
 from training.fit.state import TrainedOn
@@ -38,6 +39,7 @@ def export(
     *,
     validation: Dataset,
     reported: Evaluation,
+    reference: Dataset,
     metrics: Mapping[str, float],
     head: Literal["softmax", "svm"] = "softmax",
     temperature: float = 1.0,
@@ -45,7 +47,8 @@ def export(
     familiarity: Familiarity | None = None,
 ) -> Manifest:
     """Write `path` with the manifest, which is returned. `reported` is the evaluation of `validation` by torch, and
-    `familiarity` what the net's plane was judged to mean; `net` is on the CPU and in evaluation mode.
+    `familiarity` what the net's plane was judged to mean; `net` is on the CPU and in evaluation mode. Of `reference`,
+    images that training did not see, the file keeps histograms, and nothing is chosen by them.
 
     Raises ExportRefused; what stood under `path` before is then still there.
     """
@@ -75,6 +78,8 @@ def export(
             parity=measure_parity(graph.SerializeToString(), images, expected),
         ),
     )
+    found = measure_reference(graph.SerializeToString(), manifest, reference)
+    manifest = manifest.model_copy(update={"reference": found})
     onnx.helper.set_model_props(graph, manifest.to_metadata())
     with durable(path) as partial:
         partial.write_bytes(graph.SerializeToString())

@@ -26,6 +26,7 @@ from training.evaluation.model_file import Answers, answer, one_thread
 from training.export.fp16 import rounded, to_fp16
 from training.export.gate import Expected, check_file, measure_parity, open_session, run, tolerance
 from training.export.int8 import CALIBRATION_IMAGES, calibration_part, to_int8
+from training.export.reference import measure_reference
 from training.export.test_card import signed_again
 from training.fit.familiarity import fit_familiarity, judged_photos
 from training.fit.minibatches import Minibatches
@@ -68,13 +69,14 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class FloatModel:
-    """The model file of a run as it was read from `path`, and the photos that the run trained on and chose by."""
+    """The model file of a run as it was read from `path`, and the parts of the run's photos."""
 
     path: Path
     data: bytes
     manifest: Manifest
     train: Dataset
     validation: Dataset
+    test: Dataset
 
     def images(self, dataset: Dataset) -> Minibatches:
         """As the model sees them."""
@@ -110,6 +112,9 @@ def export_precision(
     if manifest.familiarity is not None:
         manifest = _judged_anew(attempt.graph, model, progress)
     changed = _manifest(manifest, precision, attempt, validation=validation, before=before)
+    unseen = Dataset((*model.validation.images, *model.test.images), manifest.labels)
+    reference = measure_reference(attempt.graph.SerializeToString(), changed, unseen)
+    changed = changed.model_copy(update={"reference": reference})
     onnx.helper.set_model_props(attempt.graph, changed.to_metadata())
     with durable(out) as partial:
         partial.write_bytes(attempt.graph.SerializeToString())

@@ -221,6 +221,7 @@ class Classifier:
         reported: Evaluation | None = None,
         outputs: Sequence[OutputName] = OUTPUT_NAMES,
         max_false_alarms: float = 0.05,
+        reference: Dataset | None = None,
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
@@ -232,6 +233,10 @@ class Classifier:
         `outputs` are what the file answers, of those that the net can give: heat needs a net that ends in mean pooling
         and one linear layer, familiarity a fit on at least four photos. Of photos like the training photos at most
         `max_false_alarms`, a share, are to be called foreign.
+
+        `reference` are images that the fit did not see, `validation` when it is None: the file keeps histograms of
+        them, with which `salver drift` compares those of the service. A dozen images show next to no drift, so that
+        `salver train` gives validation and test together; nothing is chosen by them.
 
         Raises SettingError before a fit, without images, or for a threshold that cannot be meant, and ExportRefused
         when the file differs.
@@ -253,6 +258,7 @@ class Classifier:
             self._trained_on,
             validation=validation,
             reported=reported,
+            reference=reference or validation,
             metrics=figures | dict(metrics or {}),
             head=self.head,
             temperature=fit_temperature(reported.logits, reported.truths),

@@ -159,7 +159,7 @@ def read_run(folder: Path) -> FloatModel:
             f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "
             "Train again."
         )
-    return FloatModel(folder / MODEL, model, manifest, parts.train, parts.validation)
+    return FloatModel(folder / MODEL, model, manifest, parts.train, parts.validation, parts.test)
 
 
 def _reason(error: Exception) -> str:

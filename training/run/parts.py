@@ -25,6 +25,11 @@ class Parts:
     def __post_init__(self) -> None:
         check_trainable(self.train, self.train.labels, self.validation, self.test)
 
+    @property
+    def unseen(self) -> Dataset:
+        """Validation and test together: what the net was not trained on."""
+        return Dataset((*self.validation.images, *self.test.images), self.train.labels)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """For each part the number of images of each label."""
         return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}

@@ -67,6 +67,7 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         reported=validation,
         outputs=settings.outputs,
         max_false_alarms=settings.max_false_alarms,
+        reference=parts.unseen,
     )
     result = RunResult(settings.out, classifier, manifest, validation, test, time.perf_counter() - start)
     write_run(result, settings, data, parts)
