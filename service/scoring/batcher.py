@@ -10,10 +10,19 @@ from salver.artifact.bounds.decoders import Decoders
 from service.errors import ScoringError
 from service.scoring.device import CPU
 from service.scoring.encoded import Encoded, Prepared, prepare
-from service.scoring.model import Model, Pixels, Runs
-from service.scoring.outcome import Outcome, Wanted, outputs_of
+from service.scoring.model import Model, Runs
+from service.scoring.outcome import Outcome, Wanted
 from service.scoring.runner import Runner
-from service.scoring.scorer import CLOSE_SECONDS, ImageQueue, Result, Scorer, Ticket, run_one, scored_or_error
+from service.scoring.scorer import (
+    CLOSE_SECONDS,
+    ImageQueue,
+    Result,
+    Scorer,
+    Ticket,
+    counted_outputs,
+    run_one,
+    scored_or_error,
+)
 from service.settings import Settings
 
 GAVE_UP = Result(ScoringError("deadline-exceeded", "The caller gave up."))
@@ -91,7 +100,7 @@ class BatchScorer:
             self.queue.put(ticket, Result(prepared, ticket.queue_seconds, ended - began))
             return
         if "heat" in ticket.wanted:  # which is computed on the CPU: no batch waits for it
-            outcome = scored_or_error(run_one, self.model, self.runs, prepared.pixels, ticket.wanted)
+            outcome = scored_or_error(run_one, self.model, self.runs, prepared, ticket.wanted)
             seconds = time.perf_counter() - ended
             header = prepared.header
             self.queue.put(ticket, Result(outcome, ticket.queue_seconds, ended - began, seconds, header=header))
@@ -121,7 +130,7 @@ class BatchScorer:
     def _score_alike(self, batch: Sequence[Decoded], wanted: Wanted) -> None:
         """Images that want the same outputs are one run."""
         began = time.perf_counter()
-        outcomes = self._outcomes([image.prepared.pixels for image in batch], wanted)
+        outcomes = self._outcomes([image.prepared for image in batch], wanted)
         inference_seconds = time.perf_counter() - began
         self._on_batch(len(batch))
         for image, outcome in zip(batch, outcomes, strict=True):
@@ -130,12 +139,15 @@ class BatchScorer:
             result = Result(outcome, queue_seconds, decode_seconds, inference_seconds, header=header)
             self.queue.put(image.ticket, result)
 
-    def _outcomes(self, images: Sequence[Pixels], wanted: Wanted) -> list[Outcome]:
+    def _outcomes(self, images: Sequence[Prepared], wanted: Wanted) -> list[Outcome]:
         """One outcome an image; when a batch fails its images are run one by one, so that the good ones are scored."""
         with self.runs.one() as options:
-            batch = scored_or_error(self._runner.run, images, wanted, options)
+            batch = scored_or_error(self._runner.run, [image.pixels for image in images], wanted, options)
         if not isinstance(batch, ScoringError):
-            return [scored_or_error(outputs_of, batch, row) for row in range(len(images))]
+            return [
+                scored_or_error(counted_outputs, self.model, batch, row, image, wanted)
+                for row, image in enumerate(images)
+            ]
         if len(images) == 1:
             return [batch]
         return [outcome for image in images for outcome in self._outcomes([image], wanted)]

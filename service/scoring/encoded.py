@@ -13,6 +13,7 @@ import pybase64
 
 from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import ImageTooLarge
+from salver.artifact.facts.histograms import Look
 from salver.artifact.pixels import Header
 from service.errors import ScoringError
 from service.scoring.model import Model, Pixels
@@ -48,6 +49,8 @@ class Prepared(NamedTuple):
     """uint8 [height, width, 3]."""
     header: Header | None
     """What its file says of itself; None for ready pixels."""
+    look: Look | None
+    """What there is to count of it; None for what was seen of late."""
 
 
 def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable[[], bool] = lambda: False) -> Prepared:
@@ -56,9 +59,10 @@ def prepare(image: Encoded, model: Model, decoders: Decoders, given_up: Callable
     Raises ScoringError, ImageError and DecodingUnavailable.
     """
     if isinstance(image, np.ndarray):
-        return Prepared(image, None)
+        return Prepared(image, None, model.facts.look(image, None))
     data = image_bytes(image, decoders.limits.max_bytes) if isinstance(image, str | LongText) else image
-    return Prepared(*decoders.pixels(data, model.manifest.pixels, given_up))
+    pixels, header = decoders.pixels(data, model.manifest.pixels, given_up)
+    return Prepared(pixels, header, model.facts.look(pixels, header))
 
 
 def image_bytes(text: str | LongText, max_bytes: int) -> bytes:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from salver.artifact.bounds.model_bytes import MAX_MODEL_BYTES
 from salver.artifact.errors import ModelFileError
+from salver.artifact.facts.histograms import Histograms
 from salver.artifact.graph import check_graph, read_manifest
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAMES, Manifest
 from salver.artifact.test_card import card_pixels, check_card
@@ -38,6 +39,8 @@ from service.scoring.watch import local_path
 
 Pixels = NDArray[np.uint8]
 
+FAMILIARITY: Wanted = frozenset({"familiarity"})
+NOTHING: Wanted = frozenset()
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 
 
@@ -57,6 +60,8 @@ class Model:
     """The onnxruntime provider that the session really runs on."""
     session: ort.InferenceSession
     lone_session: ort.InferenceSession
+    facts: Histograms
+    """Of the images that this version has scored."""
     heat_session: HeatSession | None = None
     """None for a file without heat."""
     card_difference: float = 0.0
@@ -83,6 +88,11 @@ class Model:
         except ORT_ERRORS as error:
             raise ScoringError("inference-failed", "The model could not be run on this image.") from error
         return dict(zip(names, values, strict=True))
+
+    @property
+    def counted(self) -> Wanted:
+        """The outputs that are counted of every image, wanted or not. The graph computes them anyway."""
+        return FAMILIARITY if self.manifest.familiarity else NOTHING
 
     def close(self) -> None:
         """Let go of what may be kept for later: the model is served no more."""
@@ -158,6 +168,7 @@ def open_model(file: ModelFile, device: str, cores: int, engine_cache_dir: Path 
         provider=session.get_providers()[0],
         session=session,
         lone_session=lone_session,
+        facts=Histograms(manifest),
         heat_session=heat_session,
     )
     if device != "auto" and model.provider != PROVIDERS[device]:

@@ -15,7 +15,7 @@ from salver.text import counted
 from service.errors import ScoringError
 from service.scoring.device import CPU, LARGEST_BATCH, RUN_ERRORS
 from service.scoring.model import Model, Pixels
-from service.scoring.outcome import LOGITS, Batch, Values, Wanted
+from service.scoring.outcome import LOGITS, Batch, Wanted
 
 log = logging.getLogger("salver.service")
 
@@ -25,28 +25,32 @@ TIMED_RUNS = 5
 
 
 class Bucket:
-    """One batch size: its pixels and logits on the device, allocated and bound once."""
+    """One batch size: its pixels, logits and what is counted on the device, allocated and bound once."""
 
     def __init__(self, model: Model, size: int) -> None:
         device = "cpu" if model.provider == CPU else "cuda"
-        spec, labels = model.manifest.pixels, model.manifest.labels
+        spec, shapes = model.manifest.pixels, model.manifest.outputs
         self.size = size
         self._host = np.zeros((size, spec.height, spec.width, 3), np.uint8)
         self._pixels = ort.OrtValue.ortvalue_from_shape_and_type(self._host.shape, np.uint8, device)
-        self._logits = ort.OrtValue.ortvalue_from_shape_and_type((size, len(labels)), np.float32, device)
+        self._values = {
+            name: ort.OrtValue.ortvalue_from_shape_and_type((size, *shapes[name]), np.float32, device)
+            for name in LOGITS | model.counted
+        }
         self._session = model.session
         self._binding = self._session.io_binding()
         self._binding.bind_ortvalue_input(INPUT_NAME, self._pixels)
-        self._binding.bind_ortvalue_output(OUTPUT_NAME, self._logits)
+        for name, values in self._values.items():
+            self._binding.bind_ortvalue_output(name, values)
 
-    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Values:
-        """float32 logits [images, classes] of at most `size` images; the rest of the batch is padding."""
+    def run(self, images: Sequence[Pixels], options: ort.RunOptions | None = None) -> Batch:
+        """Logits and what is counted of at most `size` images; the rest of the batch is padding."""
         np.stack(images, out=self._host[: len(images)])
         self._pixels.update_inplace(self._host)
         self._binding.synchronize_inputs()
         self._session.run_with_iobinding(self._binding, options)
         # Copied, because on a CPU it is the very memory that the next batch writes to.
-        return np.array(self._logits.numpy()[: len(images)])
+        return {name: np.array(values.numpy()[: len(images)]) for name, values in self._values.items()}
 
 
 class Runner:
@@ -86,16 +90,17 @@ class Runner:
         return max(self._buckets)
 
     def run(self, images: Sequence[Pixels], wanted: Wanted = LOGITS, options: ort.RunOptions | None = None) -> Batch:
-        """The wanted outputs, float32 [images, …] each, of 1 to `largest` images, uint8 [height, width, 3] each.
+        """The wanted outputs and those that are counted, float32 [images, …] each, of 1 to `largest` images, uint8
+        [height, width, 3] each.
 
-        Only the logits have buffers that are bound once. Raises ScoringError `inference-failed`.
+        Only the logits and what is counted have buffers that are bound once. Raises ScoringError `inference-failed`.
         """
         size = 1 << (len(images) - 1).bit_length()
         try:
-            if wanted == LOGITS:
-                return {OUTPUT_NAME: self._buckets[size].run(images, options)}
+            if wanted <= LOGITS | self._model.counted:
+                return self._buckets[size].run(images, options)
             padded = np.stack([*images, *[images[-1]] * (size - len(images))])
-            batch = self._model.run(padded, wanted, options=options)
+            batch = self._model.run(padded, wanted | self._model.counted, options=options)
             return {name: values[: len(images)] for name, values in batch.items()}
         except RUN_ERRORS as error:
             log.warning("a batch of %s failed: %s", counted(len(images), "image"), " ".join(str(error).split())[:400])
@@ -120,7 +125,7 @@ class Runner:
     def bucket(self, size: int) -> Bucket:
         """A bucket that has given the test card's logits at every place of the batch."""
         bucket = Bucket(self._model, size)
-        for logits in bucket.run([card_pixels(self._model.manifest)] * size):
+        for logits in bucket.run([card_pixels(self._model.manifest)] * size)[OUTPUT_NAME]:
             check_card(self._model.manifest, logits)
         return bucket
 

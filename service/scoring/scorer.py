@@ -19,9 +19,9 @@ from salver.artifact.bounds.decoders import Decoders
 from salver.artifact.errors import DecodingUnavailable, ImageError, ImageTooLarge
 from salver.artifact.pixels import Header
 from service.errors import INTERNAL, ScoringError, out_of_memory, overloaded
-from service.scoring.encoded import Encoded, prepare
-from service.scoring.model import Model, Pixels, Runs
-from service.scoring.outcome import LOGITS, Outcome, Outputs, Wanted, outputs_of
+from service.scoring.encoded import Encoded, Prepared, prepare
+from service.scoring.model import Model, Runs
+from service.scoring.outcome import LOGITS, Batch, Outcome, Outputs, Wanted, outputs_of
 
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -208,15 +208,25 @@ class Scorer:
         decoded = time.perf_counter()
         if isinstance(prepared, ScoringError):
             return Result(prepared, ticket.queue_seconds, decoded - began)
-        outcome = scored_or_error(run_one, self.model, self.runs, prepared.pixels, ticket.wanted, alone=ticket.alone)
+        outcome = scored_or_error(run_one, self.model, self.runs, prepared, ticket.wanted, alone=ticket.alone)
         seconds = time.perf_counter() - decoded
         return Result(outcome, ticket.queue_seconds, decoded - began, seconds, header=prepared.header)
 
 
-def run_one(model: Model, runs: Runs, pixels: Pixels, wanted: Wanted, *, alone: bool = False) -> Outputs:
-    """The model's outputs for uint8 pixels [height, width, 3]. Raises ScoringError `inference-failed`."""
+def run_one(model: Model, runs: Runs, image: Prepared, wanted: Wanted, *, alone: bool = False) -> Outputs:
+    """The model's outputs for one image, which is counted. Raises ScoringError `inference-failed`."""
     with runs.one() as options:
-        return outputs_of(model.run(pixels[np.newaxis], wanted, alone=alone, options=options), 0)
+        batch = model.run(image.pixels[np.newaxis], wanted | model.counted, alone=alone, options=options)
+    return counted_outputs(model, batch, 0, image, wanted)
+
+
+def counted_outputs(model: Model, batch: Batch, row: int, image: Prepared, wanted: Wanted) -> Outputs:
+    """What was wanted of one image in a batch, and its facts are counted; raises as `outputs_of` does."""
+    outputs = outputs_of({name: values for name, values in batch.items() if name in wanted}, row)
+    if image.look is not None:
+        familiarity = batch.get("familiarity")
+        model.facts.count(image.look, outputs.logits, None if familiarity is None else float(familiarity[row]))
+    return outputs
 
 
 def scored_or_error(

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from service.errors import ScoringError
+from service.scoring.model import Model
 from service.scoring.scorer import Result
 from service.scoring.served import Change, ServedModel
 from service.settings import Freshness, Settings
@@ -156,9 +157,21 @@ class _StateCollector(Collector):
         names = passport.engine, passport.engine_version, passport.provider, passport.cpu
         engine.add_metric((*names, " ".join(passport.cpu_features)), 1)
         yield engine
+        yield _facts(model)
         yield _gauge(
             "card_difference", "Of the test card's logits from those of training, at most.", passport.card_difference
         )
+
+
+def _facts(model: Model) -> Metric:
+    """What `salver drift` compares with the file's reference: of the model that is served, from its start on."""
+    facts = CounterMetricFamily(
+        "salver_fact_images", "Different images, by the bin of each fact.", labels=["fact", "bin", "version"]
+    )
+    for fact, bins in model.facts.counts().items():
+        for name, count in bins.items():
+            facts.add_metric([fact, name, model.version], count)
+    return facts
 
 
 def _files(watched: Sequence[Freshness]) -> Iterator[Metric]:

@@ -40,7 +40,8 @@ def measure_reference(model: bytes, manifest: Manifest, dataset: Dataset) -> Ref
         if np.isfinite(answers[OUTPUT_NAME]).all():  # what is not has no answer in the service either
             familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
             histograms.count(look, answers[OUTPUT_NAME][0], familiarity)
-    return Reference(images=histograms.images, facts=histograms.counts())
+    facts = {fact: {name: count for name, count in bins.items() if count} for fact, bins in histograms.counts().items()}
+    return Reference(images=histograms.images, facts=facts)
 
 
 def _opened(dataset: Dataset, manifest: Manifest) -> Iterator[Opened]:

@@ -13,7 +13,7 @@ from salver.artifact.pixels import Header
 from salver.artifact.scores import is_foreign, probabilities
 
 Counts = dict[str, dict[str, int]]
-"""By fact and bin, without bins that are empty."""
+"""By fact and bin. Those that no image fell into are left out, but for the share of foreign ones, which is watched."""
 
 
 class Look(NamedTuple):
@@ -31,7 +31,7 @@ class Histograms:
         self._temperature = manifest.temperature
         self._threshold = manifest.familiarity.threshold if manifest.familiarity else None
         self._looks = Looks()
-        self._counts: Counts = {}
+        self._counts: Counts = {} if self._threshold is None else {"foreign": {"no": 0, "yes": 0}}
         self._images = 0
         self._lock = threading.Lock()
 

@@ -62,7 +62,7 @@ def compare(reference: Counts, window: Counts, labels: Sequence[str]) -> tuple[F
 
     A fact that is left out by one of them is not compared, and the others need no less to alarm for it.
     """
-    shared = [fact for fact in FACTS if fact in reference and fact in window]
+    shared = [fact for fact in FACTS if all(sum(counts.get(fact, {}).values()) for counts in (reference, window))]
     known = {fact: bins_of(fact, labels) for fact in shared}
     for fact, bins in known.items():
         if unknown := (set(reference[fact]) | set(window[fact])) - set(bins):
