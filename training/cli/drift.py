@@ -53,7 +53,7 @@ def drift(
 
     Two histograms of each fact: of photos that training did not see, out of
     the model file, and of the images that the service scored. At most 1 window
-    in 10,000 in which nothing changed is an alarm, over all facts together; a
+    in 50,000 in which nothing changed is an alarm, over all facts together; a
     change of less than 10 % of the images is none, however sure.
 
     Exit code 0: no drift. 1: drift. 2: cannot tell, as of another model
@@ -142,7 +142,7 @@ def _check_run(scores: Path, file: "ModelFile") -> None:
 
 def _print(file: "ModelFile", source: str, found: "Drift", *, trusted: bool) -> None:
     from salver.text import counted, without_login
-    from training.evaluation.drift.compare import FALSE_ALARMS, LEAST_CHANGE
+    from training.evaluation.drift.compare import FALSE_ALARMS, LEAST_CHANGE, least_visible
     from training.progress import Screen
 
     console = Screen()
@@ -155,6 +155,14 @@ def _print(file: "ModelFile", source: str, found: "Drift", *, trusted: bool) -> 
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_summary(found))
+    least = least_visible(found.reference_images, found.looks)
+    console.print(
+        "so few images cannot show any drift"
+        if least is None
+        else f"with so many images, what makes up less than {100 * least:.0f} % of the window cannot be told",
+        highlight=False,
+        markup=False,
+    )
     for fact in found.facts:
         if fact.alarm:
             console.print(_histograms(fact))

@@ -23,9 +23,18 @@ width, height     of the upright image, in pixels
 brightness        mean of the green channel over the model's input, 0 to 255
 sharpness         mean difference of neighbouring pixels in a row of it, 0 to 255
 """
+_FORMS: Final = {
+    "familiarity": ".2f",
+    "probability": ".4f",
+    "width": "04.0f",
+    "height": "04.0f",
+    "brightness": "03.0f",
+    "sharpness": "05.2f",
+}
 CATEGORIES: Final = ("foreign", "label", "mode")
 """The facts that are names. foreign: "yes" below the model's threshold of familiarity. label: the best one. mode:
 Pillow's, of the file."""
+FACTS: Final = (*EDGES, *CATEGORIES)
 MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "I", "I;16", "F"})
 OTHER: Final = "other"
 """The bin of the modes that are not in `MODES`, and of the labels after the first `MOST_LABELS`."""
@@ -36,7 +45,7 @@ def number_bin(fact: str, value: float) -> str:
     """The bin of a number, by where it begins."""
     edges = EDGES[fact]
     place = bisect_right(edges, value) - 1 if value >= edges[0] else 0  # not a number: the lowest
-    return f"{edges[place]:g}"
+    return _name(fact, edges[place])
 
 
 def mode_bin(mode: str) -> str:
@@ -56,7 +65,9 @@ def bins_of(fact: str, labels: Sequence[str]) -> tuple[str, ...]:
         "label": tuple(dict.fromkeys(label_bins(labels))),
         "mode": (*sorted(MODES), OTHER),
     }
-    return names[fact] if fact in names else tuple(f"{edge:g}" for edge in EDGES[fact])
+    return names[fact] if fact in names else tuple(_name(fact, edge) for edge in EDGES[fact])
 
 
-FACTS: Final = (*EDGES, *CATEGORIES)
+def _name(fact: str, edge: float) -> str:
+    """In as many digits for every bin, so that their order as text is that of the numbers."""
+    return format(edge, _FORMS[fact])

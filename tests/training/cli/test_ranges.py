@@ -175,7 +175,7 @@ def test_the_largest_seed_is_one() -> None:
         lambda number: DownloadLimits(timeout_seconds=number),
         lambda number: DownloadLimits(max_bytes=number),
         lambda number: export_precision(
-            FloatModel(Path("run"), b"", manifest_for(("bowl", "cup"), pixel_spec(64), b"", [0.0, 0.0]), ONE, ONE),
+            FloatModel(Path("run"), b"", manifest_for(("bowl", "cup"), pixel_spec(64), b"", [0.0, 0.0]), ONE, ONE, ONE),
             "int8",
             Path("out"),
             max_accuracy_loss=2 * number,

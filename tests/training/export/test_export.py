@@ -221,6 +221,7 @@ def test_a_refused_export_leaves_the_file_of_before_and_nothing_else(exported: E
             TrainedOn("fingerprint", {}, 0),
             validation=exported.validation,
             reported=wrong,
+            reference=exported.validation,
             metrics={},
         )
     assert path.read_bytes() == b"the model of before"

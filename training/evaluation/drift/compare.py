@@ -17,8 +17,9 @@ from scipy.special import gammaln
 
 from salver.artifact.facts.bins import EDGES, FACTS, bins_of
 
-FALSE_ALARMS = 1e-4
-"""At most that share of windows in which nothing changed alarms, over all facts together."""
+FALSE_ALARMS = 2e-5
+"""At most that share of windows in which nothing changed alarms, over all facts together: five times less than the 1 in
+10,000 that is promised, so that 10,000 windows do not show two by bad luck."""
 LEAST_CHANGE = 0.1
 """A share of images that changes by less is shown, however sure it is, and is no alarm."""
 LEAST_LOOKS = 50
@@ -107,6 +108,15 @@ def _fact(
     )
 
 
+def least_visible(reference: int, window: int) -> float | None:
+    """The share of a window that has to be such as no image of the reference is, for that to alarm if it is told
+    without fail and by one question of one of all facts; None where even all of it would not do.
+    """
+    news = np.arange(window + 1)
+    alarms = tails(reference, window, np.zeros_like(news), news) <= FALSE_ALARMS / len(FACTS)
+    return max(LEAST_CHANGE, int(alarms.argmax()) / window) if alarms.any() else None
+
+
 def questions(reference: int, window: int, yes: NDArray[np.int64], level: float) -> NDArray[np.bool_]:
     """Which of the questions [n], answered with so many yeses in both together, could alarm at that level at all.
 
@@ -136,14 +146,16 @@ def tails(
     p_values = np.ones(len(yes))
     for place in np.flatnonzero(low < high):
         found = np.arange(low[place], high[place] + 1)
-        weights = np.exp(_log_chances(reference, window, int(yes[place]), found))
+        weights = np.exp(log_chances(reference, window, int(yes[place]), found))
         at = int(reference_yes[place] - low[place])
         p_values[place] = min(1.0, 2 * min(weights[: at + 1].sum(), weights[at:].sum()))
     return p_values
 
 
-def _log_chances(reference: int, window: int, yes: int, found: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each number of yeses in the reference, when all `yes` of them fall by chance."""
+def log_chances(
+    reference: int, window: int, yes: NDArray[np.int64] | int, found: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """[n], of each number of yeses in the reference, when all `yes` of them fall by chance."""
 
     def log_choose(n: int, k: NDArray[np.int64] | int) -> NDArray[np.float64]:
         return np.asarray(gammaln(n + 1) - gammaln(np.asarray(k) + 1) - gammaln(n - np.asarray(k) + 1))
