@@ -180,7 +180,8 @@ def _summary(found: "Drift") -> "Table":
 
     table = Table("fact", "where it differs most", "reference", "window", "p", "")
     for fact in found.facts:
-        where = f"below {fact.question}" if fact.numeric else fact.question
+        where = f"below {_shown(fact, fact.question)}" if fact.numeric else fact.question
+        where = where if fact.change else "nowhere"
         shares = [f"{100 * share:.1f} %" for share in (fact.reference_share, fact.window_share)]
         table.add_row(fact.fact, where, *shares, f"{fact.p_value:.2g}", "[red]moved[/red]" if fact.alarm else "")
     return table
@@ -197,8 +198,15 @@ def _histograms(fact: "FactDrift") -> "Table":
     table = Table(f"{fact.fact}{' from' if fact.numeric else ''}", "reference", "window", title=None)
     for name, *counts in kept:
         shares = [count / total for count, total in zip(counts, totals, strict=True)]
-        table.add_row(name, *(f"{'█' * round(BAR * share)} {100 * share:.1f} %".strip() for share in shares))
+        table.add_row(
+            _shown(fact, name), *(f"{'█' * round(BAR * share)} {100 * share:.1f} %".strip() for share in shares)
+        )
     return table
+
+
+def _shown(fact: "FactDrift", name: str) -> str:
+    """A bin's name, of numbers without the zeros that fill it up."""
+    return f"{float(name):g}" if fact.numeric else name
 
 
 def _print_json(file: "ModelFile", source: str, found: "Drift") -> None:
