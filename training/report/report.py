@@ -18,7 +18,7 @@ from training.fit.history import History
 from training.report.page_data import PageData, page_data
 
 PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("data", "chart", "filters", "grid", "viewer", "thresholds", "confusion", "figures", "page")
+SCRIPTS = ("data", "heat", "chart", "filters", "grid", "viewer", "thresholds", "confusion", "figures", "page")
 MAX_THUMBNAILS = 500
 NO_EPOCHS = History(())
 _NOT_SHOWN = {"confusion_matrix", "confusion_matrix_by_truth"}

@@ -58,9 +58,8 @@ def search(
     wanted = LabelledImage(Path(photo), "")
     images = data.images if isinstance(data, Dataset) else collect(Path(data)).images
     if not images:
-        raise DatasetError(
-            f"{printable(str(data))} has no labelled photos: it needs a folder of photos for each label."
-        )
+        place = "The data set" if isinstance(data, Dataset) else printable(str(data))
+        raise DatasetError(f"{place} has no labelled photos: it needs a folder of photos for each label.")
     with Cache(cache) if cache else Cache.of_user(CACHE) as kept:
         (own,) = _unit(_features(file, [wanted], kept, Silent()))
         if not np.isfinite(own).all():
