@@ -194,9 +194,9 @@ Outputs = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
-        show_default=",".join(OUTPUT_NAMES),
-        help="What the file answers, where the net can. All but the logits tell something about the training photos; "
-        "'logits' alone leaves them out.",
+        show_default="all",
+        help=f"What the file answers, where the net can: {', '.join(OUTPUT_NAMES)}, by commas. All but logits, which "
+        "always stand there, tell something about the training photos; 'logits' alone leaves them out.",
         rich_help_panel=SERVICE,
     ),
 ]

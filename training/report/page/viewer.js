@@ -35,6 +35,7 @@ const viewer = {
   // The picture, and a button for each of its maps.
   drawHeat(image) {
     const known = heat.of(image);
+    const focused = $("maps").contains(document.activeElement);
     const chosen = known ? Math.min(this.map, known.labels.length - 1) : -1;
     const large = heat.over(picture(image), image, chosen);
     large.classList.add("shown");
@@ -47,10 +48,11 @@ const viewer = {
       button.addEventListener("click", () => {
         this.map = map;
         this.drawHeat(image);
-        $("maps").querySelector("[aria-pressed=true]").focus();
       });
       return button;
     }));
+    // Its button is another one now, and arrow keys are to go on.
+    if (focused) ($("maps").querySelector("[aria-pressed=true]") ?? $("view")).focus();
   },
 
   start() {
