@@ -29,7 +29,7 @@ def familiarity(evaluation: Predictions) -> Familiarity | None:
         reached=found.reached,
         photos=found.photos,
         false_alarms=proportion(int(foreign.sum()), len(foreign), ""),
-        unknown=int((~np.isfinite(evaluation.familiarity)).sum()),
+        unknown=int(np.isnan(evaluation.familiarity).sum()),
     )
 
 
