@@ -63,7 +63,7 @@ def test_heat_shows_when_a_picture_is_pointed_at_or_reached_by_keys(
         expect(page.locator("#cards")).to_contain_text("Foreign photos rejected0.75")
         expect(page.locator("#heat")).to_contain_text(f"{len(evaluation.images)} images have it. One scale")
         expect(page.locator("#heat")).to_contain_text("cut off, not seen by the net")
-        page.wait_for_function("document.querySelector('#cell-0 canvas.heat').width > 300")
+        page.wait_for_function("() => document.querySelector('#cell-0 canvas.heat').width !== 300")  # the default
         page.mouse.move(0, 0)
         assert opacity(page, 0) == "0"
         page.locator("#cell-0").hover()
