@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.report.annotating import annotate
     from training.report.contact_sheet import contact_sheet
     from training.report.notebook import results_viewer
+    from training.report.search import search
     from training.run.classifier import Classifier
 else:  # a type checker would take any name for one of ours
     from salver.rooms import load
@@ -35,6 +36,7 @@ else:  # a type checker would take any name for one of ours
         "contact_sheet": ("training.report.contact_sheet", "train"),
         "evaluate": ("training.evaluation.evaluate", "train"),
         "results_viewer": ("training.report.notebook", "train"),
+        "search": ("training.report.search", "train"),
     }
     """By name the module it lies in, and the extra whose packages that needs."""
 
@@ -62,4 +64,5 @@ __all__ = [
     "contact_sheet",
     "evaluate",
     "results_viewer",
+    "search",
 ]

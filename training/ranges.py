@@ -4,6 +4,7 @@ import numbers
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
+from salver.artifact.manifest import OUTPUT_NAMES, OutputName
 from training.errors import SettingError
 
 Number = TypeVar("Number", int, float)
@@ -30,6 +31,7 @@ class Range(NamedTuple):
 SEED = Range("seed", 0, 2**32 - 1)
 """What numpy, scikit-learn and torch all take."""
 COUNT = Range("number of pictures of a label", 1, 100_000)
+NEAREST = Range("number of nearest photos", 1, 100_000)
 EPOCHS = Range("number of epochs", 1, 100_000)
 BATCH_SIZE = Range("minibatch size", 2, 65_536)
 """Batch normalisation needs two images."""
@@ -57,6 +59,18 @@ def check_names(what: str, named: Iterable[str], labels: Iterable[str]) -> None:
         if name not in known:
             shown = ", ".join(known[:30]) + (", …" if len(known) > 30 else "")
             raise SettingError(f"There is no label '{name}' that could have a {what}. The labels are: {shown}.")
+
+
+def check_outputs(names: Iterable[str]) -> tuple[OutputName, ...]:
+    """Those outputs of a model file in the order that they have there; logits always stand among them.
+
+    Raises SettingError for a name that is none of theirs.
+    """
+    asked = list(names)
+    for name in asked:
+        if name not in OUTPUT_NAMES:
+            raise SettingError(f"There is no output '{name}'. The outputs are: {', '.join(OUTPUT_NAMES)}.")
+    return tuple(name for name in OUTPUT_NAMES if name in ("logits", *asked))
 
 
 def check_shares(**shares: float) -> None:

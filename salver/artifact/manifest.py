@@ -21,6 +21,8 @@ OUTPUT_NAME: Literal["logits"] = "logits"
 OutputName = Literal["logits", "features", "familiarity", "heat"]
 OUTPUT_NAMES: tuple[OutputName, ...] = get_args(OutputName)
 """In the order in which the graph has those that it has; see `Manifest.outputs`."""
+MAPPED_BASES = ("resnet", "mobilenet_v2")
+"""How the names of nets begin whose features are the plain mean of a map's cells, so that heat adds up to the logit."""
 MAX_MANIFEST_BYTES = 32 * 1024**2
 """The test card of the largest image size that is trained for, 3584 pixels, takes half of it."""
 MAX_VALUES = 1_000_000
@@ -257,7 +259,7 @@ def missing_output(manifest: Manifest, name: OutputName) -> str:
     """Why a file does not have that output, and what to do."""
     if manifest.schema_version == 1:
         return "the file was exported by an earlier Salver. Export it again."
-    if name == "heat" and not manifest.base.startswith(("resnet", "mobilenet_v2")):
+    if name == "heat" and not manifest.base.startswith(MAPPED_BASES):
         return f"{manifest.base} has layers between its feature map and its logits, so no heat adds up to them."
     return "it was exported without. Export it again with all outputs."
 

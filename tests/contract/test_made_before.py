@@ -18,6 +18,7 @@ import pytest
 
 from salver import Classifier, Dataset, ScoringClient, evaluate
 from tests.support.live import running_service
+from training.evaluation.model_file import ModelFile
 
 pytestmark = pytest.mark.server
 
@@ -77,10 +78,38 @@ def test_the_classifier_and_its_file_answer_as_the_run_wrote_down(made: Path) ->
 
 @pytest.mark.torch
 @pytest.mark.slow
-def test_a_run_of_before_is_exported_and_read_as_weights(made: Path) -> None:
-    ended = salver(made, "export", "run", "--precision", "fp16", "--max-accuracy-loss", "1")
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_run_of_before_is_exported(made: Path, precision: str) -> None:
+    ended = salver(made, "export", "run", "--precision", precision, "--max-accuracy-loss", "1")
     assert ended.returncode == 0, ended.stderr
-    assert (made / "run" / "model.fp16.onnx").stat().st_size < (made / "run" / "model.onnx").stat().st_size
+    smaller = made / "run" / f"model.{precision}.onnx"
+    assert smaller.stat().st_size < (made / "run" / "model.onnx").stat().st_size
+    manifest = ModelFile.read(smaller).manifest
+    assert list(manifest.outputs) == ["logits"]
+    assert manifest.precision == precision
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_file_of_before_is_evaluated_and_says_what_it_lacks(made: Path) -> None:
+    words = ("run/model.onnx", "photos", "--split", "photos/split.csv", "--out", "report")
+    ended = salver(made, "evaluate", *words)
+    assert ended.returncode == 0, ended.stderr
+    written = json.loads((made / "report" / "metrics.json").read_text())
+    assert (written["test"]["familiarity"], written["foreign"]) == (None, None)
+    assert (
+        "the file was exported by an earlier Salver. Export it again." in (made / "report" / "report.html").read_text()
+    )
+    for refused in (
+        salver(made, "evaluate", *words, "--foreign", "photos"),
+        salver(made, "search", "photos/cup/cup-000.jpg", "photos", "--model", "run/model.onnx"),
+    ):
+        assert refused.returncode != 0
+        assert "the file was exported by an earlier Salver. Export it again." in refused.stderr
+
+
+@pytest.mark.torch
+def test_weights_of_before_are_read(made: Path) -> None:
     weights = str(made / "run" / "checkpoint" / "weights.safetensors")
     assert Classifier("mobilenet_v2", labels=("a", "b"), image_size=96, weights=weights).labels == ("a", "b")
 

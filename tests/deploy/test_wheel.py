@@ -40,6 +40,7 @@ COMMANDS = {
     "train": [
         (0, ["train", "photos", "--weights", "none", "--image-size", "64", "--epochs", "1", "--out", "run"], "next:"),
         (0, ["evaluate", "run/model.onnx", "photos", "--out", "report"], "report.html"),
+        (0, ["search", "photos/cup/0.jpg", "photos", "--model", "run/model.onnx"], "a copy of it"),
     ],
 }
 

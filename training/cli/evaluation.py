@@ -9,7 +9,7 @@ from salver.messages import errors_as_messages, show
 from salver.text import counted
 
 if TYPE_CHECKING:
-    from training.evaluation.schema import Estimate, MetricsFile
+    from training.evaluation.schema import Estimate, Familiarity, MetricsFile
     from training.evaluation.thresholds import Effect
 
 # As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
@@ -21,7 +21,9 @@ salver evaluate model.onnx holdout --out report --fail-under 0.9
 
 salver evaluate model.onnx photos --split photos/split.csv --out report
 
-salver evaluate new.onnx holdout --out report --against old.onnx""",
+salver evaluate new.onnx holdout --out report --against old.onnx
+
+salver evaluate model.onnx holdout --out report --foreign other-photos""",
     "threshold": """Examples:
 
 salver threshold model.onnx --label cup --threshold 0.8
@@ -44,6 +46,12 @@ def evaluate(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the report is written.")],
     against: Annotated[
         Path | None, typer.Option(metavar="MODEL", show_default=False, help="An older model to compare with.")
+    ] = None,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", show_default=False, help="Photos of other things: how many are told to be foreign."
+        ),
     ] = None,
     split: Split = None,
     part: Annotated[Part, typer.Option(metavar="PART", help="Of --split: train, validation or test.")] = "test",
@@ -74,6 +82,8 @@ def evaluate(
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
+        from training.evaluation.familiarity import foreign_share
+        from training.evaluation.model_file import ModelFile
         from training.evaluation.plots import plots
         from training.progress import Screen, Shown
         from training.report.report import metrics_of, write_report
@@ -81,6 +91,9 @@ def evaluate(
         if no_worse_than_old and against is None:
             raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
         refuse_inside(data, out, "The report")
+        if foreign is not None:
+            refuse_inside(foreign, out, "The report")
+            ModelFile.read(model).check_output("familiarity")  # before anything is scored
         refuse_run(out, "The folder")
         console = Screen()
         with alone(out), Shown(console) as progress:
@@ -88,9 +101,10 @@ def evaluate(
             for note in dataset.notes:
                 progress.report(note)
             evaluation = score(model, dataset, progress)
+            strangers = None if foreign is None else foreign_share(model, foreign, progress)
             old = None if against is None else score(against, dataset, progress)
             progress.report("writing the report …")
-            metrics = metrics_of(evaluation, old=old)
+            metrics = metrics_of(evaluation, old=old, foreign=strangers)
             write_report(out, evaluation, metrics, old=old, max_thumbnails=max_thumbnails)
             for name, plot in plots(evaluation, metrics.test).items():
                 plot.save(out / name)
@@ -179,6 +193,13 @@ def _summary(metrics: "MetricsFile") -> list[str]:
         lines.append(
             f"with the thresholds {_shown(found.coverage)} are answered, {_shown(found.accuracy)} of them rightly"
         )
+    if test.familiarity:
+        lines.append(_familiarity_line(test.familiarity))
+    if metrics.foreign:
+        strange = metrics.foreign
+        lines.append(
+            f"of {counted(strange.images, 'foreign image')} in {strange.folder} {_shown(strange.rejected)} are rejected"
+        )
     if compared:
         lines.append(
             f"the old model: {_shown(compared.old_accuracy)} overall; difference "
@@ -186,6 +207,16 @@ def _summary(metrics: "MetricsFile") -> list[str]:
             f"{compared.only_old_right} newly wrong, McNemar p = {compared.p_value:.3f}"
         )
     return lines
+
+
+def _familiarity_line(found: "Familiarity") -> str:
+    line = (
+        f"familiarity: {_shown(found.false_alarms)} are called foreign; the threshold {found.threshold:.4f} is set for "
+        f"{found.reached:.4f}"
+    )
+    if found.unknown:
+        line += f"; {counted(found.unknown, 'image')} without a number, called foreign"
+    return line
 
 
 def _failures(metrics: "MetricsFile", fail_under: float | None, *, no_worse_than_old: bool) -> list[str]:

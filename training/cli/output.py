@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salver.artifact.manifest import OUTPUT_NAMES, Manifest, missing_output
 from salver.text import counted
 from training.dataset.check import CheckReport
 from training.dataset.findings import Finding, Item
@@ -28,6 +29,7 @@ def print_summary(result: "RunResult", console: Console) -> None:
     lines = [
         f"largest logit difference torch vs file: {parity.max_logit_difference:.1e} over "
         f"{counted(parity.images, 'image')} at batch {sizes}; tolerance {parity.tolerance:.1e}",
+        *_outputs(result),
         *_remarks(result.test),
         f"{result.seconds:.0f} s; the model file, its figures and its scores are in {result.out}",
         f"next: salver serve {result.out / 'model.onnx'}",
@@ -49,6 +51,31 @@ def print_comparison(comparison: "Comparison", console: Console) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _outputs(result: "RunResult") -> list[str]:
+    """What familiarity was set to, and which of the outputs that were asked for the file does not have, and why."""
+    manifest, asked = result.manifest, result.asked
+    left_out = [name for name in OUTPUT_NAMES if name not in asked]
+    lines = [_familiarity(manifest)] if manifest.familiarity else []
+    if "familiarity" in asked and not manifest.familiarity:
+        lines.append("no familiarity: fewer than 4 different training photos have features to judge it by")
+    if "heat" in asked and not manifest.heat:
+        lines.append(f"no heat: {missing_output(manifest, 'heat')}")
+    return [*lines, f"left out, as asked: {', '.join(left_out)}"] if left_out else lines
+
+
+def _familiarity(manifest: Manifest) -> str:
+    found = manifest.familiarity
+    assert found is not None
+    asked = f"{found.max_false_alarms:.2%} false alarms asked"
+    reached = f"{found.reached:.2%} reached"
+    if found.reached > found.max_false_alarms:
+        reached += f": the least that {counted(found.photos, 'photo')} can give"
+    return (
+        f"familiarity: threshold {found.threshold:.4f}, {asked}, {reached}; set by "
+        f"{counted(found.photos, 'different training photo')} and {counted(found.directions, 'direction')}"
+    )
 
 
 def _accuracies(result: "RunResult") -> Table:

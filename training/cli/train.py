@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from salver.artifact.manifest import OUTPUT_NAMES
 from salver.messages import errors_as_messages, speaks
 from training.cli import train_options as options
 from training.fit.recipe import Augmentation
@@ -63,6 +64,8 @@ def train(
     augment: options.Augment = None,
     class_weights: options.ClassWeights = "none",
     threshold: options.Threshold = None,
+    outputs: options.Outputs = None,
+    max_false_alarms: options.MaxFalseAlarms = 0.05,
     device: options.Device = "auto",
     mixed_precision: options.MixedPrecision = "auto",
     compiled: options.Compiled = False,
@@ -82,6 +85,7 @@ def train(
         from training.cli.output import print_summary
         from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
         from training.progress import Screen, Shown, Silent
+        from training.ranges import check_outputs
         from training.run.run import train_run
         from training.run.settings import RunSettings
 
@@ -114,6 +118,8 @@ def train(
             ),
             class_weights=parse_class_weights(class_weights),
             thresholds={} if threshold is None else parse_numbers(",".join(threshold), "thresholds"),
+            outputs=OUTPUT_NAMES if outputs is None else check_outputs(map(str.strip, outputs.split(","))),
+            max_false_alarms=max_false_alarms,
             seed=seed,
             test_size=test_size,
             val_size=val_size,

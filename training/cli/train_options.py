@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from salver.artifact.manifest import OUTPUT_NAMES
 from training.fit.recipe import FROM_SCRATCH, GENTLE, Augmentation
 from training.ranges import BATCH_SIZE, EPOCHS, SEED, SVM_C, WEIGHT_DECAY
 
@@ -186,6 +187,24 @@ Threshold = Annotated[
     typer.Option(
         metavar="LABEL=PROBABILITY",
         help="Below it the service gives no label. May be given several times.",
+        rich_help_panel=SERVICE,
+    ),
+]
+Outputs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        show_default="all",
+        help=f"What the file answers, where the net can: {', '.join(OUTPUT_NAMES)}, by commas. All but logits, which "
+        "always stand there, tell something about the training photos; 'logits' alone leaves them out.",
+        rich_help_panel=SERVICE,
+    ),
+]
+MaxFalseAlarms = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Of photos like the training photos that may be called foreign; sets the threshold of familiarity.",
         rich_help_panel=SERVICE,
     ),
 ]

@@ -47,6 +47,8 @@ class Evaluation(Predictions):
             ("Labels without images", html.escape(", ".join(metrics.absent_labels)) or "none"),
             ("Images without an answer", str(metrics.non_finite)),
         ]
+        if metrics.familiarity:
+            rows.append(("Unlike the training photos", _shown(metrics.familiarity.false_alarms)))
         cells = "".join(f"<tr><th style='text-align: left'>{name}</th><td>{value}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>{_image(pictures['roc'])}{_image(pictures['precision-recall'])}"
 

@@ -12,6 +12,7 @@ from salver.text import printable
 from training.dataset.dataset import Dataset
 from training.dataset.image import folders
 from training.evaluation.curves import label_curves
+from training.evaluation.familiarity import familiarity
 from training.evaluation.intervals import Weights, bootstrap, proportion
 from training.evaluation.predictions import Predictions
 from training.evaluation.reliability import calibration, coverage
@@ -44,6 +45,7 @@ def compute_metrics(evaluation: Predictions) -> Metrics:
         macro=macro,
         calibration=calibration(evaluation),
         coverage=coverage(evaluation),
+        familiarity=familiarity(evaluation),
     )
 
 

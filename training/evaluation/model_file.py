@@ -1,8 +1,9 @@
 """A model file on disk: what it says about itself, what it answers, and a new version of it."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,20 +77,38 @@ class ModelFile:
         Raises DatasetError, which lists every image that cannot be read, and SettingError when the graph does not run,
         lacks an output, or another file stands there by now.
         """
-        for name in names:
-            self.check_output(name)
-        data = only_outputs(self._data(), names)
-        try:
-            session = onnxruntime.InferenceSession(data, one_thread(), providers=["CPUExecutionProvider"])
-            scored = self._score_all(session, dataset, names, progress)
-        except ORT_ERRORS as error:
-            reason = printable(" ".join(str(error).split())[:400])
-            raise SettingError(f"{self.path} cannot be run by onnxruntime: {reason}. Export it again.") from error
+        scored = self._score_all(self.answering(names), dataset, progress)
         refused = [row for row in scored if isinstance(row, str)]
         if refused:
             raise unreadable(refused, len(dataset))
         rows = [row for row in scored if not isinstance(row, str)]
         return {name: np.concatenate([row[name] for row in rows]) for name in names}
+
+    def answering(self, names: Sequence[OutputName]) -> Callable[[NDArray[np.uint8]], Answers]:
+        """What gives these outputs for pixels [batch, height, width, 3], on one thread; threads may share it.
+
+        Raises SettingError, also when it is called, as `answers` does.
+        """
+        for name in names:
+            self.check_output(name)
+        data = only_outputs(self._data(), names)
+        with self._running():
+            session = onnxruntime.InferenceSession(data, one_thread(), providers=["CPUExecutionProvider"])
+
+        def answered(pixels: NDArray[np.uint8]) -> Answers:
+            with self._running():
+                return answer(session, pixels, names)
+
+        return answered
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """What onnxruntime has against the graph is a SettingError."""
+        try:
+            yield
+        except ORT_ERRORS as error:
+            reason = printable(" ".join(str(error).split())[:400])
+            raise SettingError(f"{self.path} cannot be run by onnxruntime: {reason}. Export it again.") from error
 
     def check_output(self, name: OutputName) -> None:
         """Raises SettingError, with the way out, for an output that the graph does not have."""
@@ -97,11 +116,7 @@ class ModelFile:
             raise SettingError(f"{self.path} has no output '{name}': {missing_output(self.manifest, name)}")
 
     def _score_all(
-        self,
-        session: onnxruntime.InferenceSession,
-        dataset: Dataset,
-        names: Sequence[OutputName],
-        progress: Progress,
+        self, answered: Callable[[NDArray[np.uint8]], Answers], dataset: Dataset, progress: Progress
     ) -> list[Answers | str]:
         """The answers for each image, in batches of one, or why there are none."""
 
@@ -110,7 +125,7 @@ class ModelFile:
                 pixels = image.pixels(self.manifest.pixels)
             except DatasetError as error:
                 return str(error)
-            return answer(session, pixels[None], names)
+            return answered(pixels[None])
 
         progress.begin("scoring", len(dataset))
         scored = []

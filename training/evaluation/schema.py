@@ -101,6 +101,31 @@ class Abstention(Frozen):
     """Of the images that are answered."""
 
 
+class Familiarity(Frozen):
+    """What the model file's threshold of familiarity does; the first four as its manifest has them."""
+
+    threshold: float
+    max_false_alarms: float
+    """The share that was asked for."""
+    reached: float
+    """The share that the threshold was set for; more than was asked where so few photos can give no less."""
+    photos: int
+    """Training photos that it was set by."""
+    false_alarms: Estimate
+    """The share of this set's images that is called foreign."""
+    unknown: int
+    """Images whose familiarity is no number, which are foreign."""
+
+
+class Foreign(Frozen):
+    """Images that are none of the model's labels."""
+
+    folder: str
+    images: int
+    rejected: Estimate
+    """The share that is called foreign."""
+
+
 class Metrics(Frozen):
     """Of one model on one set of images. Images without an answer count as wrong everywhere but in the calibration."""
 
@@ -125,6 +150,8 @@ class Metrics(Frozen):
     macro: Curves
     calibration: Calibration
     coverage: Coverage
+    familiarity: Familiarity | None = None
+    """Null for a model without."""
 
 
 class ModelFacts(Frozen):
@@ -178,7 +205,9 @@ class Comparison(Frozen):
 
 
 class MetricsFile(Frozen):
-    """The whole of metrics.json; `validation` stands in a run folder only, `comparison` with --against only."""
+    """The whole of metrics.json; `validation` stands in a run folder only, `comparison` and `foreign` where they were
+    asked for with --against and --foreign.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: ModelFacts | None
@@ -187,3 +216,4 @@ class MetricsFile(Frozen):
     test: Metrics
     validation: Metrics | None = None
     comparison: Comparison | None = None
+    foreign: Foreign | None = None

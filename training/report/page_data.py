@@ -18,10 +18,13 @@ from training.evaluation.comparison import answers, changed
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.schema import MetricsFile
 from training.fit.history import History
+from training.report.heat import HeatMaps, heat_maps
 
 SCORES = 1_000_000
 """The page holds so many scores, 4 bytes each: all of them, or the best of each image."""
 FEWEST_BEST = 10
+UNFAMILIAR_SHARE = 0.2
+"""Of the pictures, for the least familiar images; those among the worst anyway leave room for others."""
 
 
 class Answers(Frozen):
@@ -37,6 +40,9 @@ class Answers(Frozen):
     old: tuple[str, ...] | None
     """The other model's labels."""
     old_right: tuple[bool, ...] | None
+    familiarity: tuple[float | None, ...] | None
+    """Null for one that is no number, and altogether for a model without."""
+    foreign: tuple[bool, ...] | None
 
 
 class BestScores(Frozen):
@@ -57,13 +63,17 @@ class Epochs(Frozen):
 
 
 class PageData(Frozen):
-    """All of it. `thumbnails` are JPEGs in base64 of the first images, empty for one that could not be read."""
+    """All of it. `thumbnails` are JPEGs in base64 of the images at the places `pictured`, empty for one that could not
+    be read; `heat` shows where the model looked in them.
+    """
 
     labels: tuple[str, ...]
     metrics: MetricsFile
     answers: Answers
     best: BestScores
+    pictured: tuple[int, ...]
     thumbnails: tuple[str, ...]
+    heat: HeatMaps
     epochs: Epochs
     command: str
     """What sets a threshold, but for label and value."""
@@ -81,19 +91,38 @@ def page_data(
     order = np.argsort(-evaluation.losses, kind="stable")
     if old is not None:
         order = order[np.argsort(~changed(evaluation, old)[order], kind="stable")]
+    pictured = _pictured(evaluation, order, max_thumbnails)
+    places = order[list(pictured)].tolist()
     model = printable(evaluation.model.path) if evaluation.model else "MODEL.onnx"
     return PageData(
         labels=evaluation.labels,
         metrics=metrics,
         answers=_answers(evaluation, old, order),
         best=_best(evaluation.probabilities[order]),
-        thumbnails=_thumbnails([evaluation.images[index] for index in order[:max_thumbnails]]),
+        pictured=pictured,
+        thumbnails=_thumbnails([evaluation.images[index] for index in places]),
+        heat=heat_maps(evaluation, places),
         epochs=Epochs(training=history.train_accuracies, validation=history.eval_accuracies),
         command=f"salver threshold {shlex.quote(model)}",
     )
 
 
+def _pictured(evaluation: Evaluation, order: NDArray[np.int64], most: int) -> tuple[int, ...]:
+    """Places in `order` of images that get a picture: the worst, and for a part of them the least familiar."""
+    if evaluation.familiarity is None:
+        return tuple(range(min(most, len(order))))
+    strange = unfamiliar_first(evaluation.familiarity[order])[: int(most * UNFAMILIAR_SHARE)].tolist()
+    chosen = dict.fromkeys([*strange, *range(len(order))])
+    return tuple(sorted(list(chosen)[:most]))
+
+
+def unfamiliar_first(familiarity: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The order in which the least familiar come first, and before them those whose familiarity is no number."""
+    return np.argsort(np.where(np.isfinite(familiarity), familiarity, -np.inf), kind="stable")
+
+
 def _answers(evaluation: Evaluation, old: Evaluation | None, order: NDArray[np.int64]) -> Answers:
+    known, foreign = evaluation.familiarity, evaluation.foreign
     theirs = None if old is None else answers(old)
     return Answers(
         names=tuple(printable(evaluation.images[index].name) for index in order),
@@ -103,6 +132,8 @@ def _answers(evaluation: Evaluation, old: Evaluation | None, order: NDArray[np.i
         losses=tuple(None if loss == np.inf else loss for loss in evaluation.losses[order].tolist()),
         old=None if theirs is None else tuple(theirs[index] for index in order),
         old_right=None if old is None else tuple(old.right[order].tolist()),
+        familiarity=None if known is None else tuple(x if np.isfinite(x) else None for x in known[order].tolist()),
+        foreign=None if foreign is None else tuple(foreign[order].tolist()),
     )
 
 

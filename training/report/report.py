@@ -13,12 +13,12 @@ from salver.system.durable import durable
 from training.evaluation.comparison import compare
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.metrics import data_facts, model_facts
-from training.evaluation.schema import MetricsFile
+from training.evaluation.schema import Foreign, MetricsFile
 from training.fit.history import History
 from training.report.page_data import PageData, page_data
 
 PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("data", "chart", "filters", "grid", "viewer", "thresholds", "confusion", "figures", "page")
+SCRIPTS = ("data", "heat", "chart", "filters", "grid", "viewer", "thresholds", "confusion", "figures", "page")
 MAX_THUMBNAILS = 500
 NO_EPOCHS = History(())
 _NOT_SHOWN = {"confusion_matrix", "confusion_matrix_by_truth"}
@@ -26,9 +26,13 @@ _NOT_SHOWN = {"confusion_matrix", "confusion_matrix_by_truth"}
 
 
 def metrics_of(
-    evaluation: Evaluation, validation: Evaluation | None = None, old: Evaluation | None = None
+    evaluation: Evaluation,
+    validation: Evaluation | None = None,
+    old: Evaluation | None = None,
+    foreign: Foreign | None = None,
 ) -> MetricsFile:
-    """Every figure of the evaluation, of a run's `validation` part, and of the comparison with an `old` model.
+    """Every figure of the evaluation, of a run's `validation` part, of the comparison with an `old` model, and what
+    `foreign_share` found.
 
     Raises SettingError when `old` is of other images.
     """
@@ -38,6 +42,7 @@ def metrics_of(
         test=evaluation.metrics(),
         validation=validation.metrics() if validation else None,
         comparison=compare(evaluation, old) if old else None,
+        foreign=foreign,
     )
 
 

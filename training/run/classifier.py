@@ -35,7 +35,7 @@ from training.fit.state import FitState, TrainedOn
 from training.nets.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
 from training.nets.nets import PixelNet, Resize, build_net, on_cpu, pixel_spec
 from training.progress import Progress, Silent
-from training.ranges import FALSE_ALARMS, SEED
+from training.ranges import FALSE_ALARMS, SEED, check_outputs
 from training.report.tensorboard import TensorBoard
 
 Head = Literal["softmax", "svm"]
@@ -238,10 +238,11 @@ class Classifier:
         them, with which `salver drift` compares those of the service. A dozen images show next to no drift, so that
         `salver train` gives validation and test together; nothing is chosen by them.
 
-        Raises SettingError before a fit, without images, or for a threshold that cannot be meant, and ExportRefused
-        when the file differs.
+        Raises SettingError before a fit, without images, or for a threshold, output or share that cannot be meant, and
+        ExportRefused when the file differs.
         """
         check_thresholds(thresholds or {}, self.labels)
+        outputs = check_outputs(outputs)
         FALSE_ALARMS.check(max_false_alarms)
         validation = validation or self._validation
         if self._trained_on is None or validation is None:

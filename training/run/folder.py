@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from salver.artifact.manifest import Manifest
+from salver.artifact.manifest import Manifest, OutputName
 from salver.system.durable import PARTIALS, durable
 from salver.system.lock import FOLDER_LOCK
 from salver.system.regular_file import read_regular
@@ -64,6 +64,8 @@ class RunResult:
     validation: Evaluation
     test: Evaluation
     seconds: float
+    asked: tuple[OutputName, ...]
+    """The outputs that the file was to have."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         max_false_alarms=settings.max_false_alarms,
         reference=parts.unseen,
     )
-    result = RunResult(settings.out, classifier, manifest, validation, test, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    result = RunResult(settings.out, classifier, manifest, validation, test, seconds, settings.outputs)
     write_run(result, settings, data, parts)
     return result
 

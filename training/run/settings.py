@@ -12,7 +12,7 @@ from training.fit.device import Device, MixedPrecision
 from training.fit.recipe import ClassWeights, Recipe, check_weights
 from training.nets.linear import DEFAULT_C
 from training.nets.nets import Resize, pixel_spec
-from training.ranges import FALSE_ALARMS, SEED, SVM_C, check_shares
+from training.ranges import FALSE_ALARMS, SEED, SVM_C, check_outputs, check_shares
 from training.run.classifier import Head
 
 
@@ -51,11 +51,12 @@ class RunSettings:
     """As `salver split` writes it; it stands in for the two shares."""
 
     def __post_init__(self) -> None:
-        """Raises SettingError for a number that cannot be meant."""
+        """Raises SettingError for a number or a name that cannot be meant."""
         pixel_spec(self.image_size)
         SEED.check(self.seed)
         SVM_C.check(self.svm_c)
         check_weights(self.class_weights)
         check_thresholds(self.thresholds)
+        check_outputs(self.outputs)
         FALSE_ALARMS.check(self.max_false_alarms)
         check_shares(test_size=self.test_size, val_size=self.val_size)

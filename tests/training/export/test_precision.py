@@ -15,7 +15,10 @@ from salver.cli import build
 from tests.training.run.test_run import ROOT
 from tests.training.support.runs import card_logits, exported, manifest_of
 from training.errors import DatasetError, ExportRefused, SettingError
+from training.evaluation.model_file import ModelFile
+from training.export.precision import Precision
 from training.progress import Silent
+from training.run.folder import read_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -36,6 +39,32 @@ def test_the_int8_file_keeps_the_contract_and_answers_its_own_test_card(run_fold
     float_graph, graph = onnx.load(run_folder / "model.onnx"), onnx.load(int8)
     assert (graph.opset_import, graph.ir_version) == (float_graph.opset_import, float_graph.ir_version)
     assert int8.stat().st_size < (run_folder / "model.onnx").stat().st_size / 3
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_other_precisions_carry_all_outputs_through_their_own_gate_and_have_their_own_threshold(
+    run_folder: Path, tmp_path: Path, precision: Precision
+) -> None:
+    path = exported(run_folder, precision, tmp_path / "model.onnx", 1.0).path
+    before, after = manifest_of(run_folder / "model.onnx"), manifest_of(path)
+    assert after.outputs == before.outputs
+    assert list(after.outputs) == ["logits", "features", "familiarity", "heat"]
+    passed = after.provenance.parity.outputs
+    assert set(passed) == {"features", "familiarity", "heat", "heat sum"}
+    assert all(found.largest <= found.tolerance for found in passed.values())
+    assert before.familiarity is not None
+    assert after.familiarity is not None
+    assert after.familiarity.threshold != before.familiarity.threshold
+    assert after.familiarity.photos == before.familiarity.photos
+    # The rule holds for the file's own answers: what it was set by lies around its threshold.
+    train = read_run(run_folder).train
+    found = ModelFile.read(path).answers(train, ("logits", "familiarity", "heat"), Silent())
+    assert np.isfinite(found["familiarity"]).all()
+    assert (found["familiarity"] >= after.familiarity.threshold).mean() > 0.5
+    assert after.heat is not None
+    sums = found["heat"].mean(axis=(2, 3)) + np.array([after.heat.bias[label] for label in after.labels])
+    largest = max(1.0, float(np.abs(found["logits"]).max()))
+    np.testing.assert_allclose(sums, found["logits"], atol=1e-4 * largest)
 
 
 def test_the_same_run_folder_gives_the_same_int8_bytes(run_folder: Path, int8: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_an_svm_is_exported_through_the_gate_as_a_linear_layer(
     assert manifest.temperature > 0
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     images = Minibatches(train, train.labels, classifier.pixels).read(range(len(train)))
-    (margins,) = session.run(None, {"pixels": images.pixels.numpy()})
+    (margins,) = session.run(["logits"], {"pixels": images.pixels.numpy()})
     assert margins.shape == (len(train), len(labels))
     if len(labels) == 2:
         np.testing.assert_allclose(margins[:, 0], -margins[:, 1], atol=1e-4)

@@ -15,6 +15,8 @@ const images = data.answers.names.map((name, index) => ({
   loss: data.answers.losses[index],
   old: data.answers.old?.[index],
   oldRight: data.answers.old_right?.[index],
+  familiarity: data.answers.familiarity?.[index], // null for no number, undefined for a model without
+  foreign: data.answers.foreign?.[index],
 }));
 
 const isRight = (image) => image.truth === image.predicted;
@@ -39,8 +41,10 @@ function bestScores(image) {
   }));
 }
 
+const pictureOf = new Map(data.pictured.map((place, index) => [place, index]));
+
 function picture(image) {
-  const jpeg = data.thumbnails[image.index];
+  const jpeg = data.thumbnails[pictureOf.get(image.index)];
   return jpeg
     ? element("img", { src: `data:image/jpeg;base64,${jpeg}`, alt: "", decoding: "async" })
     : element("div", { className: "none", textContent: "no picture" });

@@ -26,12 +26,15 @@ const figures = {
     if (Object.keys(abstention.thresholds).length) {
       cards.push(["Answered, with thresholds", abstention.coverage], ["Accuracy of the answered", abstention.accuracy]);
     }
+    if (test.familiarity) cards.push(["Called foreign", test.familiarity.false_alarms]);
+    if (metrics.foreign) cards.push(["Foreign photos rejected", metrics.foreign.rejected]);
     $("cards").replaceChildren(...cards.map(([name, estimate]) => element("div", {},
       element("dt", { textContent: name }),
       element("dd", { textContent: number(estimate.value) }, small(estimate)))));
-    const { data: set } = metrics;
+    const { data: set, foreign } = metrics;
     $("about").textContent = `${plural(set.images, "image")}, ${plural(labels.length, "label")}`
-      + (set.folder ? `, from ${set.folder}` : "") + ". Below each figure its 95 % interval.";
+      + (set.folder ? `, from ${set.folder}` : "") + ". Below each figure its 95 % interval."
+      + (foreign ? ` The foreign photos are ${plural(foreign.images, "image")} from ${foreign.folder}.` : "");
   },
 
   remarks() {
@@ -43,9 +46,13 @@ const figures = {
       test.non_finite && `${plural(test.non_finite, "image")} without an answer (a logit is not finite), counted as wrong`,
       test.abstention.abstained && `${plural(test.abstention.abstained, "image")} below the thresholds; accuracies above count them by their best label`,
     ];
+    if (test.familiarity?.unknown) {
+      remarks.push(`${plural(test.familiarity.unknown, "image")} whose familiarity is no number, called foreign`);
+    }
     $("remarks").replaceChildren(...remarks.filter(Boolean).map((text) => element("li", { textContent: text })));
-    $("cut").textContent = cut
-      ? `The first ${data.thumbnails.length.toLocaleString("en")} have a picture; --max-thumbnails gives more.` : "";
+    const some = data.thumbnails.length.toLocaleString("en");
+    const which = data.answers.familiarity ? `The worst and the least familiar, ${some} together,` : `The first ${some}`;
+    $("cut").textContent = cut ? `${which} have a picture; --max-thumbnails gives more.` : "";
   },
 
   curves() {
@@ -143,6 +150,7 @@ const figures = {
       pixels: `${pixels.height} × ${pixels.width}, ${pixels.resize}, ${pixels.interpolation}`,
       temperature: number(model.temperature),
       thresholds: counts(model.thresholds) || "none",
+      familiarity: familiarityFact(test.familiarity),
       "trained on": counts(from.counts),
       "their fingerprint": from.data_fingerprint,
       seed: from.seed,
@@ -171,6 +179,13 @@ const figures = {
       element("td", { textContent: number(row.old) }), element("td", { textContent: number(row.new) })))));
   },
 };
+
+function familiarityFact(found) {
+  if (!found) return "none";
+  const less = found.reached > found.max_false_alarms ? ", the least that so few photos can give," : "";
+  return `foreign below ${number(found.threshold)}; asked for ${found.max_false_alarms} false alarms, set for `
+    + `${number(found.reached)}${less} by ${plural(found.photos, "training photo")}`;
+}
 
 function small(estimate) {
   return element("small", { textContent: interval(estimate), title: estimate.reason ?? "" });

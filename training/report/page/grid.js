@@ -1,6 +1,6 @@
 // The images that are shown, with elements for those in sight only, however many there are.
 
-const CELL = { width: 168, height: 196 };
+const CELL = { width: 168, height: data.answers.familiarity ? 216 : 196 };
 const BEYOND = 1; // rows kept ready above and below
 
 const grid = {
@@ -91,11 +91,12 @@ const grid = {
 function makeCell(image) {
   const given = abstains(image) ? `abstained (${labelName(image.predicted)})` : labelName(image.predicted);
   const answer = isRight(image) ? given : `${given}, not ${labels[image.truth]}`;
-  const cell = element("div", { className: "cell", title: image.name }, picture(image),
+  const cell = element("div", { className: "cell", title: image.name }, heat.over(picture(image), image),
     element("p", { className: isRight(image) ? "right" : "wrong", textContent: `${isRight(image) ? "✓" : "✗"} ${answer}` }),
     element("p", { textContent: image.predicted < 0 ? "–" : number(image.score, 3) }),
+    ...(image.familiarity === undefined ? [] : [element("p", { textContent: familiarityOf(image) })]),
     element("p", { className: "name", textContent: image.name }));
   cell.setAttribute("role", "option");
-  cell.setAttribute("aria-label", `${image.name}: ${answer}, score ${number(image.score, 3)}`);
+  cell.setAttribute("aria-label", `${image.name}: ${answer}, score ${number(image.score, 3)}${image.familiarity === undefined ? "" : `, ${familiarityOf(image)}`}`);
   return cell;
 }

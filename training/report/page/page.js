@@ -1,5 +1,6 @@
 // Everything in its place.
 
+heat.start();
 grid.start();
 viewer.start();
 filters.start();
