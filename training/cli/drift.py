@@ -10,8 +10,8 @@ from salver.messages import errors_as_messages
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from training.evaluation.drift.compare import FactDrift
-    from training.evaluation.drift.counted import Drift, Window
+    from training.evaluation.limits.counted import Drift, Window
+    from training.evaluation.limits.drift import FactDrift
     from training.evaluation.model_file import ModelFile
 
 # As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
@@ -61,7 +61,7 @@ def drift(
     """
     with errors_as_messages(code=2):
         from training.errors import SettingError
-        from training.evaluation.drift.counted import judge, read_scores
+        from training.evaluation.limits.counted import judge, read_scores
         from training.evaluation.model_file import ModelFile
 
         if (metrics is None) == (scores is None):
@@ -84,7 +84,7 @@ def drift(
 
 
 def _counted(metrics: str, earlier: Path | None, file: "ModelFile") -> "Window":
-    from training.evaluation.drift.counted import read_metrics, since
+    from training.evaluation.limits.counted import read_metrics, since
 
     text = _fetched(metrics) if metrics.startswith(("http://", "https://")) else _read(Path(metrics))
     window = read_metrics(text, file.sha256)
@@ -142,7 +142,7 @@ def _check_run(scores: Path, file: "ModelFile") -> None:
 
 def _print(file: "ModelFile", source: str, found: "Drift", *, trusted: bool) -> None:
     from salver.text import counted, without_login
-    from training.evaluation.drift.compare import FALSE_ALARMS, LEAST_CHANGE, least_visible
+    from training.evaluation.limits.drift import FALSE_ALARMS, LEAST_CHANGE, least_visible
     from training.progress import Screen
 
     console = Screen()
@@ -215,7 +215,7 @@ def _print_json(file: "ModelFile", source: str, found: "Drift") -> None:
 
     from salver.messages import show
     from salver.text import printable_json, without_login
-    from training.evaluation.drift.compare import FALSE_ALARMS, LEAST_CHANGE
+    from training.evaluation.limits.drift import FALSE_ALARMS, LEAST_CHANGE
 
     content = {
         "model": str(file.path),

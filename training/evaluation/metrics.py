@@ -12,8 +12,8 @@ from salver.text import printable
 from training.dataset.dataset import Dataset
 from training.dataset.image import folders
 from training.evaluation.curves import label_curves
-from training.evaluation.familiarity import familiarity
 from training.evaluation.intervals import Weights, bootstrap, proportion
+from training.evaluation.limits.familiarity import familiarity
 from training.evaluation.predictions import Predictions
 from training.evaluation.reliability import calibration, coverage
 from training.evaluation.schema import Abstention, Curves, DataFacts, Estimate, LabelMetrics, Metrics, ModelFacts, TopK

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.artifact.facts.bins import EDGES, FACTS, bins_of
-from training.evaluation.drift.compare import FALSE_ALARMS, LEAST_CHANGE, compare, log_chances
+from training.evaluation.limits.drift import FALSE_ALARMS, LEAST_CHANGE, compare, log_chances
 
 Columns = dict[str, NDArray[np.int64]]
 """For each fact [kinds], the number of the bin of each kind of image."""

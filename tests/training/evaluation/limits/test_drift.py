@@ -4,7 +4,7 @@ from scipy.stats import fisher_exact
 
 from salver.artifact.facts.bins import bins_of
 from tests.training.support.chance import false_alarms, population
-from training.evaluation.drift.compare import (
+from training.evaluation.limits.drift import (
     FALSE_ALARMS,
     LEAST_CHANGE,
     FactDrift,

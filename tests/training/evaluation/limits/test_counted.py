@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from salver.artifact.manifest import Manifest, Reference
 from tests.support.models import SPEC, manifest_for
 from training.errors import SettingError
-from training.evaluation.drift.counted import METRIC, Window, judge, read_metrics, read_scores, since
+from training.evaluation.limits.counted import METRIC, Window, judge, read_metrics, read_scores, since
 
 VERSION, OTHER_VERSION = "a" * 64, "b" * 64
 AWKWARD = 'a "cup", with\\saucer} 7\n'

@@ -14,7 +14,7 @@ from tests.training.evaluation.evaluations import colour_folder, from_pairs
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, SettingError
 from training.evaluation.evaluate import evaluate
-from training.evaluation.familiarity import familiarity, foreign_share
+from training.evaluation.limits.familiarity import familiarity, foreign_share
 from training.evaluation.model_file import ModelFile
 from training.evaluation.schema import MetricsFile
 

@@ -15,7 +15,7 @@ from salver.artifact.scores import probabilities
 from salver.text import counted, printable
 from training.dataset.reading.table import from_cell
 from training.errors import SettingError
-from training.evaluation.drift.compare import LEAST_LOOKS, LEAST_REFERENCE, FactDrift, compare
+from training.evaluation.limits.drift import LEAST_LOOKS, LEAST_REFERENCE, FactDrift, compare
 
 METRIC = "salver_fact_images_total"
 _LINE = re.compile(rf"^{METRIC}\{{(.*)\}}\s+(\S+)(?:\s+-?\d+)?\s*$")
@@ -24,7 +24,7 @@ _ESCAPED = re.compile(r"\\(.)")
 _SCORES = ["path", "truth", "predicted"]
 
 Window = dict[str, dict[str, int]]
-"""By fact and bin: `training.evaluation.drift.compare.Counts`."""
+"""By fact and bin: `training.evaluation.limits.drift.Counts`."""
 
 
 class Drift(NamedTuple):
