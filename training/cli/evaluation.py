@@ -82,7 +82,7 @@ def evaluate(
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
-        from training.evaluation.familiarity import foreign_share
+        from training.evaluation.limits.familiarity import foreign_share
         from training.evaluation.model_file import ModelFile
         from training.evaluation.plots import plots
         from training.progress import Screen, Shown
