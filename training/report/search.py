@@ -8,8 +8,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from salver.system.cache import Cache
 from salver.text import counted, printable
-from training.cache import Cache
 from training.dataset.collection import collect
 from training.dataset.dataset import Dataset
 from training.dataset.image import LabelledImage
