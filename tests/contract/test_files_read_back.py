@@ -119,8 +119,8 @@ def test_a_torn_file_is_refused(tmp_path: Path, good: dict[str, bytes], name: st
 
 
 VERSIONS = {
-    "the service's model": (b'"schema_version":1', b'"schema_version":2'),
-    "training's model": (b'"schema_version":1', b'"schema_version":2'),
+    "the service's model": (b'"schema_version":2', b'"schema_version":3'),
+    "training's model": (b'"schema_version":2', b'"schema_version":3'),
     "keys": (b"one-key-of-many-letters\n", "one-key\n".encode("utf-16")),
     "checkpoint": (b'"position":', b'"positiun":'),
     "classifier": (b'\\"head\\":', b'\\"heud\\":'),
