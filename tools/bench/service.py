@@ -11,6 +11,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +21,12 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import onnx
 import uvloop
 
 from loadtest.traffic.photos import render
+from salver.artifact.bounds.model_bytes import only_outputs
+from salver.artifact.graph import read_manifest
 from salver.artifact.pixels import decode, to_pixels
 from salver.deployment.ready import free_port, process_of, serve_command
 from salver.system.cores import available_cores
@@ -58,6 +62,7 @@ BARS = (
     Bar("front cost, ms of CPU a request", 0.25, at_least=False),
     Bar("float, 8 connections: p99 / p50", 1.3, at_least=False),
     Bar("float, 128 connections: p99 / p50", 1.1, at_least=False),
+    Bar("float, 8 connections: a file with all outputs / with logits alone", 0.99),
     Bar("12-megapixel photos, 8 connections: service / limit", 0.90),
     Bar("good requests that failed beside a client of broken images", 0, at_least=False),
     Bar("lists of 8, 8 connections: images/s / limit", 0.96),
@@ -178,6 +183,7 @@ def measure_speed(bench: Bench, float_path: Path, int8_path: Path | None, rounds
         if int8_path is not None:
             int8_speed = measure_model(bench, "int8", int8_path, vga)
             bench.note("int8 service / float service, 32 connections", int8_speed / float_speed)
+        measure_outputs(bench, float_path, vga)
         measure_manners(bench, float_path, vga, phones)
 
 
@@ -194,6 +200,29 @@ def measure_model(bench: Bench, kind: str, path: Path, vga: list[bytes]) -> floa
             bench.note(f"{kind}, {connections} connections: service / {name}", speeds[connections] / limit)
             bench.note(f"{kind}, {connections} connections: p99 / p50", load.percentile(99) / load.percentile(50))
     return speeds[32]
+
+
+def measure_outputs(bench: Bench, path: Path, vga: list[bytes]) -> None:
+    """What outputs that nobody asks for cost: each file twice, in turn."""
+    requests = list_requests(vga)
+    with tempfile.TemporaryDirectory() as folder:
+        alone = logits_alone(path, Path(folder) / "logits.onnx")
+        with running(path, requests[0]) as whole, running(alone, requests[0]) as light:
+            turns = (whole, light, light, whole)
+            speeds = [bench.load("outputs", service, requests, 8).requests_per_second for service in turns]
+    ratio = (speeds[0] + speeds[3]) / (speeds[1] + speeds[2])
+    bench.note("float, 8 connections: a file with all outputs / with logits alone", ratio)
+
+
+def logits_alone(path: Path, target: Path) -> Path:
+    """The same net in a file that answers nothing else."""
+    data = path.read_bytes()
+    model = onnx.load_model_from_string(only_outputs(data, ["logits"]))
+    model.DiscardUnknownFields()  # what was given up
+    manifest = read_manifest(data).model_copy(update={"features": None, "familiarity": None, "heat": None})
+    onnx.helper.set_model_props(model, manifest.to_metadata())
+    target.write_bytes(model.SerializeToString())
+    return target
 
 
 def measure_manners(bench: Bench, path: Path, vga: list[bytes], phones: list[bytes]) -> None:
