@@ -7,6 +7,7 @@ from statistics import median
 
 from pydantic import BaseModel
 
+from loadtest.errors import LoadTestError
 from loadtest.results.result import CPU_LIMIT, Result
 from loadtest.results.text import service_lines
 from salver.text import counted, without_login
@@ -93,10 +94,19 @@ class Search:
         return low
 
     def holds(self, rate: float) -> bool:
-        """Whether a run at that rate passes. Raises GeneratorLimited when it does not for the generator's sake."""
+        """Whether a run at that rate passes.
+
+        Raises GeneratorLimited when it does not for the generator's sake, and LoadTestError when the first run shows
+        that nothing there answers: other rates would not either, and take minutes to say so.
+        """
         if rate > HIGHEST_RATE:
             raise GeneratorLimited
         result = self.measure(rate)
+        if not self.steps and result.failures >= result.requests:
+            raise LoadTestError(
+                f"No request to {without_login(result.host)} had an answer ({_most_common(result)}). Is the service "
+                "running there, and does it take the key?"
+            )
         step = Step(
             rate=rate,
             holds=result.verdict == "passed",
@@ -111,6 +121,11 @@ class Search:
         if not step.holds and result.generator.cpu_share >= CPU_LIMIT:
             raise GeneratorLimited
         return step.holds
+
+
+def _most_common(result: Result) -> str:
+    reasons = result.failure_reasons
+    return max(reasons, key=lambda reason: reasons[reason]) if reasons else "none came back in time"
 
 
 def find(url: str, slo_p99_ms: float, search: Search, *, start: float, precision: float, repeats: int) -> Capacity:

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from loadtest.capacity import Capacity, Search, Step, find, lines, plan
+from loadtest.errors import LoadTestError
 from loadtest.results.result import GeneratorUse, Latency, Result
 from loadtest.results.scrape import ServiceUse
 from tests.loadtest.stub import Stub, running
@@ -58,6 +59,19 @@ def searched(limit: float, start: float = 8, generator_limit: float = 1e9, repea
     found = find("http://127.0.0.1:1", 100, Search(measure, steps.append), start=start, precision=0.05, repeats=repeats)
     assert found.steps == steps
     return found
+
+
+def test_where_nothing_answers_the_search_ends_after_one_run() -> None:
+    tried: list[float] = []
+
+    def measure(rate: float) -> Result:
+        tried.append(rate)
+        none = {"failures": 1, "failure_reasons": {"connection refused": 3, "timeout": 1}}
+        return measured(rate, 0).model_copy(update=none)
+
+    with pytest.raises(LoadTestError, match=r"No request to .*1:1 had an answer \(connection refused\)"):
+        find("http://127.0.0.1:1", 100, Search(measure, lambda _: None), start=8, precision=0.05, repeats=2)
+    assert tried == [8]
 
 
 @pytest.mark.parametrize("limit", [0.7, 7, 8, 200, 1234])
