@@ -21,6 +21,7 @@ from tests.support.models import probe
 
 MOST_SECONDS = 0.005
 TRIES = 6
+MOST_HEALTHZ_SECONDS = 0.25
 """A machine that does other things as well makes ticks late; what a body costs is late each time."""
 
 
@@ -103,7 +104,16 @@ def test_no_body_of_any_form_holds_the_event_loop_for_more_than_5_ms(service: tu
 def test_healthz_answers_in_250_ms_while_eight_callers_send_the_worst_bodies(
     service: tuple[int, Ticks, int], seconds: float
 ) -> None:
+    """What the service does itself it does each time; a pause of a machine on which other tests run does not come back."""
     port, _, _ = service
+    longest: list[float] = []
+    while len(longest) < TRIES and (not longest or min(longest) > MOST_HEALTHZ_SECONDS):
+        longest.append(_longest_healthz(port, seconds))
+    assert min(longest) <= MOST_HEALTHZ_SECONDS, longest
+
+
+def _longest_healthz(port: int, seconds: float) -> float:
+    """While eight callers send so long."""
     worst = list(attacks())
     ends = time.monotonic() + seconds
 
@@ -126,4 +136,4 @@ def test_healthz_answers_in_250_ms_while_eight_callers_send_the_worst_bodies(
             time.sleep(0.005)
     for thread in threads:
         thread.join()
-    assert max(took) <= 0.25
+    return max(took)
