@@ -104,7 +104,7 @@ def test_no_body_of_any_form_holds_the_event_loop_for_more_than_5_ms(service: tu
 def test_healthz_answers_in_250_ms_while_eight_callers_send_the_worst_bodies(
     service: tuple[int, Ticks, int], seconds: float
 ) -> None:
-    """What the service does itself it does each time; a pause of a machine that does other things does not come back."""
+    """What the service does itself it does each time; a pause of a busy machine does not come back."""
     port, _, _ = service
     longest: list[float] = []
     while len(longest) < TRIES and (not longest or min(longest) > MOST_HEALTHZ_SECONDS):
