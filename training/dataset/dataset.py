@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Self, overload
+from typing import Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from training.dataset.split import Group, Grouping, choose, ranked, together
 from training.dataset.split_file import read_parts, write_parts
 from training.errors import DatasetError
 from training.ranges import SEED, check_shares
+
+Item = TypeVar("Item")
 
 __all__ = ["Dataset", "LabelledImage", "Part"]
 
@@ -293,3 +295,9 @@ def check_trainable(train: Dataset, labels: Sequence[str], *others: Dataset | No
             f"The label '{missing[0]}' has no training images{where}. A net cannot learn it: put images of it into the "
             "training part (salver split does so for every label), or remove the label."
         )
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of them, in their order and evenly over the whole, which may be sorted by label."""
+    count = min(len(items), most)
+    return [items[place * len(items) // count] for place in range(count)]

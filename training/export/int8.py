@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from salver.artifact.manifest import INPUT_NAME, OUTPUT_NAME
-from training.dataset.dataset import Dataset
+from training.dataset.dataset import Dataset, evenly
 from training.fit.minibatches import Minibatches
 
 _POOLING = {"AveragePool", "Flatten", "GlobalAveragePool", "Identity", "ReduceMean", "Reshape", "Squeeze"}
@@ -77,9 +77,8 @@ def tail(model: onnx.ModelProto) -> list[str]:
 
 
 def calibration_part(train: Dataset) -> Dataset:
-    """At most `CALIBRATION_IMAGES`, evenly over the data set, which is sorted by label."""
-    count = min(len(train), CALIBRATION_IMAGES)
-    return Dataset(tuple(train.images[index * len(train) // count] for index in range(count)), train.labels)
+    """At most `CALIBRATION_IMAGES`."""
+    return Dataset(tuple(evenly(train.images, CALIBRATION_IMAGES)), train.labels)
 
 
 class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -11,7 +11,7 @@ from salver.artifact.facts.histograms import Histograms
 from salver.artifact.manifest import OUTPUT_NAME, Manifest, OutputName, Reference
 from salver.artifact.pixels import Header
 from salver.system.cores import available_cores
-from training.dataset.dataset import Dataset
+from training.dataset.dataset import Dataset, evenly
 from training.dataset.image import LabelledImage
 from training.evaluation.model_file import answer
 from training.export.gate import open_session
@@ -46,12 +46,11 @@ def measure_reference(model: bytes, manifest: Manifest, dataset: Dataset) -> Ref
 
 def _opened(dataset: Dataset, manifest: Manifest) -> Iterator[Opened]:
     """In the order of the data set; a few are decoded ahead."""
-    count = min(len(dataset), MOST_IMAGES)
-    images = [dataset.images[place * len(dataset) // count] for place in range(count)]
+    images = evenly(dataset.images, MOST_IMAGES)
 
     def opened(image: LabelledImage) -> Opened:
         return image.opened(manifest.pixels)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, count, DECODED_TOGETHER):
+        for start in range(0, len(images), DECODED_TOGETHER):
             yield from pool.map(opened, images[start : start + DECODED_TOGETHER])

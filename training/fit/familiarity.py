@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from salver.artifact.manifest import Familiarity
-from training.dataset.dataset import Dataset
+from training.dataset.dataset import Dataset, evenly
 from training.dataset.split import together
 
 FOLDS = 10
@@ -82,8 +82,7 @@ def judged_photos(train: Dataset) -> tuple[Dataset, list[int]]:
     first = {image.sha256: image for image in reversed(train.images)}
     groups = together(list(first.values()), None)
     if len(first) > MOST_PHOTOS:
-        count = len(groups) * MOST_PHOTOS // len(first)
-        groups = [groups[place * len(groups) // count] for place in range(count)]
+        groups = evenly(groups, len(groups) * MOST_PHOTOS // len(first))
     photos = tuple(image for group in groups for image in group)
     return Dataset(photos, train.labels), [number for number, group in enumerate(groups) for _ in group]
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.support.counted import Counted
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
@@ -14,20 +15,6 @@ from training.progress import Silent
 pytestmark = pytest.mark.torch
 
 SPEC = pixel_spec(64)
-
-
-class Counted(Silent):
-    """Counts the images that were computed."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self.lines: list[str] = []
-
-    def advance(self, images: int, note: str = "") -> None:  # noqa: ARG002  # the protocol's
-        self.images += images
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def net(seed: int = 0, base: str = "resnet18") -> PixelNet:

@@ -12,6 +12,7 @@ import salver
 from salver.cli import build
 from tests.support.images import photo
 from tests.support.models import by_colour
+from tests.training.support.counted import Counted
 from tests.training.support.runs import exported
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, SettingError
@@ -20,20 +21,6 @@ from training.progress import Silent
 from training.report.search import search
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
-
-
-class Counted(Silent):
-    """How many images were computed, and what was said."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self.lines: list[str] = []
-
-    def advance(self, images: int, note: str = "") -> None:  # noqa: ARG002  # the protocol's
-        self.images += images
-
-    def report(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture
