@@ -17,8 +17,9 @@ from training.dataset.collection import LeftOut, collect, listed, some
 from training.dataset.image import LabelledImage
 from training.dataset.reading.annotations import Annotation, Flag, read_annotations
 from training.dataset.reading.layout import PARTS, Part
-from training.dataset.split import Group, Grouping, choose, ranked, together
-from training.dataset.split_file import read_parts, write_parts
+from training.dataset.split.file import read_parts, write_parts
+from training.dataset.split.folds import assign
+from training.dataset.split.shares import Group, Grouping, choose, ranked, together
 from training.errors import DatasetError
 from training.ranges import SEED, check_shares
 
@@ -267,6 +268,17 @@ class Dataset:
         remaining = [group for group in order if group.images[0] in kept]
         share = 1 - validation / (1 - test)
         return *rest._cut(remaining, share, stratify=stratify, names=("train", "validation")), tested
+
+    def folds(self, count: int, *, seed: int = 0, groups: Grouping | None = None) -> NDArray[np.int64]:
+        """The fold of each image, [images]: from 0 to at most `count` - 1, of about one size and the same labels.
+
+        What `split` keeps together lies in one fold. -1 stands for an image that is to be learnt in each fold and
+        judged in none, as its label has no other that it could be judged by. There are fewer folds, or none, where too
+        few images are apart from one another. Raises SettingError for a seed out of range.
+        """
+        SEED.check(seed)
+        found = assign(together(self.images, groups), self.labels, count, seed)
+        return np.array([found[image] for image in self.images], dtype=np.int64)
 
     def _cut(
         self, groups: list[Group], share: Fraction, *, stratify: bool, names: tuple[Part, Part], parts_of_first: int = 1

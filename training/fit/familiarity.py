@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from salver.artifact.manifest import Familiarity
 from training.dataset.dataset import Dataset, evenly
-from training.dataset.split import together
+from training.dataset.split.shares import together
 
 FOLDS = 10
 MOST_PHOTOS = 5_000
