@@ -7,9 +7,10 @@ import typer
 
 from salver.messages import errors_as_messages, show
 from salver.text import counted
+from training.cli.output import shown
 
 if TYPE_CHECKING:
-    from training.evaluation.schema import Estimate, Familiarity, MetricsFile
+    from training.evaluation.schema import Familiarity, MetricsFile
     from training.evaluation.thresholds import Effect
 
 # As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
@@ -180,8 +181,8 @@ def threshold(
 def _summary(metrics: "MetricsFile") -> list[str]:
     test, compared = metrics.test, metrics.comparison
     lines = [
-        f"{counted(test.images, 'image')}: accuracy {_shown(test.accuracy)} overall, "
-        f"{_shown(test.class_averaged_accuracy)} class-averaged",
+        f"{counted(test.images, 'image')}: accuracy {shown(test.accuracy)} overall, "
+        f"{shown(test.class_averaged_accuracy)} class-averaged",
     ]
     if test.absent_labels:
         lines.append(f"labels without images here, left out of the average: {', '.join(test.absent_labels)}")
@@ -191,19 +192,19 @@ def _summary(metrics: "MetricsFile") -> list[str]:
     if test.abstention.thresholds:
         found = test.abstention
         lines.append(
-            f"with the thresholds {_shown(found.coverage)} are answered, {_shown(found.accuracy)} of them rightly"
+            f"with the thresholds {shown(found.coverage)} are answered, {shown(found.accuracy)} of them rightly"
         )
     if test.familiarity:
         lines.append(_familiarity_line(test.familiarity))
     if metrics.foreign:
         strange = metrics.foreign
         lines.append(
-            f"of {counted(strange.images, 'foreign image')} in {strange.folder} {_shown(strange.rejected)} are rejected"
+            f"of {counted(strange.images, 'foreign image')} in {strange.folder} {shown(strange.rejected)} are rejected"
         )
     if compared:
         lines.append(
-            f"the old model: {_shown(compared.old_accuracy)} overall; difference "
-            f"{_shown(compared.difference, '+.4f')}, {compared.only_new_right} newly right, "
+            f"the old model: {shown(compared.old_accuracy)} overall; difference "
+            f"{shown(compared.difference, '+.4f')}, {compared.only_new_right} newly right, "
             f"{compared.only_old_right} newly wrong, McNemar p = {compared.p_value:.3f}"
         )
     return lines
@@ -211,7 +212,7 @@ def _summary(metrics: "MetricsFile") -> list[str]:
 
 def _familiarity_line(found: "Familiarity") -> str:
     line = (
-        f"familiarity: {_shown(found.false_alarms)} are called foreign; the threshold {found.threshold:.4f} is set for "
+        f"familiarity: {shown(found.false_alarms)} are called foreign; the threshold {found.threshold:.4f} is set for "
         f"{found.reached:.4f}"
     )
     if found.unknown:
@@ -231,17 +232,9 @@ def _failures(metrics: "MetricsFile", fail_under: float | None, *, no_worse_than
     return failures
 
 
-def _shown(estimate: "Estimate", form: str = ".4f") -> str:
-    if estimate.value is None:
-        return f"undefined ({estimate.reason})"
-    if estimate.low is None or estimate.high is None:
-        return format(estimate.value, form)
-    return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
-
-
 def _effect_line(found: "Effect") -> str:
     return (
-        f"on these photos: precision {_shown(found.precision)}, recall {_shown(found.recall)}, "
+        f"on these photos: precision {shown(found.precision)}, recall {shown(found.recall)}, "
         f"{found.accepted} of {counted(found.predicted, 'image')} that would get the label "
         f"{'is' if found.accepted == 1 else 'are'} accepted"
     )

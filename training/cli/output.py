@@ -13,6 +13,7 @@ from training.dataset.findings import Finding, Item
 
 if TYPE_CHECKING:  # they need torch, which `salver check` does without
     from training.evaluation.evaluate import Evaluation
+    from training.evaluation.schema import Estimate
     from training.export.precision import Comparison
     from training.run.folder import RunResult
 
@@ -36,6 +37,15 @@ def print_summary(result: "RunResult", console: Console) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def shown(estimate: "Estimate", form: str = ".4f") -> str:
+    """A figure with its interval."""
+    if estimate.value is None:
+        return f"undefined ({estimate.reason})"
+    if estimate.low is None or estimate.high is None:
+        return format(estimate.value, form)
+    return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
 
 
 def print_comparison(comparison: "Comparison", console: Console) -> None:
@@ -79,10 +89,17 @@ def _familiarity(manifest: Manifest) -> str:
 
 
 def _accuracies(result: "RunResult") -> Table:
-    table = Table("accuracy", "images", "overall", "class-averaged")
-    for name, evaluation in (("validation", result.validation), ("test", result.test)):
-        figures = f"{evaluation.accuracy:.4f}", f"{evaluation.class_averaged_accuracy:.4f}"
-        table.add_row(name, str(len(evaluation.truths)), *figures)
+    table = Table("accuracy", "images", "overall", "class-averaged", caption="in brackets: the 95 % interval")
+    named = {
+        "training, out of fold": result.classifier.cross_validated,
+        "validation": result.validation,
+        "test": result.test,
+    }
+    for name, evaluation in named.items():
+        if evaluation is not None:
+            found = evaluation.metrics()
+            figures = shown(found.accuracy), shown(found.class_averaged_accuracy)
+            table.add_row(name, str(len(evaluation.truths)), *figures)
     return table
 
 

@@ -2,19 +2,13 @@
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from salver.artifact.manifest import OUTPUT_NAMES
 from salver.messages import errors_as_messages, speaks
 from training.cli import train_options as options
-from training.fit.recipe import Augmentation
-
-if TYPE_CHECKING:
-    from training.fit.recipe import Recipe
 
 EPILOGS = {
     "train": """Examples:
@@ -23,7 +17,7 @@ salver train photos --out runs/first
 
 salver train photos --head svm --out runs/svm
 
-salver train photos --preset classic --out runs/classic
+salver train photos --recipe classic --out runs/classic
 
 salver train photos --base mobilenet_v2 --weights offline --out runs/offline
 
@@ -46,7 +40,7 @@ def train(
     overwrite: options.Overwrite = False,
     tensorboard: options.Tensorboard = None,
     test_size: options.TestSize = 0.33,
-    val_size: options.ValSize = 0.1,
+    val_size: options.ValSize = None,
     split: options.SplitFile = None,
     seed: options.Seed = 0,
     on_bad: options.OnBad = "error",
@@ -56,13 +50,13 @@ def train(
     resize: options.Resize = "auto",
     head: options.Head = "softmax",
     svm_c: options.SvmC = 1.0,
-    preset: options.Preset = "default",
+    recipe: options.Recipe = "default",
     epochs: options.Epochs = None,
     learning_rates: options.LearningRates = None,
     batch_size: options.BatchSize = None,
     weight_decay: options.WeightDecay = None,
     augment: options.Augment = None,
-    class_weights: options.ClassWeights = "none",
+    class_weights: options.ClassWeights = "auto",
     threshold: options.Threshold = None,
     outputs: options.Outputs = None,
     max_false_alarms: options.MaxFalseAlarms = 0.05,
@@ -72,9 +66,10 @@ def train(
 ) -> None:
     """Train a net on a folder of photos, test it, and write model.onnx for 'salver serve'.
 
-    The photos are split into three parts: one to learn from, one
-    (validation) to choose by, and one (test) that is scored once, at the
-    end. The model file is written when the export gate finds that it
+    A part of the photos, the test part, is scored once, at the end. The
+    others are learnt in folds, so that each is also judged by what had not
+    learnt it: temperature and out-of-fold accuracy come from that. The
+    model file is written when the export gate finds that it
     answers as the trained net does. Accuracies, scores, history and
     settings lie beside it in the run folder.
 
@@ -83,7 +78,8 @@ def train(
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
         from training.cli.output import print_summary
-        from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
+        from training.fit.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
+        from training.fit.schedule import parse_rates
         from training.progress import Screen, Shown, Silent
         from training.ranges import check_outputs
         from training.run.run import train_run
@@ -97,7 +93,7 @@ def train(
             "--augment": augment,
         }
         _refuse_without_effect(head, [option for option, value in changes.items() if value is not None])
-        chosen = PRESETS.get(preset)
+        chosen = PRESETS.get(recipe)
         settings = RunSettings(
             data=data,
             out=out,
@@ -107,11 +103,10 @@ def train(
             resize=resize,
             head=head,
             svm_c=svm_c,
-            recipe=_recipe(
-                preset,
-                weights,
+            recipe=chosen.recipe if chosen else None,
+            changes=Changes(
                 epochs=epochs,
-                learning_rates=learning_rates,
+                learning_rates=None if learning_rates is None else parse_rates(learning_rates),
                 batch_size=batch_size,
                 weight_decay=weight_decay,
                 augmentation=augment,
@@ -143,43 +138,15 @@ def train(
 
 
 def _refuse_without_effect(head: str, changes: list[str]) -> None:
-    """The support vector machine is fitted to the features of the net as it is, in one go."""
+    """A last layer alone is fitted to the features of the net as it is, in one go."""
     from training.errors import SettingError
 
-    if head == "svm" and changes:
+    if head != "softmax" and changes:
         verb = "says" if len(changes) == 1 else "say"
         raise SettingError(
-            f"{' and '.join(changes)} {verb} how all layers are trained, and --head svm trains none of them: leave "
+            f"{' and '.join(changes)} {verb} how all layers are trained, and --head {head} trains none of them: leave "
             f"{'it' if len(changes) == 1 else 'them'} out, or take --head softmax."
         )
-
-
-def _recipe(
-    preset: str,
-    weights: str,
-    *,
-    epochs: int | None,
-    learning_rates: str | None,
-    batch_size: int | None,
-    weight_decay: float | None,
-    augmentation: Augmentation | None,
-) -> "Recipe":
-    from training.errors import SettingError
-    from training.fit.recipe import PRESETS, default_recipe, with_epochs
-    from training.fit.schedule import Stepwise, parse_rates
-
-    recipe = PRESETS[preset].recipe if preset in PRESETS else default_recipe(weights)
-    if learning_rates is not None and epochs is not None:
-        raise SettingError("Give --epochs or --learning-rates, not both: the rates already say how many epochs.")
-    if learning_rates is not None:
-        recipe = replace(recipe, schedule=Stepwise(parse_rates(learning_rates)))
-    if epochs is not None:
-        recipe = with_epochs(recipe, epochs)
-    if batch_size is not None:
-        recipe = replace(recipe, batch_size=batch_size)
-    if weight_decay is not None:
-        recipe = replace(recipe, weight_decay=weight_decay)
-    return recipe if augmentation is None else replace(recipe, augmentation=augmentation)
 
 
 def _resuming() -> str:

@@ -28,8 +28,13 @@ TestSize = Annotated[
     typer.Option(metavar="SHARE", help="Of all photos that the test at the end gets.", rich_help_panel=PHOTOS),
 ]
 ValSize = Annotated[
-    float,
-    typer.Option(metavar="SHARE", help="Of all photos that validation gets.", rich_help_panel=PHOTOS),
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        show_default="0, and 0.1 for a recipe without folds",
+        help="Of all photos: a part that is watched while the net learns.",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 SplitFile = Annotated[
     Path | None,
@@ -62,7 +67,7 @@ Base = Annotated[
     str | None,
     typer.Option(
         metavar="NET",
-        show_default="resnet18, or the preset's",
+        show_default="resnet18, or the recipe's",
         help="alexnet, resnet18, resnet34, resnet50, resnet101, resnet152 or mobilenet_v2.",
         rich_help_panel=NET,
     ),
@@ -80,7 +85,7 @@ ImageSize = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        show_default="224, or the preset's",
+        show_default="224, or the recipe's",
         help="Pixels that the net sees, 64 or more: a side, or HEIGHTxWIDTH.",
         rich_help_panel=NET,
     ),
@@ -95,11 +100,12 @@ Resize = Annotated[
     ),
 ]
 Head = Annotated[
-    Literal["softmax", "svm"],
+    Literal["softmax", "svm", "logistic", "lda"],
     typer.Option(
         metavar="KIND",
-        help="softmax trains all layers; svm leaves them as they are and fits a linear support vector machine to "
-        "their features, in seconds.",
+        help="softmax fine-tunes the net. The others leave it as it is and fit a last layer to its features, in "
+        "seconds, for one to two points of accuracy: a linear support vector machine, softmax regression, or linear "
+        "discriminant analysis.",
         rich_help_panel=RECIPE,
     ),
 ]
@@ -113,12 +119,13 @@ SvmC = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
-Preset = Annotated[
-    Literal["default", "classic", "classic-500"],
+Recipe = Annotated[
+    Literal["default", "quick", "all-layers", "classic", "classic-500"],
     typer.Option(
         metavar="NAME",
-        help="Of --head softmax: default; classic, the 2018 package's recipe; or classic-500, its variant with "
-        "resnet50 at 500 x 500. The options below change it.",
+        help="Of --head softmax. default: the last blocks, by folds, on maps that are kept; quick: the same with fewer "
+        "folds; all-layers, which sets of more than 2,000 photos get by themselves; classic, the 2018 package's; "
+        "classic-500, its variant with resnet50 at 500 x 500. The options below change it.",
         rich_help_panel=RECIPE,
     ),
 ]
@@ -147,7 +154,7 @@ BatchSize = Annotated[
         metavar="NUMBER",
         min=BATCH_SIZE.low,
         max=BATCH_SIZE.high,
-        show_default=f"{GENTLE.batch_size}; with --weights none {FROM_SCRATCH.batch_size}; or the preset's",
+        show_default=f"{GENTLE.batch_size}; with --weights none {FROM_SCRATCH.batch_size}; or the recipe's",
         help="Photos in a step, over all processes together.",
         rich_help_panel=RECIPE,
     ),
@@ -158,7 +165,7 @@ WeightDecay = Annotated[
         metavar="FACTOR",
         min=WEIGHT_DECAY.low,
         max=WEIGHT_DECAY.high,
-        show_default=f"{GENTLE.weight_decay}; with a classic preset 0",
+        show_default=f"{GENTLE.weight_decay}; with a classic recipe 0",
         help="Pulls the weights towards 0 in each step.",
         rich_help_panel=RECIPE,
     ),
@@ -167,7 +174,7 @@ Augment = Annotated[
     Augmentation | None,
     typer.Option(
         metavar="NAME",
-        show_default=f"{GENTLE.augmentation}; with --weights none {FROM_SCRATCH.augmentation}; or the preset's",
+        show_default=f"{GENTLE.augmentation}; with --weights none {FROM_SCRATCH.augmentation}; or the recipe's",
         help="Change the training photos anew in each epoch: none; flip, which mirrors half of them left to right; "
         "light, trivial or randaugment, as 'salver augment --preview' shows.",
         rich_help_panel=RECIPE,
@@ -177,8 +184,8 @@ ClassWeights = Annotated[
     str,
     typer.Option(
         metavar="WEIGHTS",
-        help="What a photo of a label counts: none (all alike), auto (the labels alike), or factors such as "
-        "cup=2,bowl=0.5.",
+        help="What a photo of a label counts: none (all alike), balanced (the labels alike), auto (balanced where one "
+        "has three times as many as another), or factors such as cup=2,bowl=0.5.",
         rich_help_panel=RECIPE,
     ),
 ]

@@ -139,6 +139,10 @@ class Dataset:
             )
         return rest
 
+    def some(self, most: int) -> Self:
+        """At most so many of the images, taken evenly."""
+        return self if len(self) <= most else replace(self, images=tuple(evenly(self.images, most)))
+
     def parts(self) -> "dict[Part, Self]":
         """Those that the folders are, without empty ones; none where the first-level folders are the labels."""
         of = {part: tuple(image for image in self.images if image.part == part) for part in PARTS}
@@ -199,10 +203,11 @@ class Dataset:
     ) -> tuple[Self, Self, Self]:
         """Training, validation and test: the folders' own, where these are parts; else as `split` makes them.
 
-        A part that has no folder is taken out of the training part, `val_size` or `test_size` of it. Raises
+        A part that has no folder is taken out of the training part, `val_size` or `test_size` of it; with a `val_size`
+        of 0 there are no validation images unless they have a folder. Raises
         DatasetError as `split` does, and for folders without a training part or with a label that is not in it.
         """
-        check_shares(val_size=val_size, test_size=test_size)
+        check_shares(**{"test_size": test_size} | ({"val_size": val_size} if val_size else {}))
         given = self.parts()
         if not given:
             return self.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
@@ -213,7 +218,9 @@ class Dataset:
         check_trainable(given["train"], self.labels, *given.values())
         shares: dict[Part, float] = {"test": test_size, "validation": val_size}
         for part, share in shares.items():
-            if part not in given:
+            if not share:
+                given.setdefault(part, self._part((), part))
+            elif part not in given:
                 given["train"], cut = given["train"].split(1 - share, stratify=stratify, seed=seed, groups=groups)
                 given[part] = replace(cut, part=part)
         return given["train"], given["validation"], given["test"]
@@ -260,10 +267,13 @@ class Dataset:
             order = ranked(together(self.images, groups), self.labels, seed)
             return self._cut(order, Fraction(str(train_size)), stratify=stratify, names=("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
-        check_shares(val_size=val_size, test_size=test_size)
+        check_shares(**{"test_size": test_size} | ({"val_size": val_size} if val_size else {}))
         order = ranked(together(self.images, groups), self.labels, seed)
         validation, test = Fraction(str(val_size)), Fraction(str(test_size))
-        rest, tested = self._cut(order, 1 - test, stratify=stratify, names=("train", "test"), parts_of_first=2)
+        parts = 1 if val_size == 0 else 2
+        rest, tested = self._cut(order, 1 - test, stratify=stratify, names=("train", "test"), parts_of_first=parts)
+        if val_size == 0:
+            return rest, self._part((), "validation"), tested
         kept = set(rest.images)
         remaining = [group for group in order if group.images[0] in kept]
         share = 1 - validation / (1 - test)

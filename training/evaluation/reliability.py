@@ -1,13 +1,9 @@
-"""Whether probabilities can be believed, and the temperature that makes them honest.
-
-The reliability diagram, the accuracy of the images that are answered, and the fit of the temperature (Guo et al., "On
-calibration of modern neural networks", 2017).
+"""Whether probabilities can be believed: the reliability diagram (Guo et al., "On calibration of modern neural
+networks", 2017), and the accuracy of the images that are answered.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from salver.artifact.scores import probabilities
 from training.evaluation.curves import thinned
@@ -15,34 +11,10 @@ from training.evaluation.intervals import Weights, bootstrap
 from training.evaluation.predictions import Predictions
 from training.evaluation.schema import Calibration, Coverage, Estimate, ReliabilityBin
 
-WIDEST = 100.0
-"""The temperature lies between the hundredth part and a hundred times of what makes the logits' spread 1."""
 BINS = 15
 """Of equal width, as in Guo et al."""
 
 Floats = NDArray[np.float64]
-
-
-def fit_temperature(logits: NDArray[np.float32], truths: NDArray[np.int64]) -> float:
-    """The divisor of logits [images, classes] under which `truths` [images] are likeliest; 1 without finite logits.
-
-    A handful of images that are all right would ask for certainty. So each truth counts as (n + 1) / (n + 2), as if
-    one more image had been right and one wrong (Platt, 1999), and the other labels share the rest.
-    """
-    finite = np.isfinite(logits).all(axis=1)
-    logits, truths = logits[finite].astype(np.float64), truths[finite]
-    spread = float(logits.std()) if logits.size else 0.0
-    if spread == 0:
-        return 1.0
-    count, classes = logits.shape
-    wanted = np.full(logits.shape, 1 / (count + 2) / (classes - 1))
-    wanted[np.arange(count), truths] = (count + 1) / (count + 2)
-
-    def surprise(log_temperature: float) -> float:
-        return -float((wanted * log_softmax(logits / np.exp(log_temperature), axis=1)).sum())
-
-    middle, reach = np.log(spread), np.log(WIDEST)
-    return float(np.exp(minimize_scalar(surprise, bounds=(middle - reach, middle + reach), method="bounded").x))
 
 
 def calibration(evaluation: Predictions) -> Calibration:

@@ -205,8 +205,9 @@ class Comparison(Frozen):
 
 
 class MetricsFile(Frozen):
-    """The whole of metrics.json; `validation` stands in a run folder only, `comparison` and `foreign` where they were
-    asked for with --against and --foreign.
+    """The whole of metrics.json; `validation` and `cross_validated` (the training photos, each as what had not learnt
+    it answered) stand in a run folder only, `comparison` and `foreign` where they were asked for with --against and
+    --foreign.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -215,5 +216,6 @@ class MetricsFile(Frozen):
     data: DataFacts
     test: Metrics
     validation: Metrics | None = None
+    cross_validated: Metrics | None = None
     comparison: Comparison | None = None
     foreign: Foreign | None = None

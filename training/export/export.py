@@ -39,7 +39,7 @@ def export(
     *,
     validation: Dataset,
     reported: Evaluation,
-    reference: Dataset,
+    reference: Dataset | None,
     metrics: Mapping[str, float],
     head: Literal["softmax", "svm"] = "softmax",
     temperature: float = 1.0,
@@ -78,8 +78,9 @@ def export(
             parity=measure_parity(graph.SerializeToString(), images, expected),
         ),
     )
-    found = measure_reference(graph.SerializeToString(), manifest, reference)
-    manifest = manifest.model_copy(update={"reference": found})
+    if reference is not None:
+        found = measure_reference(graph.SerializeToString(), manifest, reference)
+        manifest = manifest.model_copy(update={"reference": found})
     onnx.helper.set_model_props(graph, manifest.to_metadata())
     with durable(path) as partial:
         partial.write_bytes(graph.SerializeToString())

@@ -69,14 +69,16 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class FloatModel:
-    """The model file of a run as it was read from `path`, and the parts of the run's photos."""
+    """The model file of a run as it was read from `path`, and the run's photos: those that it learnt from, those that
+    the files are compared on (of training where there is no validation), and all that it did not learn from.
+    """
 
     path: Path
     data: bytes
     manifest: Manifest
     train: Dataset
     validation: Dataset
-    test: Dataset
+    unseen: Dataset
 
     def images(self, dataset: Dataset) -> Minibatches:
         """As the model sees them."""
@@ -112,8 +114,7 @@ def export_precision(
     if manifest.familiarity is not None:
         manifest = _judged_anew(attempt.graph, model, progress)
     changed = _manifest(manifest, precision, attempt, validation=validation, before=before)
-    unseen = Dataset((*model.validation.images, *model.test.images), manifest.labels)
-    reference = measure_reference(attempt.graph.SerializeToString(), changed, unseen)
+    reference = measure_reference(attempt.graph.SerializeToString(), changed, model.unseen)
     changed = changed.model_copy(update={"reference": reference})
     onnx.helper.set_model_props(attempt.graph, changed.to_metadata())
     with durable(out) as partial:

@@ -9,9 +9,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -23,6 +25,8 @@ from salver.system.regular_file import open_regular
 from salver.text import counted, printable
 from training.errors import SettingError
 from training.fit.familiarity import Fitted, Plane
+from training.fit.heads.choice import Judged
+from training.fit.heads.out_of_fold import OutOfFold
 from training.fit.history import History
 from training.fit.state import FitState, Progressed, TrainedOn
 from training.nets.nets import PixelNet, on_cpu
@@ -30,7 +34,8 @@ from training.nets.nets import PixelNet, on_cpu
 HEADER = "classifier"
 SCORES = "scores"
 POSITION, IDENTITY, PHOTOS = "position", "identity", "photos"
-NET, OPTIMIZER, START, FITTED = "net.", "optimizer.", "start.", "familiarity."
+NET, OPTIMIZER, START, CARRIED = "net.", "optimizer.", "start.", "carried."
+FITTED, JUDGED = "familiarity.", "judged."
 SHOWN = 3
 """Of the photos that changed in one way."""
 
@@ -67,27 +72,40 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return tensors, file.metadata() or {}
 
 
-def write_saved(path: Path, net: PixelNet, fitted: Fitted | None, saved: Saved) -> None:
+def write_saved(path: Path, net: PixelNet, fitted: Fitted | None, judged: Judged | None, saved: Saved) -> None:
     """Raises OSError, and then what stood under `path` before is still there."""
     tensors = on_cpu(net).state_dict()
     if fitted:
         known = fitted.plane.state_dict() | {SCORES: torch.from_numpy(fitted.scores)}
         tensors |= {FITTED + name: tensor for name, tensor in known.items()}
+    if judged:
+        arrays = {"figure": judged.figure.logits} | judged.answers._asdict()
+        tensors |= {JUDGED + name: torch.from_numpy(array) for name, array in arrays.items()}
     write_tensors(path, tensors, {HEADER: _saved.dump_json(saved).decode()})
 
 
-def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor], Fitted | None]:
-    """The classifier, its net's state and its familiarity. Raises SettingError for a file that `save` did not write."""
+def read_saved(path: Path) -> tuple[Saved, dict[str, Tensor], Fitted | None, Judged | None]:
+    """The classifier, its net's state, its familiarity and how it was judged.
+
+    Raises SettingError for a file that `save` did not write.
+    """
     try:
         tensors, texts = read_tensors(path)
         known = _part(tensors, FITTED)
         fitted = Fitted(Plane(known["centre"], known["directions"]), known[SCORES].numpy()) if known else None
-        net = {name: tensor for name, tensor in tensors.items() if not name.startswith(FITTED)}
-        return _saved.validate_json(texts[HEADER]), net, fitted
+        arrays = {name: tensor.numpy() for name, tensor in _part(tensors, JUDGED).items()}
+        judged = _judged(**arrays) if arrays else None
+        net = {name: tensor for name, tensor in tensors.items() if not name.startswith((FITTED, JUDGED))}
+        return _saved.validate_json(texts[HEADER]), net, fitted, judged
     except (OSError, SafetensorError, KeyError, ValidationError) as error:
         raise SettingError(
             f"{path} cannot be loaded as a classifier ({type(error).__name__}): give a file that Classifier.save wrote."
         ) from error
+
+
+def _judged(figure: NDArray[np.float32], **answers: NDArray[Any]) -> Judged:
+    found = OutOfFold(**answers)
+    return Judged(found, found._replace(logits=figure))
 
 
 class Checkpoint:
@@ -105,6 +123,7 @@ class Checkpoint:
         """Write it, in the place of the one before. Raises OSError, and then that one still stands."""
         tensors = {NET + name: tensor for name, tensor in fit.net.state_dict().items()}
         tensors |= {START + name: tensor for name, tensor in fit.start.items()}
+        tensors |= {CARRIED + name: tensor for name, tensor in fit.carried.items()}
         for number, state in fit.optimizer.state_dict()["state"].items():
             tensors |= {f"{OPTIMIZER}{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors[PHOTOS] = _packed(self._photos)
@@ -125,7 +144,7 @@ class Checkpoint:
             identity = TypeAdapter(dict[str, str]).validate_json(texts[IDENTITY])
             self._check(identity, _unpacked(tensors.get(PHOTOS)))
             fit.net.load_state_dict(_part(tensors, NET))
-            fit.start = _part(tensors, START)
+            fit.start, fit.carried = _part(tensors, START), _part(tensors, CARRIED)
             fit.optimizer.load_state_dict(_optimizer_state(fit.optimizer, _part(tensors, OPTIMIZER)))
         except (SafetensorError, LookupError, RuntimeError, ValueError, zlib.error) as error:
             raise SettingError(

@@ -10,17 +10,17 @@ from training.errors import Interrupted
 from training.fit.checkpoint import Checkpoint
 from training.fit.history import Epoch
 from training.fit.loop import train_one_epoch
-from training.fit.minibatches import Minibatches
+from training.fit.minibatches import Images
 from training.fit.state import FitState
 from training.progress import Progress
 
 
 def train_epochs(
     fit: FitState,
-    images: Minibatches,
+    images: Images,
     accelerator: Accelerator,
     *,
-    compiled: bool,
+    compiled: bool = False,
     accuracy: Callable[[], float] | None,
     kept: Checkpoint | None,
     told: Callable[[Sequence[Epoch]], None],

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from salver.artifact.manifest import PixelSpec
 from salver.system.cache import Cache
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
+from training.fit.heads.linear import Estimator
+from training.fit.heads.out_of_fold import OutOfFold, out_of_fold
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
-from training.nets.linear import cross_validated_accuracy
 from training.nets.nets import PixelNet
 from training.progress import Progress
 
@@ -58,22 +60,23 @@ def extract(
     return torch.from_numpy(np.stack([vectors[keys[image.sha256]] for image in dataset.images]))
 
 
-def choose_resize(
+def judge(
     net: PixelNet,
     dataset: Dataset,
     specs: Sequence[PixelSpec],
+    estimator: Estimator,
+    folds: NDArray[np.int64],
     accelerator: Accelerator,
     *,
     cache: Path | None,
     progress: Progress,
-    seed: int,
-) -> PixelSpec:
-    """The one under which a linear classifier of the features does best in cross-validation; the first of equals."""
+) -> list[OutOfFold]:
+    """What a last layer of that kind answers for photos out of its fold, under each of `specs`."""
     targets = torch.from_numpy(dataset.targets(dataset.labels))
-    accuracies = []
+    found = []
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache=cache, progress=progress)
-        accuracies.append(cross_validated_accuracy(features, targets, seed))
-        progress.report(f"{spec.resize}: cross-validated accuracy of the features {accuracies[-1]:.3f}")
-    best = max(accuracies)
-    return next(spec for spec, accuracy in zip(specs, accuracies, strict=True) if not accuracy < best)
+        found.append(out_of_fold(estimator, features, targets, len(dataset.labels), folds))
+        if found[-1].judged.any():
+            progress.report(f"{spec.resize}: the last layer alone is right on {found[-1].accuracy:.3f} out of fold")
+    return found

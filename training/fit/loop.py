@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from training.errors import SettingError
-from training.fit.augmentation import augmented
-from training.fit.minibatches import Minibatches, generator, shuffled
+from training.fit.minibatches import Images, Read, generator, shuffled
 from training.fit.state import FitState
 from training.progress import Progress
 
@@ -21,7 +20,7 @@ EVALUATION_BATCH = 32
 
 
 def train_one_epoch(
-    net: nn.Module, fit: FitState, images: Minibatches, accelerator: Accelerator, *, progress: Progress
+    net: nn.Module, fit: FitState, images: Images, accelerator: Accelerator, *, progress: Progress
 ) -> None:
     """The rest of the epoch that `fit.progressed` stands in; `net` is `fit.net`, as Accelerate prepared it.
 
@@ -32,18 +31,24 @@ def train_one_epoch(
     parts = shuffled(len(images), recipe.batch_size, fit.seed, progressed.epoch, processes=processes)
     set_training(net, frozen_batch_norm=recipe.frozen_batch_norm)
     weights, device = fit.class_weights, accelerator.device
-    minibatches = images.minibatches([part[own::processes] for part in parts[progressed.step :]])
+    draws = [
+        torch.randint(2**62, (len(part),), generator=generator(fit.seed, progressed.epoch, step))
+        for step, part in enumerate(parts)
+    ]
+    own_share = [(part[own::processes], draw[own::processes]) for part, draw in zip(parts, draws, strict=True)]
+    minibatches = images.changed(own_share[progressed.step :], recipe.augmentation)
     for part in parts[progressed.step :]:
         began = time.perf_counter()
         pixels, targets = next(minibatches)
-        draws = torch.randint(2**62, (len(part),), generator=generator(fit.seed, progressed.epoch, progressed.step))
-        pixels = augmented(pixels, recipe.augmentation, draws[own::processes])
         pixels, targets = pixels.to(device, non_blocking=True), targets.to(device, non_blocking=True)
         waited = time.perf_counter() - began
         fit.set_rate(progressed.epoch + (progressed.step + 0.5) / len(parts))
         torch.manual_seed(generator(fit.seed, progressed.epoch, progressed.step, own).initial_seed())  # for dropout
         logits = net(pixels)
-        loss_sum = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing)
+        # Each image's loss times the weight of its own label. torch's argument would weigh the smoothed share of every
+        # other label too, and pull all images towards a rare one.
+        losses = cross_entropy(logits, targets, reduction="none", label_smoothing=recipe.label_smoothing)
+        loss_sum = (losses if weights is None else losses * weights[targets]).sum()
         # The mean over the whole minibatch; Accelerate takes the mean over the processes.
         divisor = len(part) if weights is None else weights[images.targets[part].to(device)].sum()
         loss = loss_sum * processes / divisor
@@ -74,9 +79,7 @@ def set_training(net: nn.Module, *, frozen_batch_norm: bool) -> None:
 
 
 @torch.inference_mode()
-def infer(
-    function: Callable[[Tensor], Tensor], images: Minibatches, accelerator: Accelerator, progress: Progress
-) -> Tensor:
+def infer(function: Callable[[Tensor], Tensor], images: Read, accelerator: Accelerator, progress: Progress) -> Tensor:
     """`function` of every image's pixels, float32 [images, width] on the CPU, in their order.
 
     Each process computes a share, and all of them get the whole.

@@ -5,7 +5,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from salver.system.cores import available_cores
 from training.dataset.dataset import Dataset
 from training.dataset.image import LabelledImage, unreadable
 from training.errors import DatasetError
+from training.fit.augmentation import augmented
+from training.fit.recipe import Augmentation
 from training.progress import Progress, Silent
 
 MEMORY_BUDGET_BYTES = 256 * 2**20
@@ -33,6 +35,28 @@ class Minibatch(NamedTuple):
 
     pixels: Tensor
     targets: Tensor
+
+
+class Read(Protocol):
+    """What a net answers for."""
+
+    def __len__(self) -> int: ...
+
+    def minibatches(self, parts: Iterable[Sequence[int]]) -> Iterator[Minibatch]:
+        """The images of each part in turn."""
+
+
+class Images(Protocol):
+    """What a net is trained on."""
+
+    @property
+    def targets(self) -> Tensor:
+        """int64 [images]"""
+
+    def __len__(self) -> int: ...
+
+    def changed(self, parts: Iterable[tuple[Sequence[int], Tensor]], augmentation: Augmentation) -> Iterator[Minibatch]:
+        """The images of each part in turn, each changed as its number in the part's draws, int64 [batch], decides."""
 
 
 class Minibatches:
@@ -86,6 +110,12 @@ class Minibatches:
                     yield self._gathered(*ahead.popleft())
             while ahead:
                 yield self._gathered(*ahead.popleft())
+
+    def changed(self, parts: Iterable[tuple[Sequence[int], Tensor]], augmentation: Augmentation) -> Iterator[Minibatch]:
+        """As `minibatches`, each image changed as its number in the part's draws, int64 [batch], decides."""
+        parts = list(parts)
+        for minibatch, (_, draws) in zip(self.minibatches([part for part, _ in parts]), parts, strict=True):
+            yield Minibatch(augmented(minibatch.pixels, augmentation, draws), minibatch.targets)
 
     def _gathered(self, indices: Sequence[int], decoding: list[Future[Decoded]]) -> Minibatch:
         arrays = [_pixels(future.result()) for future in decoding]

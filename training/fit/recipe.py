@@ -18,8 +18,11 @@ from training.ranges import (
     check_names,
 )
 
-ClassWeights = Literal["none", "auto"] | Mapping[str, float]
-"""What an image of each label counts: all alike, each label the same in sum, or a factor for some labels."""
+ClassWeights = Literal["auto", "none", "balanced"] | Mapping[str, float]
+"""What an image of each label counts: as "balanced" where the numbers of images differ much, else as "none"; all alike;
+each label the same in sum; or a factor for some labels."""
+MUCH = 3
+"""Times as many images of one label as of another, from which on they are balanced."""
 
 Augmentation = Literal["none", "flip", "light", "trivial", "randaugment"]
 """What `training.fit.augmentation` makes of each."""
@@ -49,6 +52,11 @@ class Recipe:
     """How much of the starting weights the result keeps: a mean of both ends answers more steadily than the last one
     (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022)."""
 
+    views: int = 0
+    """Above 0 the last blocks alone are trained, on maps of at most so many views of each photo that are kept."""
+    folds: int = 0
+    """Into which the photos fall, where the last blocks alone are trained."""
+
     def __post_init__(self) -> None:
         BATCH_SIZE.check(self.batch_size)
         BACKBONE_RATE.check(self.backbone_rate)
@@ -69,7 +77,13 @@ GENTLE = Recipe(
     frozen_batch_norm=True,
     average=0.5,
 )
+"""For pretrained weights and many photos."""
+LAST_BLOCKS = replace(GENTLE, average=0.25, views=8, folds=5)
 """For pretrained weights."""
+QUICK = replace(LAST_BLOCKS, views=4, folds=3)
+"""The same in about half the time."""
+MOST_PHOTOS = 2_000
+"""To learn from, for which the last blocks alone are trained: of more, all layers learn and a part is watched."""
 FROM_SCRATCH = Recipe(Cosine(peak=1e-3, epochs=10), batch_size=32)
 """For random weights, which have nothing to be kept."""
 
@@ -89,26 +103,32 @@ def _classic(rates: tuple[float, ...], batch_size: int) -> Recipe:
 
 
 PRESETS = {
+    "quick": Preset(QUICK, "resnet18", 224),
+    "all-layers": Preset(GENTLE, "resnet18", 224),
     "classic": Preset(_classic((0.05,) * 7 + (0.005,) * 7 + (0.0005,), 32), "resnet18", 224),
     "classic-500": Preset(_classic((0.01,) * 7 + (0.001,) * 7 + (0.0001,), 8), "resnet50", 500),
 }
-"""The 2018 package's recipe, and the one it suggested for more accuracy."""
+"""By name. The classic ones are the 2018 package's recipe, and the one it suggested for more accuracy."""
 
 
-def default_recipe(weights: str) -> Recipe:
-    """For a net whose weights came from there (`Net.weights`)."""
-    return FROM_SCRATCH if weights == "none" else GENTLE
+def default_recipe(weights: str, photos: int) -> Recipe:
+    """For a net whose weights came from there (`Net.weights`), and so many photos to learn from."""
+    if weights == "none":
+        return FROM_SCRATCH
+    return LAST_BLOCKS if photos <= MOST_PHOTOS else GENTLE
 
 
 def label_weights(class_weights: ClassWeights, counts: Mapping[str, int]) -> dict[str, float] | None:
-    """What an image of each label counts, 1 on average over the images with "auto"; None when all count alike.
+    """What an image of each label counts, 1 on average where they are balanced; None when all count alike.
 
     Raises SettingError as `check_weights` does.
     """
     check_weights(class_weights, counts)
+    if class_weights == "auto":
+        class_weights = "balanced" if max(counts.values()) >= MUCH * min(counts.values()) else "none"
     if class_weights == "none":
         return None
-    if class_weights == "auto":
+    if class_weights == "balanced":
         share = sum(counts.values()) / len(counts)
         return {label: share / count for label, count in counts.items()}
     assert not isinstance(class_weights, str)
@@ -133,17 +153,44 @@ def with_changes(recipe: Recipe, schedule: Schedule | Sequence[float] | None, ba
     return recipe if batch_size is None else replace(recipe, batch_size=batch_size)
 
 
-def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The same over another time. Raises SettingError for a recipe that has a rate for each epoch."""
-    if not isinstance(recipe.schedule, Cosine):
-        raise SettingError("This recipe has a learning rate for each epoch: give --learning-rates instead of --epochs.")
-    return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
+@dataclass(frozen=True)
+class Changes:
+    """What goes before a recipe; None leaves it as it is."""
+
+    epochs: int | None = None
+    learning_rates: tuple[float, ...] | None = None
+    """One for each epoch."""
+    batch_size: int | None = None
+    weight_decay: float | None = None
+    augmentation: Augmentation | None = None
+
+    def applied(self, recipe: Recipe) -> Recipe:
+        """Raises SettingError for epochs of a recipe that has a rate for each, and for both at once."""
+        if self.learning_rates is not None and self.epochs is not None:
+            raise SettingError("Give --epochs or --learning-rates, not both: the rates already say how many epochs.")
+        schedule: Schedule | None = None if self.learning_rates is None else Stepwise(self.learning_rates)
+        if self.epochs is not None:
+            if not isinstance(recipe.schedule, Cosine):
+                raise SettingError(
+                    "This recipe has a learning rate for each epoch: give --learning-rates instead of --epochs."
+                )
+            schedule = replace(recipe.schedule, epochs=self.epochs)
+        return replace(
+            recipe,
+            schedule=schedule or recipe.schedule,
+            batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
+            weight_decay=recipe.weight_decay if self.weight_decay is None else self.weight_decay,
+            augmentation=self.augmentation or recipe.augmentation,
+        )
+
+
+NO_CHANGES = Changes()
 
 
 def parse_class_weights(text: str) -> ClassWeights:
-    """ "none", "auto", or "cup=2,bowl=0.5". Raises SettingError for anything else."""
-    if text in ("none", "auto"):
-        return cast(Literal["none", "auto"], text)
+    """ "auto", "none", "balanced", or "cup=2,bowl=0.5". Raises SettingError for anything else."""
+    if text in ("auto", "none", "balanced"):
+        return cast(Literal["auto", "none", "balanced"], text)
     return parse_numbers(text, "class weights")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from training.errors import Interrupted
 from training.fit.history import Epoch
 from training.fit.recipe import Recipe
-from training.nets.nets import PixelNet
+from training.nets.nets import PixelNet, Tail
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Progressed:
     waited_seconds: float = 0.0
     """For the next minibatch's images."""
     epochs: list[Epoch] = field(default_factory=list)
+    fold: int = 0
+    earlier: list[list[Epoch]] = field(default_factory=list)
+    """Of the folds before this one."""
 
     def add(self, images: int, loss_sum: float, correct: float, *, seconds: float, waited_seconds: float) -> None:
         """A step is done."""
@@ -59,7 +62,7 @@ class Progressed:
 class FitState:
     """One fit of `net` by `recipe`."""
 
-    net: PixelNet
+    net: PixelNet | Tail
     recipe: Recipe
     seed: int
     class_weights: Tensor | None = None
@@ -68,12 +71,15 @@ class FitState:
     progressed: Progressed = field(default_factory=Progressed)
     start: dict[str, Tensor] = field(default_factory=dict)
     """The parameters before the first step, when the recipe's average needs them."""
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    """What the folds before this one came to, where the recipe has folds."""
 
     def __post_init__(self) -> None:
         recipe = self.recipe
+        layers, head = self.net.learned
         groups = [
-            {"params": list(self.net.net.backbone.parameters()), "share": recipe.backbone_rate},
-            {"params": list(self.net.net.head.parameters()), "share": 1.0},
+            {"params": list(layers.parameters()), "share": recipe.backbone_rate},
+            {"params": list(head.parameters()), "share": 1.0},
         ]
         self.optimizer: torch.optim.Optimizer
         if recipe.optimizer == "sgd":
@@ -102,7 +108,9 @@ class FitState:
             waiting_share=done.waited_seconds / done.seconds,
             seconds=done.seconds + eval_seconds,
         )
-        self.progressed = Progressed(epoch=done.epoch + 1, epochs=[*done.epochs, ended])
+        self.progressed = Progressed(
+            epoch=done.epoch + 1, epochs=[*done.epochs, ended], fold=done.fold, earlier=done.earlier
+        )
         return ended
 
     def stop_when_asked(self, accelerator: Accelerator) -> None:

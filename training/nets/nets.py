@@ -32,6 +32,9 @@ MAX_IMAGE_SIDE = 3584
 """Pixels; with `crop` the shorter side is then 4096, the most that a manifest takes."""
 Resize = Literal["crop", "pad", "stretch"]
 
+_CUT = 14
+"""Of MobileNetV2's 19 blocks."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -53,6 +56,21 @@ class Net(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.backbone(images)))
 
+    def cut(self) -> tuple[nn.Module, nn.Module]:
+        """The backbone's layers up to its last blocks, images to maps, and those blocks, maps to features.
+
+        The last blocks are what is fine-tuned on maps that are kept: layer 4 of a ResNet, the last five blocks of
+        MobileNetV2, AlexNet's layers after the pooling.
+        """
+        layers = dict(self.backbone.named_children())
+        if isinstance(self.backbone, models.MobileNetV2):
+            blocks = list(self.backbone.features)
+            return nn.Sequential(*blocks[:_CUT]), nn.Sequential(*blocks[_CUT:], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        if isinstance(self.backbone, models.ResNet):
+            begin = [layers[name] for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")]
+            return nn.Sequential(*begin), nn.Sequential(layers["layer4"], layers["avgpool"], nn.Flatten())
+        return nn.Sequential(layers["features"], layers["avgpool"], nn.Flatten()), layers["classifier"]
+
     @property
     def has_map(self) -> bool:
         """Whether the features are the plain mean of a map's cells: so it is with ResNets and MobileNetV2."""
@@ -66,6 +84,23 @@ class Net(nn.Module):
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             images = layers[name](images)
         return images
+
+
+class Tail(nn.Module):
+    """The last blocks and the last layer of a net, not copies: maps [batch, …] to logits [batch, classes]."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.blocks = net.cut()[1]
+        self.head = net.head
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.blocks(maps)))
+
+    @property
+    def learned(self) -> tuple[nn.Module, nn.Module]:
+        """The blocks and the last layer, which learn at rates of their own."""
+        return self.blocks, self.head
 
 
 class PixelNet(nn.Module):
@@ -88,6 +123,11 @@ class PixelNet(nn.Module):
         """uint8 [batch, height, width, 3] to float [batch, 3, height, width], zero mean and unit deviation."""
         images = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
         return (images - self.mean) / self.std
+
+    @property
+    def learned(self) -> tuple[nn.Module, nn.Module]:
+        """The backbone and the last layer, which learn at rates of their own."""
+        return self.net.backbone, self.net.head
 
     def features(self, pixels: Tensor) -> Tensor:
         """uint8 [batch, height, width, 3] to the vectors before the last layer, float [batch, width]."""

@@ -28,11 +28,12 @@ _NOT_SHOWN = {"confusion_matrix", "confusion_matrix_by_truth"}
 def metrics_of(
     evaluation: Evaluation,
     validation: Evaluation | None = None,
+    cross_validated: Evaluation | None = None,
     old: Evaluation | None = None,
     foreign: Foreign | None = None,
 ) -> MetricsFile:
-    """Every figure of the evaluation, of a run's `validation` part, of the comparison with an `old` model, and what
-    `foreign_share` found.
+    """Every figure of the evaluation, of a run's `validation` part, of its training photos as they were judged out of
+    fold, of the comparison with an `old` model, and what `foreign_share` found.
 
     Raises SettingError when `old` is of other images.
     """
@@ -41,6 +42,7 @@ def metrics_of(
         data=data_facts(evaluation),
         test=evaluation.metrics(),
         validation=validation.metrics() if validation else None,
+        cross_validated=cross_validated.metrics() if cross_validated else None,
         comparison=compare(evaluation, old) if old else None,
         foreign=foreign,
     )
@@ -80,7 +82,9 @@ def render(data: PageData) -> str:
 
 def _embedded(data: PageData) -> Markup:
     """JSON that no text in it can end: HTML sees neither tags nor comments."""
-    content = data.model_dump_json(exclude={"metrics": {"validation": True, "test": _NOT_SHOWN}})
+    content = data.model_dump_json(
+        exclude={"metrics": {"validation": True, "cross_validated": True, "test": _NOT_SHOWN}}
+    )
     return Markup(content.replace("<", "\\u003c"))  # noqa: S704
 
 

@@ -1,6 +1,8 @@
 """A net, its labels and its pixels: fine-tune it or fit its last layer, evaluate it, export it, keep it."""
 
 import copy
+import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,15 +11,15 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from salver.artifact.manifest import OUTPUT_NAMES, Manifest, OutputName
 from training.dataset.dataset import Dataset, check_trainable
+from training.dataset.split.shares import Grouping
 from training.errors import SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.model_file import Answers, ModelFile
-from training.evaluation.reliability import fit_temperature
 from training.evaluation.thresholds import check_thresholds
 from training.export.export import export
 from training.export.outputs import OutputNet
@@ -25,20 +27,36 @@ from training.fit.checkpoint import Checkpoint, Saved, read_saved, write_saved
 from training.fit.device import Device, MixedPrecision, check_shared_memory, keep_large_blocks, make_accelerator
 from training.fit.epochs import train_epochs
 from training.fit.familiarity import Fitted, fit_familiarity, judged_photos
-from training.fit.features import choose_resize, extract
-from training.fit.history import History
+from training.fit.features import extract, judge
+from training.fit.fitting import Fitting
+from training.fit.heads.choice import Judged
+from training.fit.heads.linear import DEFAULT_C, Estimator, Kind, Linear, fit_linear, logistic_regression, make_head
+from training.fit.heads.temperature import Temperature, temperature_of
+from training.fit.history import Epoch, History
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import ClassWeights, Recipe, default_recipe, label_weights, with_changes
+from training.fit.recipe import (
+    GENTLE,
+    MOST_PHOTOS,
+    ClassWeights,
+    Recipe,
+    default_recipe,
+    label_weights,
+    with_changes,
+)
 from training.fit.schedule import Schedule
 from training.fit.state import FitState, TrainedOn
-from training.nets.linear import DEFAULT_C, Estimator, fit_linear, logistic_regression, svm
+from training.fit.tail.folded import fit_last_blocks, put_layer
+from training.fit.tail.maps import LEAST_VIEWS, MAPS_BYTES, keep_maps, views_that_fit
 from training.nets.nets import PixelNet, Resize, build_net, on_cpu, pixel_spec
 from training.progress import Progress, Silent
 from training.ranges import FALSE_ALARMS, SEED, check_outputs
 from training.report.tensorboard import TensorBoard
 
 Head = Literal["softmax", "svm"]
+FOLDS = 5
+GATE_PHOTOS = 256
+"""Of those that were learnt, where no others are at hand: as many as a handful of minibatches."""
 
 
 class Classifier:
@@ -79,8 +97,18 @@ class Classifier:
         self.exported: ModelFile | None = None
         """The file that `export` has made of this net as it is."""
         self._trained_on: TrainedOn | None = None
+        self._learnt: Dataset | None = None
         self._validation: Dataset | None = None
+        self._judged: Judged | None = None
         self._fitted: Fitted | None = None
+
+    def default_recipe(self, photos: int) -> Recipe:
+        """For so many photos to learn from: by folds, on maps that are kept, where the net is pretrained and memory
+        holds them; else of all layers.
+        """
+        recipe = default_recipe(self.net.net.weights, photos)
+        few = recipe.views and views_that_fit(self.net, self.pixels, photos, recipe.views) < LEAST_VIEWS
+        return GENTLE if few else recipe
 
     def fit(
         self,
@@ -90,58 +118,62 @@ class Classifier:
         batch_size: int | None = None,
         *,
         recipe: Recipe | None = None,
-        class_weights: ClassWeights = "none",
+        class_weights: ClassWeights = "auto",
         seed: int = 0,
+        groups: Grouping | None = None,
         checkpoint: Path | str | None = None,
         tensorboard: Path | str | None = None,
         asked_to_stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
     ) -> History:
-        """Fine-tune all layers by `recipe`, in which `schedule` (a rate for each epoch) and `batch_size` go first.
+        """Fine-tune by `recipe`, in which `schedule` (a rate for each epoch) and `batch_size` go first.
 
-        The default recipe depends on whether the weights are pretrained; docs/training.md has what it was measured
-        to give. The same seed on the same machine gives the same weights. With `checkpoint`, a file, everything is
-        kept there after each epoch and when `asked_to_stop`, and a fit that finds it goes on from there. `tensorboard`
-        is a folder for `training.report.tensorboard.TensorBoard`.
+        The default recipe depends on weights and number of photos; docs/training.md has what it was measured to give.
+        With a recipe of folds each photo is judged by a net that did not learn it (`cross_validated`); what belongs
+        together, by content or by `groups`, lies in one fold. `eval_dataset` is watched after each epoch; it decides
+        the temperature of a recipe without folds, and nothing else. The same seed on the same machine gives the same
+        weights. With `checkpoint`, a file, everything is kept there after each epoch and when `asked_to_stop`, and a
+        fit that finds it goes on from there. `tensorboard` is a folder for `training.report.tensorboard.TensorBoard`.
 
         Raises DatasetError before the first epoch when an image cannot be read, a label has no training images or a
         data set none at all, SettingError for settings that cannot work, Interrupted when it was asked to stop.
         """
-        recipe = with_changes(recipe or default_recipe(self.net.net.weights), schedule, batch_size)
+        recipe = with_changes(recipe or self.default_recipe(len(train)), schedule, batch_size)
         progress = progress or Silent()
-        self._begin(train, eval_dataset, seed, progress)
+        weights = label_weights(class_weights, train.counts())
+        start = logistic_regression(self._by_index(weights))
+        folds = recipe.folds if recipe.views else 0
+        heads = self._begin(train, eval_dataset, start, progress, folds=folds, seed=seed, groups=groups)
         images = Minibatches(train, self.labels, self.pixels, progress)
         watched = Minibatches(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
         events = self._events(tensorboard)
-        weights = label_weights(class_weights, train.counts())
-        if recipe.head_first:
-            self._fit_last_layer(logistic_regression(self._by_index(weights)), train, progress)
         factors = None if weights is None else torch.tensor([weights[label] for label in self.labels])
-        fit = FitState(self.net, recipe, seed, factors if factors is None else factors.to(self._accelerator.device))
-        fit.asked_to_stop = asked_to_stop
         identity = self._identity(recipe, seed, weights)
-        kept = None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests())
-        if kept is not None and kept.load(fit):
-            progress.report(f"going on after epoch {fit.progressed.epoch}, step {fit.progressed.step} of the next one")
-        events.check(fit.progressed.epochs)
+        how = Fitting(
+            recipe=recipe,
+            seed=seed,
+            class_weights=None if factors is None else factors.to(self._accelerator.device),
+            asked_to_stop=asked_to_stop,
+            kept=None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests()),
+            compiled=self._compiled,
+        )
+        features = self._features(train, progress) if recipe.head_first else None
         with events:
-            try:
-                train_epochs(
-                    fit,
-                    images,
-                    self._accelerator,
-                    compiled=self._compiled,
-                    accuracy=(lambda: self._evaluate(watched).accuracy) if watched else None,
-                    kept=kept,
-                    told=events.write,
-                    progress=progress,
-                )
-            finally:
-                self.net = fit.net
+            if heads is not None and features is not None:
+                epochs = self._fit_last_blocks(images, features, start, heads, how, watched, progress)
+                events.check(epochs)
+                events.write(epochs)
+            else:
+                if features is not None:
+                    put_layer(self.net.net.head, fit_linear(start, features, images.targets, len(self.labels)))
+                before = copy.deepcopy(self.net.state_dict()) if features is not None else None
+                epochs = self._fit_all_layers(images, how, watched, events, progress)
+                if features is not None and before is not None:
+                    self._keep_better(before, features, train, progress)
             if tensorboard is not None and eval_dataset and watched:
-                events.evaluate(self._evaluate(watched), eval_dataset, watched, fit.progressed.epoch)
+                events.evaluate(self._evaluate(watched), eval_dataset, watched, len(epochs))
         self._fitted = self._fit_familiarity(train, seed, progress)
-        self.head, self.history = "softmax", History(tuple(fit.progressed.epochs))
+        self.head, self.history = "softmax", History(epochs)
         return self.history
 
     def fit_head(
@@ -150,30 +182,50 @@ class Classifier:
         eval_dataset: Dataset | None = None,
         estimator: Estimator | None = None,
         *,
+        kind: Kind = "svm",
         c: float = DEFAULT_C,
-        class_weights: ClassWeights = "none",
+        class_weights: ClassWeights = "auto",
         seed: int = 0,
+        groups: Grouping | None = None,
         tensorboard: Path | str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Fit the last layer alone, on the features of the net as it is: a linear support vector machine with `c` and
-        `class_weights`, or any linear `estimator` of scikit-learn's form, which brings its own.
+        """Fit the last layer alone, on the features of the net as it is: of a `kind`, with `c` (of the support vector
+        machine) and `class_weights`, or any linear `estimator` of scikit-learn's form, which brings its own.
+
+        Each photo is judged by a layer that did not learn it (`cross_validated`), as in `fit`.
 
         Raises DatasetError when an image cannot be read and SettingError when the estimator has no coefficients.
         """
         progress = progress or Silent()
-        self._begin(train, eval_dataset, seed, progress)
         events = self._events(tensorboard)
+        weights = label_weights(class_weights, train.counts())
+        estimator = estimator or make_head(kind, self._by_index(weights), list(train.counts().values()), c=c)
+        heads = self._begin(train, eval_dataset, estimator, progress, folds=FOLDS, seed=seed, groups=groups)
         events.check(())
-        estimator = estimator or svm(c, self._by_index(label_weights(class_weights, train.counts())))
-        self._fit_last_layer(estimator, train, progress)
+        targets = torch.from_numpy(train.targets(self.labels))
+        layer = fit_linear(estimator, self._features(train, progress), targets, len(self.labels))
+        put_layer(self.net.net.head, layer)
+        self._judged = heads
         self._fitted = self._fit_familiarity(train, seed, progress)
         if tensorboard is not None and eval_dataset:
             watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
             with events:
                 events.evaluate(self._evaluate(watched), eval_dataset, watched, 0)
-        self.head = "softmax" if isinstance(estimator, LogisticRegression) else "svm"
+        self.head = "svm" if isinstance(estimator, LinearSVC) else "softmax"
         self.history = History(())
+
+    @property
+    def cross_validated(self) -> Evaluation | None:
+        """The training images, each as a net or a layer answered that had not learnt it; None where there was none.
+
+        Images that no fold could judge are left out. What was chosen was chosen without the fold that is judged.
+        """
+        if self._judged is None or self._learnt is None or not self._judged.figure.judged.any():
+            return None
+        found = self._judged.figure
+        images = tuple(itertools.compress(self._learnt.images, found.judged))
+        return Evaluation(self.labels, found.logits[found.judged], found.truths[found.judged], images)
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
         """See `training.evaluation.evaluate.evaluate`."""
@@ -225,8 +277,10 @@ class Classifier:
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
-        `validation` is the data set that `fit` watched when it is None; the temperature is fitted on it. `metrics` are
-        further figures for the provenance, `thresholds` probabilities below which a label is not given, and `reported`
+        `validation` is the data set that `fit` watched when it is None, and without one some of the images that it
+        learnt from: the gate asks whether the file answers as the net does, not how well. The temperature comes from
+        the folds where there are some, else from `validation`. `metrics` are further figures for the provenance,
+        `thresholds` probabilities below which a label is not given, and `reported`
         is this net's evaluation of `validation` where there is one already: of several processes, of which one exports,
         all have evaluated.
 
@@ -236,7 +290,7 @@ class Classifier:
 
         `reference` are images that the fit did not see, `validation` when it is None: the file keeps histograms of
         them, with which `salver drift` compares those of the service. A dozen images show next to no drift, so that
-        `salver train` gives validation and test together; nothing is chosen by them.
+        `salver train` gives all that the fit did not see; nothing is chosen by them.
 
         Raises SettingError before a fit, without images, or for a threshold, output or share that cannot be meant, and
         ExportRefused when the file differs.
@@ -244,25 +298,22 @@ class Classifier:
         check_thresholds(thresholds or {}, self.labels)
         outputs = check_outputs(outputs)
         FALSE_ALARMS.check(max_false_alarms)
-        validation = validation or self._validation
-        if self._trained_on is None or validation is None:
+        watched = validation or self._validation
+        compared = watched or (self._learnt and self._learnt.some(GATE_PHOTOS))
+        if self._trained_on is None or compared is None:
             raise SettingError("Call fit first, and give it or export the validation images for the gate.")
-        reported = reported or self.evaluate(validation)
-        figures = {
-            "validation_accuracy": reported.accuracy,
-            "validation_class_averaged_accuracy": reported.class_averaged_accuracy,
-        }
+        reported = reported or self.evaluate(compared)
         manifest = export(
             self.output_net(outputs),
             self.pixels,
             Path(path),
             self._trained_on,
-            validation=validation,
+            validation=compared,
             reported=reported,
-            reference=reference or validation,
-            metrics=figures | dict(metrics or {}),
+            reference=reference or watched,
+            metrics=self._figures(reported if watched else None) | dict(metrics or {}),
             head=self.head,
-            temperature=fit_temperature(reported.logits, reported.truths),
+            temperature=self.temperature(reported if watched else None).value,
             thresholds=dict(thresholds) if thresholds else None,
             familiarity=self._fitted and self._fitted.judged(max_false_alarms),
         )
@@ -293,13 +344,14 @@ class Classifier:
             Path(path),
             self.net,
             self._fitted,
+            self._judged,
             Saved(net.base, net.weights, self.labels, self.pixels, self.head, self._trained_on, self.history),
         )
 
     @classmethod
     def load(cls, path: Path | str, device: Device = "auto") -> Self:
         """What `save` kept, to evaluate, export or train on. Raises SettingError when the file is not that."""
-        saved, state, fitted = read_saved(Path(path))
+        saved, state, fitted, judged = read_saved(Path(path))
         size = saved.pixels.height, saved.pixels.width
         loaded = cls(saved.base, saved.labels, size, "none", resize=saved.pixels.resize, device=device)
         try:
@@ -308,30 +360,153 @@ class Classifier:
             fault = f"{path} is damaged: its tensors are not those of a {saved.base}. Save it anew."
             raise SettingError(fault) from error
         loaded.net.net.weights, loaded.pixels, loaded.head = saved.weights, saved.pixels, saved.head
-        loaded._trained_on, loaded.history, loaded._fitted = saved.trained_on, saved.history, fitted
+        loaded._trained_on, loaded.history = saved.trained_on, saved.history
+        loaded._fitted, loaded._judged = fitted, judged
         return loaded
 
-    def _begin(self, train: Dataset, eval_dataset: Dataset | None, seed: int, progress: Progress) -> None:
+    def temperature(self, validation: Evaluation | None = None) -> Temperature:
+        """By the folds where there are some, else by `validation`."""
+        if self._judged is not None and self._judged.answers.judged.any():
+            return temperature_of(self._judged.answers.logits, self._judged.answers.truths)
+        if validation is not None:
+            return temperature_of(validation.logits, validation.truths)
+        return Temperature(1.0, "the temperature stays 1, so scores are not calibrated: no photo was judged")
+
+    def _figures(self, validation: Evaluation | None) -> dict[str, float]:
+        """For the provenance."""
+        named = {"cross_validated": self.cross_validated, "validation": validation}
+        return {
+            f"{name}_{figure}": value
+            for name, found in named.items()
+            if found is not None
+            for figure, value in (
+                ("accuracy", found.accuracy),
+                ("class_averaged_accuracy", found.class_averaged_accuracy),
+            )
+        }
+
+    def _begin(
+        self,
+        train: Dataset,
+        eval_dataset: Dataset | None,
+        estimator: Estimator,
+        progress: Progress,
+        *,
+        folds: int,
+        seed: int,
+        groups: Grouping | None,
+    ) -> Judged | None:
+        """Choose the resize, and judge a last layer of that kind by `folds`, where there are some."""
         SEED.check(seed)
         check_trainable(train, self.labels, eval_dataset)
         check_shared_memory(self._accelerator)
         if self._accelerator.device.type == "cpu":
             keep_large_blocks()
-        if self._chooses_resize:
+        judged = None
+        if folds or self._chooses_resize:
             size = self.pixels.height, self.pixels.width
-            specs = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
-            self.pixels = choose_resize(
-                self.net, train, specs, self._accelerator, cache=self._cache, progress=progress, seed=seed
+            ways = [pixel_spec(size, "crop"), pixel_spec(size, "stretch")]
+            specs = ways if self._chooses_resize else [self.pixels]
+            photos = train if folds else train.some(MOST_PHOTOS)
+            numbers = photos.folds(folds or FOLDS, seed=seed, groups=groups)
+            answers = judge(
+                self.net, photos, specs, estimator, numbers, self._accelerator, cache=self._cache, progress=progress
             )
+            number, judged = Judged.of(answers)
+            self.pixels = specs[number]
+            if not judged.answers.judged.any():
+                progress.report(
+                    "no photo can be judged by the others, as each label has one alone or all of its photos are alike: "
+                    f"nothing is chosen, and photos are fitted by {self.pixels.resize}"
+                )
         self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
-        self._validation, self.exported = eval_dataset, None
+        self._learnt, self._validation, self.exported, self._judged = train, eval_dataset, None, None
+        return judged if folds else None
 
-    def _fit_last_layer(self, estimator: Estimator, train: Dataset, progress: Progress) -> None:
-        features = extract(self.net, train, self.pixels, self._accelerator, cache=self._cache, progress=progress)
-        layer = fit_linear(estimator, features, torch.from_numpy(train.targets(self.labels)), len(self.labels))
-        with torch.no_grad():
-            self.net.net.head.weight.copy_(layer.weight)
-            self.net.net.head.bias.copy_(layer.bias)
+    def _features(self, photos: Dataset, progress: Progress) -> Tensor:
+        """[images, width], of the net as it was loaded."""
+        return extract(self.net, photos, self.pixels, self._accelerator, cache=self._cache, progress=progress)
+
+    def _fit_last_blocks(
+        self,
+        images: Minibatches,
+        features: Tensor,
+        start: Estimator,
+        heads: Judged,
+        how: Fitting,
+        watched: Minibatches | None,
+        progress: Progress,
+    ) -> tuple[Epoch, ...]:
+        """The last blocks by folds, unless the folds say that the last layer alone does better."""
+        recipe, classes = how.recipe, len(self.labels)
+
+        def first_layer(learnt: NDArray[np.bool_]) -> Linear:
+            chosen = torch.from_numpy(learnt)
+            return fit_linear(start, features[chosen], images.targets[chosen], classes)
+
+        views = views_that_fit(self.net, self.pixels, len(images), recipe.views)
+        if views < LEAST_VIEWS:
+            raise SettingError(
+                f"The maps of {LEAST_VIEWS} views of {len(images)} photos take more than {MAPS_BYTES / 2**30:.0f} GiB: "
+                "train all layers, with --recipe all-layers, or at a smaller --image-size."
+            )
+        keep = functools.partial(keep_maps, self.net, accelerator=self._accelerator, progress=progress)
+        maps = keep(images, views, recipe.augmentation, seed=how.seed)
+        seen = None if watched is None else keep(watched, 1, recipe.augmentation, seed=how.seed)
+        before = copy.deepcopy(self.net.net.state_dict())
+        answers, epochs = fit_last_blocks(
+            self.net, maps, heads.answers.folds, first_layer, how, self._accelerator, watched=seen, progress=progress
+        )
+        if not answers.judged.any():
+            return epochs
+        better, self._judged = heads.beside(answers).against(heads)
+        if not better:
+            self.net.net.load_state_dict(before)
+            put_layer(self.net.net.head, first_layer(np.ones(len(images), bool)))
+            progress.report(
+                f"fine-tuned, {answers.accuracy:.3f} are right out of fold, and {heads.answers.accuracy:.3f} with the "
+                "last layer alone, whose scores fit better: the other layers stay as they were"
+            )
+        return epochs
+
+    def _keep_better(self, before: Mapping[str, Tensor], features: Tensor, train: Dataset, progress: Progress) -> None:
+        """Undo a fit of all layers after which the net knows its own training photos less well than it did before."""
+        some = train.some(MOST_PHOTOS)
+        truths = some.targets(self.labels)
+        after = float((self.score(some).argmax(axis=1) == truths).mean())
+        weight, bias = (before[f"net.head.{name}"].cpu() for name in ("weight", "bias"))
+        places = {image: place for place, image in enumerate(train.images)}
+        logits = features[[places[image] for image in some.images]] @ weight.T + bias
+        first = float((logits.argmax(1).numpy() == truths).mean())
+        if after < first:
+            self.net.load_state_dict(before)
+            progress.report(
+                f"after fine-tuning {after:.3f} of the training photos are right, and {first:.3f} were before, with "
+                "the last layer alone: that is kept. Train with a lower learning rate or other class weights."
+            )
+
+    def _fit_all_layers(
+        self, images: Minibatches, how: Fitting, watched: Minibatches | None, events: TensorBoard, progress: Progress
+    ) -> tuple[Epoch, ...]:
+        fit = FitState(self.net, how.recipe, how.seed, how.class_weights, how.asked_to_stop)
+        if how.kept is not None and how.kept.load(fit):
+            progress.report(f"going on after epoch {fit.progressed.epoch}, step {fit.progressed.step} of the next one")
+        events.check(fit.progressed.epochs)
+        try:
+            train_epochs(
+                fit,
+                images,
+                self._accelerator,
+                compiled=how.compiled,
+                accuracy=(lambda: self._evaluate(watched).accuracy) if watched else None,
+                kept=how.kept,
+                told=events.write,
+                progress=progress,
+            )
+        finally:
+            assert isinstance(fit.net, PixelNet)
+            self.net = fit.net
+        return tuple(fit.progressed.epochs)
 
     def _fit_familiarity(self, train: Dataset, seed: int, progress: Progress) -> Fitted | None:
         """By the features of the net as it is now."""

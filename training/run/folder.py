@@ -38,12 +38,12 @@ from training.export.export import git_revision, package_versions
 from training.export.gate import open_session
 from training.export.precision import FloatModel
 from training.fit.checkpoint import write_tensors
-from training.fit.recipe import default_recipe
+from training.fit.recipe import Recipe
 from training.nets.nets import LAST_LAYERS, PixelNet, on_cpu
 from training.progress import Progress
 from training.report.report import metrics_of, write_report
 from training.report.tensorboard import EVENT_FILES
-from training.run.classifier import Classifier
+from training.run.classifier import GATE_PHOTOS, Classifier
 from training.run.parts import Parts, split
 from training.run.settings import RunSettings
 
@@ -60,8 +60,10 @@ class RunResult:
 
     out: Path
     classifier: Classifier
+    recipe: Recipe
+    val_size: float
     manifest: Manifest
-    validation: Evaluation
+    validation: Evaluation | None
     test: Evaluation
     seconds: float
     asked: tuple[OutputName, ...]
@@ -74,6 +76,8 @@ class _Record:
 
     settings: RunSettings
     data_fingerprint: str
+    val_size: float | None = None
+    """What was taken for validation where the settings left it to the run; runs of earlier versions have none."""
 
 
 _record = TypeAdapter(_Record)
@@ -119,12 +123,16 @@ def write_run(result: RunResult, settings: RunSettings, data: Dataset, parts: Pa
     write_scores(out / "scores.csv", parts.test, result.test)
     model = result.classifier.exported
     assert model is not None
-    test, validation = replace(result.test, model=model), replace(result.validation, model=model)
-    write_report(out, test, metrics_of(test, validation), history=result.classifier.history)
+    test = replace(result.test, model=model)
+    others = (result.validation, result.classifier.cross_validated)
+    validation, cross_validated = (found and replace(found, model=model) for found in others)
+    metrics = metrics_of(test, validation, cross_validated)
+    write_report(out, test, metrics, history=result.classifier.history)
     run = {
         "command": shlex.join(sys.argv),
         "settings": asdict(settings),
-        "recipe": asdict(settings.recipe or default_recipe(net.net.weights)),
+        "val_size": result.val_size,
+        "recipe": asdict(result.recipe),
         "resize": manifest.pixels.resize,
         "versions": package_versions(),
         "git_revision": git_revision(),
@@ -155,13 +163,15 @@ def read_run(folder: Path) -> FloatModel:
         raise SettingError(f"{folder / MODEL} is {manifest.precision} already. Put the run's own file back.")
     settings = record.settings
     data = Dataset.from_dir(settings.data)
-    parts = split(data, settings) if data.fingerprint() == record.data_fingerprint else None
+    val_size = settings.val_size or record.val_size or 0.0
+    parts = split(data, settings, val_size) if data.fingerprint() == record.data_fingerprint else None
     if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:
         raise DatasetError(
             f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "
             "Train again."
         )
-    return FloatModel(folder / MODEL, model, manifest, parts.train, parts.validation, parts.test)
+    compared = parts.validation or parts.train.some(GATE_PHOTOS)
+    return FloatModel(folder / MODEL, model, manifest, parts.train, compared, parts.unseen)
 
 
 def _reason(error: Exception) -> str:

@@ -2,24 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from salver.text import counted
 from training.dataset.dataset import Dataset, check_trainable
-from training.dataset.reading.layout import PARTS
 from training.errors import SettingError
 from training.run.settings import RunSettings
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Choices are made on validation; test is looked at once, at the end.
+    """Validation, where there is one, is watched; test is looked at once, at the end.
 
     Raises DatasetError for a part without images, and a label without images to train on.
     """
 
     train: Dataset
-    validation: Dataset
+    validation: Dataset | None
     test: Dataset
 
     def __post_init__(self) -> None:
@@ -28,16 +26,21 @@ class Parts:
     @property
     def unseen(self) -> Dataset:
         """Validation and test together: what the net was not trained on."""
-        return Dataset((*self.validation.images, *self.test.images), self.train.labels)
+        return Dataset(tuple(image for part in self._others.values() for image in part.images), self.train.labels)
+
+    @property
+    def _others(self) -> dict[str, Dataset]:
+        """By name, in this order."""
+        return ({"validation": self.validation} if self.validation else {}) | {"test": self.test}
 
     def counts(self) -> dict[str, dict[str, int]]:
         """For each part the number of images of each label."""
-        return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
+        return {name: part.counts() for name, part in ({"train": self.train} | self._others).items()}
 
     def remarks(self) -> list[str]:
         """What there is to say of them: labels that a part lacks, and pictures that two parts have."""
         lines = []
-        for name, part in (("validation", self.validation), ("test", self.test)):
+        for name, part in self._others.items():
             absent = [f"'{label}'" for label, count in part.counts().items() if not count]
             if absent:
                 lines.append(f"the {name} part has no images of {', '.join(absent)}")
@@ -47,7 +50,7 @@ class Parts:
         learned = {image.sha256: image for image in self.train.images}
         pairs = [
             (image, learned[image.sha256])
-            for part in (self.validation, self.test)
+            for part in self._others.values()
             for image in part.images
             if image.sha256 in learned
         ]
@@ -57,27 +60,26 @@ class Parts:
                 (ours, theirs) for ours, theirs in pairs if ours.label != theirs.label
             ],
         }
+        others = " and ".join(self._others)
         for what, found in kinds.items():
             if found:
                 shown = ", ".join(f"{ours.name} is {theirs.name}" for ours, theirs in found[:3])
                 yield (
-                    f"{counted(len(found), 'image')} of validation and test {'is' if len(found) == 1 else 'are'} among "
-                    f"the training images, too, {what}: {shown}{', …' if len(found) > 3 else ''}"
+                    f"{counted(len(found), 'image')} of {others} {'is' if len(found) == 1 else 'are'} among the training "
+                    f"images, too, {what}: {shown}{', …' if len(found) > 3 else ''}"
                 )
 
 
-def split(data: Dataset, settings: RunSettings) -> Parts:
-    """As the split file says, as the folders are, or by shares.
+def split(data: Dataset, settings: RunSettings, val_size: float) -> Parts:
+    """As the split file says, as the folders are, or by shares; without a validation part where `val_size` is 0 and
+    neither file nor folders have one.
 
     Raises SettingError, and DatasetError when a label has nothing to train on or a part no images.
     """
     if settings.split_file is not None:
-        return _parts_of_file(settings.split_file, data)
-    return Parts(*data.split_as_given(settings.val_size, settings.test_size, seed=settings.seed))
-
-
-def _parts_of_file(path: Path, data: Dataset) -> Parts:
-    parts = data.read_split(path)
-    if empty := [part for part in PARTS if part not in parts]:
-        raise SettingError(f"{path} has no images for the part {' and '.join(empty)}. Split again.")
-    return Parts(parts["train"], parts["validation"], parts["test"])
+        parts = data.read_split(settings.split_file)
+        if empty := [part for part in ("train", "test") if part not in parts]:
+            raise SettingError(f"{settings.split_file} has no images for the part {' and '.join(empty)}. Split again.")
+        return Parts(parts["train"], parts.get("validation"), parts["test"])
+    train, validation, test = data.split_as_given(val_size, settings.test_size, seed=settings.seed)
+    return Parts(train, validation if len(validation) else None, test)

@@ -1,6 +1,7 @@
 """One run of `salver train`: from a folder of photos to a folder with the model file and everything about it."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from salver.messages import speaks
@@ -12,7 +13,7 @@ from training.dataset.reading.places import alone, refuse_inside
 from training.errors import Interrupted, SettingError
 from training.evaluation.evaluate import evaluate
 from training.evaluation.thresholds import check_thresholds
-from training.fit.recipe import check_weights
+from training.fit.recipe import MOST_PHOTOS, Recipe, check_weights
 from training.nets.nets import check_base
 from training.progress import Progress
 from training.run.classifier import Classifier
@@ -20,6 +21,9 @@ from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, w
 from training.run.interrupt import Interruption
 from training.run.parts import Parts, split
 from training.run.settings import RunSettings
+
+VALIDATION_SHARE = 0.1
+"""Of all photos, where a part of them is watched."""
 
 
 def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
@@ -47,22 +51,29 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     check_weights(settings.class_weights, data.labels)
     check_thresholds(settings.thresholds, data.labels)
     data = checked(data, settings.on_bad, settings.image_size, progress)
-    parts = split(data, settings)
+    classifier = _classifier(settings, data.labels)
+    recipe = settings.changes.applied(settings.recipe or classifier.default_recipe(len(data)))
+    val_size = _validation_share(settings, recipe, len(data))
+    parts = split(data, settings, val_size)
     for line in describe(data, parts):
         progress.report(line)
     if settings.split_file is not None and data.parts():
         progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
-    classifier = _fit(settings, parts, progress)
-    validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
+    _fit(classifier, settings, recipe, parts, progress)
+    validation = evaluate(classifier, parts.validation) if parts.validation else None
+    test = evaluate(classifier, parts.test)
     classifier.part()
     if not classifier.is_main_process:
         return None
-    progress.report("exporting, and comparing the file with the net …")
-    metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
+    if reason := classifier.temperature(validation).reason:
+        progress.report(reason)
+    progress.report(
+        f"exporting, and comparing the file with the net on {'validation' if validation else 'training'} photos …"
+    )
     manifest = classifier.export(
         settings.out / MODEL,
         parts.validation,
-        metrics=metrics,
+        metrics={"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy},
         thresholds=settings.thresholds,
         reported=validation,
         outputs=settings.outputs,
@@ -70,9 +81,19 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         reference=parts.unseen,
     )
     seconds = time.perf_counter() - start
-    result = RunResult(settings.out, classifier, manifest, validation, test, seconds, settings.outputs)
+    result = RunResult(
+        settings.out, classifier, recipe, val_size, manifest, validation, test, seconds, settings.outputs
+    )
     write_run(result, settings, data, parts)
     return result
+
+
+def _validation_share(settings: RunSettings, recipe: Recipe, photos: int) -> float:
+    """Where each photo is judged by the folds there is no need for one; a large set has photos enough."""
+    if settings.val_size is not None:
+        return settings.val_size
+    folds = photos <= MOST_PHOTOS if settings.head != "softmax" else recipe.views > 0
+    return 0.0 if folds else VALIDATION_SHARE
 
 
 def describe(data: Dataset, parts: Parts) -> list[str]:
@@ -98,10 +119,10 @@ def _check_tensorboard(folder: Path, out: Path) -> None:
         raise SettingError(f"The TensorBoard folder {folder} lies in the run folder: name it {out / TENSORBOARD}.")
 
 
-def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
-    classifier = Classifier(
+def _classifier(settings: RunSettings, labels: Sequence[str]) -> Classifier:
+    return Classifier(
         settings.base,
-        parts.train.labels,
+        labels,
         image_size=settings.image_size,
         weights=settings.weights,
         seed=settings.seed,
@@ -110,23 +131,27 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
         mixed_precision=settings.mixed_precision,
         compiled=settings.compiled,
     )
-    if settings.head == "svm":
+
+
+def _fit(classifier: Classifier, settings: RunSettings, recipe: Recipe, parts: Parts, progress: Progress) -> None:
+    if settings.head != "softmax":
         classifier.fit_head(
             parts.train,
             parts.validation,
+            kind=settings.head,
             c=settings.svm_c,
             class_weights=settings.class_weights,
             seed=settings.seed,
             tensorboard=settings.tensorboard,
             progress=progress,
         )
-        return classifier
+        return
     with Interruption() as interruption:
         try:
             classifier.fit(
                 parts.train,
                 parts.validation,
-                recipe=settings.recipe,
+                recipe=recipe,
                 class_weights=settings.class_weights,
                 seed=settings.seed,
                 checkpoint=settings.out / CHECKPOINT,
@@ -137,4 +162,3 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
         except Interrupted as error:
             error.signal = interruption.signal or error.signal
             raise
-    return classifier

@@ -9,11 +9,10 @@ from salver.artifact.manifest import OUTPUT_NAMES, OutputName
 from training.dataset.check import OnBad
 from training.evaluation.thresholds import check_thresholds
 from training.fit.device import Device, MixedPrecision
-from training.fit.recipe import ClassWeights, Recipe, check_weights
-from training.nets.linear import DEFAULT_C
+from training.fit.heads.linear import DEFAULT_C, Kind
+from training.fit.recipe import NO_CHANGES, Changes, ClassWeights, Recipe, check_weights
 from training.nets.nets import Resize, pixel_spec
 from training.ranges import FALSE_ALARMS, SEED, SVM_C, check_outputs, check_shares
-from training.run.classifier import Head
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,13 @@ class RunSettings:
     weights: str
     image_size: tuple[int, int]
     resize: Resize | Literal["auto"] = "auto"
-    head: Head = "softmax"
+    head: Literal["softmax"] | Kind = "softmax"
     svm_c: float = DEFAULT_C
     recipe: Recipe | None = None
-    """None takes the default for the weights."""
-    class_weights: ClassWeights = "none"
+    """None takes the default for weights and number of photos."""
+    changes: Changes = NO_CHANGES
+    """To the recipe."""
+    class_weights: ClassWeights = "auto"
     thresholds: Mapping[str, float] = field(default_factory=dict)
     outputs: tuple[OutputName, ...] = OUTPUT_NAMES
     """What the model file is to answer, where the net can."""
@@ -38,7 +39,8 @@ class RunSettings:
     """The share of photos like the training photos that may be called foreign."""
     seed: int = 0
     test_size: float = 0.33
-    val_size: float = 0.1
+    val_size: float | None = None
+    """None takes a tenth for a recipe without folds and nothing for one with folds."""
     device: Device = "auto"
     mixed_precision: MixedPrecision = "auto"
     compiled: bool = False
@@ -59,4 +61,4 @@ class RunSettings:
         check_thresholds(self.thresholds)
         check_outputs(self.outputs)
         FALSE_ALARMS.check(self.max_false_alarms)
-        check_shares(test_size=self.test_size, val_size=self.val_size)
+        check_shares(**{"test_size": self.test_size} | ({"val_size": self.val_size} if self.val_size else {}))

@@ -17,7 +17,7 @@ from training.export.precision import FloatModel, export_precision
 from training.fit.augmentation import augment
 from training.fit.recipe import Recipe
 from training.fit.schedule import Cosine, Stepwise
-from training.nets.linear import svm
+from training.fit.heads.linear import svm
 from training.nets.nets import pixel_spec
 from training.progress import Silent
 from training.ranges import SEED

@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
 from tests.training.evaluation.evaluations import from_logits, from_pairs, random_evaluation
 from training.evaluation.metrics import compute_metrics
-from training.evaluation.reliability import BINS, coverage, expected_calibration_error, fit_temperature
+from training.evaluation.reliability import BINS, coverage, expected_calibration_error
 
 pytestmark = pytest.mark.torch
 
@@ -45,30 +44,3 @@ def test_of_an_overconfident_model_the_error_is_how_much() -> None:
     certain = from_pairs([0] * 6 + [1] * 4, [0] * 10, 2)
     certain.logits[:] *= 100
     assert compute_metrics(certain).calibration.error_before.value == pytest.approx(0.4)
-
-
-@pytest.mark.parametrize("temperature", [0.2, 1.0, 5.0])
-def test_the_temperature_that_made_the_answers_is_found(temperature: float) -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(4000, 4)).astype(np.float32) * 3 * temperature
-    truths = np.array([generator.choice(4, p=row) for row in softmax(logits / temperature, axis=1)])
-    assert fit_temperature(logits, truths) == pytest.approx(temperature, rel=0.1)
-
-
-def test_a_few_images_that_are_all_right_do_not_ask_for_certainty() -> None:
-    logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]] * 8
-    truths = np.array([0, 1, 2, 0, 1])
-    best = softmax(logits / fit_temperature(logits, truths), axis=1).max(axis=1)
-    assert best == pytest.approx(6 / 7, abs=0.01)
-
-
-def test_answers_that_say_nothing_give_no_temperature() -> None:
-    assert fit_temperature(np.zeros((3, 2), np.float32), np.array([0, 1, 1])) == 1
-    assert fit_temperature(np.full((3, 2), np.nan, np.float32), np.array([0, 1, 1])) == 1
-
-
-def test_an_image_whose_logits_are_not_finite_is_left_out() -> None:
-    logits = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    truths = logits.argmax(1)
-    broken = np.vstack([logits, [[np.nan, 0, 0]]]).astype(np.float32)
-    assert fit_temperature(broken, np.append(truths, 1)) == pytest.approx(fit_temperature(logits, truths))

@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
 from training.errors import SettingError
-from training.nets.linear import Scaling, cross_validated_accuracy, fit_linear, logistic_regression, svm
+from training.fit.heads.linear import Scaling, fit_linear, logistic_regression, svm
 
 pytestmark = pytest.mark.torch
 
@@ -55,13 +55,6 @@ def test_a_feature_that_never_varies_does_no_harm() -> None:
     layer = fit_linear(svm(), features, targets, 3)
     assert torch.isfinite(layer.weight).all()
     assert torch.isfinite(layer.bias).all()
-
-
-def test_cross_validation_tells_good_features_from_poor_ones() -> None:
-    features, targets = clouds(3)
-    noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
-    assert cross_validated_accuracy(features, targets, 0) > 0.8 > cross_validated_accuracy(noise, targets, 0) + 0.2
-    assert np.isnan(cross_validated_accuracy(features[-21:], targets[-21:], 0))
 
 
 @given(shift=st.floats(-100, 100), factor=st.floats(0.01, 100))
