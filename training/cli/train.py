@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,12 +83,19 @@ def train(
     --resume goes on from there.
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
-        from training.cli.output import print_summary
-        from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
         from training.progress import Screen, Shown, Silent
-        from training.ranges import check_outputs
-        from training.run.run import train_run
-        from training.run.settings import RunSettings
+
+        console = Screen()
+        if speaks():
+            console.print(f"reading {data} …", highlight=False, markup=False, soft_wrap=True)
+        from training.cli.ahead import LookingAhead
+
+        with LookingAhead(data) if speaks() else nullcontext():
+            from training.cli.output import print_summary
+            from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
+            from training.ranges import check_outputs
+            from training.run.run import train_run
+            from training.run.settings import RunSettings
 
         changes = {
             "--epochs": epochs,
@@ -135,7 +143,6 @@ def train(
         if not speaks():
             train_run(settings, Silent())
             return
-        console = Screen()
         with Shown(console) as progress:
             result = train_run(settings, progress)
         if result is not None:

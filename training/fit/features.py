@@ -32,11 +32,11 @@ def extract(
     cache: Path | None,
     progress: Progress,
 ) -> Tensor:
-    """The vectors before the last layer, float32 [images, width], of the net as it was loaded.
+    """The vectors before the last layer, float32 [images, width], of the net as it is.
 
     Raises DatasetError, listing every image that cannot be read.
     """
-    net_key = hashlib.sha256(f"{net.net.base} {net.net.weights} {spec.model_dump_json()}".encode()).digest()
+    net_key = hashlib.sha256(f"{net.net.base} {_weights(net)} {spec.model_dump_json()}".encode()).digest()
     keys = {image.sha256: net_key + bytes.fromhex(image.sha256) for image in dataset.images}
     with Cache(cache) if cache else Cache.of_user(NAME) as kept:
         vectors = {key: np.frombuffer(value, np.float32) for key, value in kept.get(list(keys.values())).items()}
@@ -77,3 +77,14 @@ def choose_resize(
         progress.report(f"{spec.resize}: cross-validated accuracy of the features {accuracies[-1]:.3f}")
     best = max(accuracies)
     return next(spec for spec, accuracy in zip(specs, accuracies, strict=True) if not accuracy < best)
+
+
+def _weights(net: PixelNet) -> str:
+    """A digest of all that the features depend on: where the weights came from does not tell whether they were trained
+    since. Takes a second for the 230 MB of the largest net, and 10 ms for MobileNetV2.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in net.net.backbone.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -9,11 +9,11 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from salver.artifact.manifest import PixelSpec
 from training.errors import SettingError
 from training.nets.weights import check_source, load_weights
+from training.nets.zoo import models
 
 LAST_LAYERS = {
     "alexnet": "classifier.6",

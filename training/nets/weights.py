@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision import models
 
 from salver.errors import VariableError
 from salver.system.certificates import own_certificates
 from salver.system.proxy import proxy_for
 from training.errors import WeightsError
 from training.nets.offline import OFFLINE_SOURCE, fetch_offline_weights
+from training.nets.zoo import models
 
 IMAGENET = "IMAGENET1K_V1"
 """For every net, also where torchvision has a V2: those were trained with label smoothing and mixed images, and such

@@ -167,7 +167,9 @@ class Classifier:
         events.check(())
         estimator = estimator or svm(c, self._by_index(label_weights(class_weights, train.counts())))
         self._fit_last_layer(estimator, train, progress)
-        self._fitted = self._fit_familiarity(train, seed, progress)
+        photos, folds = judged_photos(train)
+        known = extract(self.net, photos, self.pixels, self._accelerator, cache=self._cache, progress=progress)
+        self._fitted = fit_familiarity(known, folds, seed)
         if tensorboard is not None and eval_dataset:
             watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
             with events:
