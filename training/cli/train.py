@@ -84,7 +84,9 @@ def train(
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
         from training.progress import Screen, Shown, Silent
+        from training.run.stages import Stages
 
+        stages = Stages()
         console = Screen()
         if speaks():
             console.print(f"reading {data} …", highlight=False, markup=False, soft_wrap=True)
@@ -96,6 +98,7 @@ def train(
             from training.ranges import check_outputs
             from training.run.run import train_run
             from training.run.settings import RunSettings
+        stages.end("starting")
 
         changes = {
             "--epochs": epochs,
@@ -141,10 +144,10 @@ def train(
             split_file=split,
         )
         if not speaks():
-            train_run(settings, Silent())
+            train_run(settings, Silent(), stages)
             return
         with Shown(console) as progress:
-            result = train_run(settings, progress)
+            result = train_run(settings, progress, stages)
         if result is not None:
             print_summary(result, console)
 
