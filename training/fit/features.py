@@ -15,6 +15,7 @@ from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
+from training.nets.folded import folded
 from training.nets.linear import cross_validated_accuracy
 from training.nets.nets import PixelNet
 from training.progress import Progress
@@ -45,7 +46,7 @@ def extract(
             progress.begin(f"features, {spec.resize}", len(fresh))
             images = Minibatches(Dataset(tuple(fresh), dataset.labels), dataset.labels, spec, decode_now=False)
             try:
-                computed = infer(net.eval().features, images, accelerator, progress).numpy()
+                computed = infer(folded(net).features, images, accelerator, progress).numpy()
             except DatasetError:
                 Minibatches(dataset, dataset.labels, spec)  # which names them all
                 raise
