@@ -10,6 +10,7 @@ from salver.artifact.manifest import OUTPUT_NAMES, Manifest, missing_output
 from salver.text import counted
 from training.dataset.check import CheckReport
 from training.dataset.findings import Finding, Item
+from training.run.stages import told
 
 if TYPE_CHECKING:  # they need torch, which `salver check` does without
     from training.evaluation.evaluate import Evaluation
@@ -32,7 +33,8 @@ def print_summary(result: "RunResult", console: Console) -> None:
         f"{counted(parity.images, 'image')} at batch {sizes}; tolerance {parity.tolerance:.1e}",
         *_outputs(result),
         *_remarks(result.test),
-        f"{result.seconds:.0f} s; the model file, its figures and its scores are in {result.out}",
+        told(result.spent),
+        f"the model file, its figures and its scores are in {result.out}",
         f"next: salver serve {result.out / 'model.onnx'}",
     ]
     for line in lines:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
@@ -77,13 +78,23 @@ def train(
     --resume goes on from there.
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
-        from training.cli.output import print_summary
-        from training.fit.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
-        from training.fit.schedule import parse_rates
         from training.progress import Screen, Shown, Silent
-        from training.ranges import check_outputs
-        from training.run.run import train_run
-        from training.run.settings import RunSettings
+        from training.run.stages import Stages
+
+        stages = Stages()
+        console = Screen()
+        if speaks():
+            console.print(f"reading {data} …", highlight=False, markup=False, soft_wrap=True)
+        from training.cli.ahead import LookingAhead
+
+        with LookingAhead(data) if speaks() else nullcontext():
+            from training.cli.output import print_summary
+            from training.fit.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
+            from training.fit.schedule import parse_rates
+            from training.ranges import check_outputs
+            from training.run.run import train_run
+            from training.run.settings import RunSettings
+        stages.end("starting")
 
         changes = {
             "--epochs": epochs,
@@ -128,11 +139,10 @@ def train(
             split_file=split,
         )
         if not speaks():
-            train_run(settings, Silent())
+            train_run(settings, Silent(), stages)
             return
-        console = Screen()
         with Shown(console) as progress:
-            result = train_run(settings, progress)
+            result = train_run(settings, progress, stages)
         if result is not None:
             print_summary(result, console)
 

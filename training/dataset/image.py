@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,9 @@ from salver.artifact.pixels import Header
 from salver.system.regular_file import read_regular
 from salver.text import counted, printable
 from training.dataset.inspection.decoding import decoders
+from training.dataset.inspection.files import Stamp
 from training.dataset.inspection.inspection import inspect_bytes
+from training.dataset.inspection.kept_pixels import Key, kept_pixels
 from training.dataset.reading.layout import Part
 from training.errors import DatasetError
 
@@ -58,11 +61,26 @@ class LabelledImage:
         return self.opened(spec)[0]
 
     def opened(self, spec: PixelSpec) -> tuple[NDArray[np.uint8], Header]:
-        """The pixels, and what the file says of itself. Raises as `decode` does."""
+        """The pixels, and what the file says of itself; decoded once, as far as `kept_pixels` has room.
+
+        Raises as `decode` does.
+        """
+        key = self._key(spec)
+        found = key and kept_pixels().get(key)
+        if found:
+            return found
         try:
-            return decoders().pixels(self.read(), spec)
+            found = decoders().pixels(self.read(), spec)
         except (ImageError, DecodingUnavailable) as error:
             raise DatasetError(f"{printable(self.path)}: {error}") from error
+        if key and key == self._key(spec):  # or it was exchanged while it was read
+            kept_pixels().put(key, found)
+        return found
+
+    def _key(self, spec: PixelSpec) -> Key | None:
+        with suppress(OSError):
+            return self.path, Stamp.of(self.path), spec
+        return None
 
     @cached_property
     def sha256(self) -> str:

@@ -10,24 +10,21 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
-from salver.artifact.manifest import INPUT_NAME, Familiarity, Heat, Manifest, PixelSpec, Provenance
+from salver.artifact.manifest import Familiarity, Heat, Manifest, Parity, PixelSpec, Provenance
 from salver.system.durable import durable
 from training.dataset.dataset import Dataset
+from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation
 from training.export.gate import Expected, check_file, measure_parity
+from training.export.graph import graphs
 from training.export.outputs import OutputNet
 from training.export.reference import measure_reference
 from training.export.test_card import make_golden
 from training.fit.minibatches import Minibatches
 from training.fit.state import TrainedOn
 
-OPSET = 18
-IR_VERSION = 10
-"""onnxruntime reads these since 1.18 (2024)."""
-_LARGEST_EXPORTED_BATCH = 4096
 _PACKAGES = ("salver", "torch", "torchvision", "accelerate", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 
@@ -52,10 +49,10 @@ def export(
 
     Raises ExportRefused; what stood under `path` before is then still there.
     """
-    graph = to_onnx(net, spec)
     images = Minibatches(validation, reported.labels, spec)
     trained, shapes = net.net.net, net.shapes(spec)
     expected = Expected(reported.logits, shapes, net.answers, net.bias())
+    graph, parity = _passing(net, images, expected)
     manifest = Manifest(
         labels=reported.labels,
         pixels=spec,
@@ -75,7 +72,7 @@ def export(
             versions=package_versions(),
             git_revision=git_revision(),
             metrics=dict(metrics),
-            parity=measure_parity(graph.SerializeToString(), images, expected),
+            parity=parity,
         ),
     )
     if reference is not None:
@@ -93,33 +90,16 @@ def _heat(shape: tuple[int, ...], labels: Sequence[str], bias: NDArray[np.float6
     return Heat(rows=rows, columns=columns, bias=dict(zip(labels, bias.tolist(), strict=True)))
 
 
-def to_onnx(net: OutputNet, spec: PixelSpec) -> onnx.ModelProto:
-    """uint8 `pixels` [batch, height, width, 3] to the net's outputs by their names, any batch size.
-
-    With torch's newer exporter: the older one is deprecated and cannot express AlexNet's pooling at most image sizes.
-    It takes 2 to 12 s where the older took 1, and passes the gate for every base. The batch axis is declared, so that
-    the exporter fails when it would fix it.
-    """
-    example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1, max=_LARGEST_EXPORTED_BATCH)
-    program = torch.onnx.export(
-        net,
-        (example,),
-        input_names=[INPUT_NAME],
-        output_names=list(net.names),
-        opset_version=OPSET,
-        dynamic_shapes=({0: batch},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    assert program is not None
-    graph = program.model_proto
-    for node in graph.graph.node:
-        node.ClearField("metadata_props")  # stack traces with the paths of this machine
-    graph.ir_version = IR_VERSION
-    onnx.checker.check_model(graph, full_check=True)
-    return graph
+def _passing(net: OutputNet, images: Minibatches, expected: Expected) -> tuple[onnx.ModelProto, Parity]:
+    """The first graph that answers as the net does. Raises ExportRefused, with what the last one lacks."""
+    refused: ExportRefused | None = None
+    for graph in graphs(net, images.spec):
+        try:
+            return graph, measure_parity(graph.SerializeToString(), images, expected)
+        except ExportRefused as error:
+            refused = error
+    assert refused is not None
+    raise refused
 
 
 def package_versions() -> dict[str, str]:

@@ -56,44 +56,42 @@ def measure_parity(model: bytes, images: Minibatches, expected: Expected) -> Par
         check_graph(session, images.spec, expected.shapes)
     largest = min(len(images), LARGEST_BATCH)
     sizes = tuple(sorted({1, 2, largest}))
-    counts = [len(images) if size == largest else largest for size in sizes]
-    differences = [
-        _difference(run(session, images, size, count), logits[:count], f"at batch {size}")
-        for size, count in zip(sizes, counts, strict=True)
-    ]
+    pixels = images.read(range(largest)).pixels.numpy()
+    trained = expected.answers(pixels) if len(expected.shapes) > 1 else {}
+    differences, others = [], []
+    for size in sizes:
+        parts = [slice(start, start + size) for start in range(0, largest, size)]
+        served = [_score(session, pixels[part], tuple(expected.shapes)) for part in parts]
+        own = [answers[OUTPUT_NAME] for answers in served]
+        if size == largest:
+            own += [_score(session, more)[OUTPUT_NAME] for more in _batches(images, size, largest)]
+        found = np.concatenate(own)
+        differences.append(_difference(found, logits[: len(found)], f"at batch {size}"))
+        others.append((served, [{name: answer[part] for name, answer in trained.items()} for part in parts]))
     return Parity(
         images=len(images),
         batch_sizes=sizes,
         max_logit_difference=max(differences),
         tolerance=tolerance(logits),
-        outputs=_other_outputs(session, images, sizes, expected),
+        outputs=_other_outputs(others, expected),
         outputs_images=largest if len(expected.shapes) > 1 else 0,
     )
 
 
 def _other_outputs(
-    session: onnxruntime.InferenceSession, images: Minibatches, sizes: Sequence[int], expected: Expected
+    answers: Sequence[tuple[Sequence[Answers], Sequence[Answers]]], expected: Expected
 ) -> dict[str, Difference]:
-    """What stands beside the logits, at each batch size: the largest differences."""
-    names = tuple(expected.shapes)
-    if names == (OUTPUT_NAME,):
-        return {}
-    largest = min(len(images), LARGEST_BATCH)
-    pixels = images.read(range(largest)).pixels.numpy()
-    trained = expected.answers(pixels)
+    """What stands beside the logits: the largest differences between what was served and trained, part by part."""
     found: dict[str, list[Difference]] = {}
-    for size in sizes:
-        for start in range(0, largest, size):
-            part = slice(start, start + size)
-            served = _score(session, pixels[part], names)
-            pairs: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]] = {
-                name: (served[name], trained[name][part]) for name in names if name != OUTPUT_NAME
-            }
-            if "heat" in served:
-                sums = served["heat"].mean(axis=(2, 3), dtype=np.float64) + expected.bias
-                pairs["heat sum"] = (sums, served[OUTPUT_NAME])
-            for name, (ours, theirs) in pairs.items():
-                found.setdefault(name, []).append(_output_difference(name, ours, theirs))
+    for served, trained in (pair for parts in answers for pair in zip(*parts, strict=True)):
+        pairs: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]] = {
+            name: (served[name], trained[name]) for name in expected.shapes if name != OUTPUT_NAME
+        }
+        if "heat" in served:
+            sums = served["heat"].mean(axis=(2, 3), dtype=np.float64) + expected.bias
+            pairs["heat sum"] = (sums, served[OUTPUT_NAME])
+        for name, (ours, theirs) in pairs.items():
+            found.setdefault(name, []).append(_output_difference(name, ours, theirs))
     return {name: max(each, key=lambda one: one.largest / one.tolerance) for name, each in found.items()}
 
 
@@ -147,13 +145,9 @@ def open_session(model: bytes, options: onnxruntime.SessionOptions | None = None
         raise ExportRefused(f"onnxruntime cannot load the exported graph: {error}") from error
 
 
-def run(
-    session: onnxruntime.InferenceSession, images: Minibatches, batch_size: int, count: int | None = None
-) -> NDArray[np.float32]:
-    """Logits [count, classes] of the first `count` images, `batch_size` at a time. Raises ExportRefused."""
-    return np.concatenate(
-        [_score(session, pixels)[OUTPUT_NAME] for pixels in _batches(images, batch_size, count or len(images))]
-    )
+def run(session: onnxruntime.InferenceSession, images: Minibatches, batch_size: int) -> NDArray[np.float32]:
+    """Logits [images, classes], `batch_size` images at a time. Raises ExportRefused."""
+    return np.concatenate([_score(session, pixels)[OUTPUT_NAME] for pixels in _batches(images, batch_size)])
 
 
 def tolerance(logits: NDArray[np.float32], relative: float = RELATIVE_TOLERANCE) -> float:
@@ -161,9 +155,9 @@ def tolerance(logits: NDArray[np.float32], relative: float = RELATIVE_TOLERANCE)
     return relative * max(1.0, float(np.abs(logits).max()))
 
 
-def _batches(images: Minibatches, batch_size: int, count: int) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, count, batch_size):
-        yield images.read(range(start, min(start + batch_size, count))).pixels.numpy()
+def _batches(images: Minibatches, batch_size: int, first: int = 0) -> Iterator[NDArray[np.uint8]]:
+    for start in range(first, len(images), batch_size):
+        yield images.read(range(start, min(start + batch_size, len(images)))).pixels.numpy()
 
 
 def _score(

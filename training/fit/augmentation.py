@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from salver.artifact.manifest import PixelSpec
 from salver.system.durable import durable
@@ -23,12 +22,15 @@ from training.fit.recipe import Augmentation
 from training.progress import Progress, Silent
 from training.ranges import SEED
 
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
+
 WHOLE = PixelSpec(height=4096, width=4096, resize="stretch")
 """No JPEG is decoded smaller than it is."""
 PRESETS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
-def pipeline(preset: str | v2.Transform) -> v2.Transform:
+def pipeline(preset: "str | v2.Transform") -> "v2.Transform":
     """A transform of a PIL image or of uint8 pixels [..., 3, height, width] that keeps type and shape.
 
     By the name of a preset; a transform of one's own is given back.
@@ -41,6 +43,8 @@ def pipeline(preset: str | v2.Transform) -> v2.Transform:
     """
     if not isinstance(preset, str):
         return preset
+    from torchvision.transforms import v2  # not above: it imports torch's compiler, 0.8 s of a core
+
     bilinear = v2.InterpolationMode.BILINEAR
     if preset == "none":
         return v2.Identity()
@@ -79,7 +83,7 @@ def augmented(pixels: Tensor, preset: Augmentation, draws: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(images))
 
 
-def seeded(transform: v2.Transform, image: object, seed: int) -> object:
+def seeded(transform: "v2.Transform", image: object, seed: int) -> object:
     """What `transform` makes of `image` with the random numbers of `seed`, torch's own left where they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -89,7 +93,7 @@ def seeded(transform: v2.Transform, image: object, seed: int) -> object:
 
 def augment(
     dataset: Dataset,
-    pipelines: Sequence[str | v2.Transform] | str,
+    pipelines: "Sequence[str | v2.Transform] | str",
     copies: int = 1,
     *,
     out: Path | str,
@@ -133,7 +137,7 @@ def augment(
 def _write(
     image: LabelledImage,
     original: Image.Image,
-    transform: v2.Transform,
+    transform: "v2.Transform",
     *,
     place: tuple[int, int],
     out: Path,

@@ -24,6 +24,8 @@ MOST_PHOTOS = 5_000
 LEAST_PHOTOS = 4
 PHOTOS_A_DIRECTION = 4
 MOST_DIRECTIONS = 60
+EXACT = 500
+"""Up to so many photos all directions are computed, of which the first are taken."""
 
 
 class Plane(nn.Module):
@@ -110,6 +112,9 @@ def fit_familiarity(features: Tensor, numbers_of: Sequence[int], seed: int) -> F
 
 
 def _plane(vectors: Tensor, count: int, seed: int) -> Plane:
-    fitted = PCA(count, random_state=seed).fit(vectors.numpy().astype(np.float64))
+    # Of few vectors an exact one takes milliseconds; scikit-learn chooses by the larger side, and the randomised one
+    # that it takes for wide vectors a third of a second.
+    solver = "full" if min(vectors.shape) <= EXACT else "auto"
+    fitted = PCA(count, svd_solver=solver, random_state=seed).fit(vectors.numpy().astype(np.float64))
     directions = torch.from_numpy(fitted.components_.T.astype(np.float32)).contiguous()
     return Plane(torch.from_numpy(fitted.mean_.astype(np.float32)), directions)

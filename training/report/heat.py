@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salver.artifact.errors import DecodingUnavailable, ImageError
 from salver.artifact.manifest import MAPPED_BASES, OUTPUT_NAME, Frozen, Manifest, missing_output
 from salver.artifact.pixels import seen_box
 from salver.system.cores import available_cores
-from training.dataset.inspection.decoding import decoders
 from training.errors import DatasetError, SettingError
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.model_file import Answers
@@ -99,8 +97,8 @@ def _found(evaluation: Evaluation, place: int, graph: Graph, manifest: Manifest,
         return None
     labels = tuple(dict.fromkeys((predicted, truth)))
     try:
-        pixels, header = decoders().pixels(evaluation.images[place].read(), manifest.pixels)
-    except (DatasetError, ImageError, DecodingUnavailable):
+        pixels, header = evaluation.images[place].opened(manifest.pixels)
+    except DatasetError:
         return None
     maps = occlusion(graph, pixels, labels) if occludes else _smaller(graph(pixels[None])["heat"][0, list(labels)])
     if not np.isfinite(maps).all():

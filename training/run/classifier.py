@@ -207,7 +207,8 @@ class Classifier:
         layer = fit_linear(estimator, self._features(train, progress), targets, len(self.labels))
         put_layer(self.net.net.head, layer)
         self._judged = heads
-        self._fitted = self._fit_familiarity(train, seed, progress)
+        photos, groups_of = judged_photos(train)
+        self._fitted = fit_familiarity(self._features(photos, progress), groups_of, seed)
         if tensorboard is not None and eval_dataset:
             watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
             with events:

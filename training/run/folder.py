@@ -65,7 +65,8 @@ class RunResult:
     manifest: Manifest
     validation: Evaluation | None
     test: Evaluation
-    seconds: float
+    spent: Mapping[str, float]
+    """Seconds by stage."""
     asked: tuple[OutputName, ...]
     """The outputs that the file was to have."""
 
@@ -140,7 +141,8 @@ def write_run(result: RunResult, settings: RunSettings, data: Dataset, parts: Pa
         "counts": data.counts(),
         "left_out": {left_out.image.name: left_out.reason for left_out in data.left_out},
         "seed": settings.seed,
-        "seconds": result.seconds,
+        "seconds": sum(result.spent.values()),
+        "spent": dict(result.spent),
         "model_sha256": model.sha256,
     }
     write_json(out / RECORD, run)

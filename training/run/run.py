@@ -1,7 +1,7 @@
 """One run of `salver train`: from a folder of photos to a folder with the model file and everything about it."""
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from salver.messages import speaks
@@ -21,32 +21,33 @@ from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, w
 from training.run.interrupt import Interruption
 from training.run.parts import Parts, split
 from training.run.settings import RunSettings
+from training.run.stages import Stages
 
 VALIDATION_SHARE = 0.1
 """Of all photos, where a part of them is watched."""
 
 
-def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
+def train_run(settings: RunSettings, progress: Progress, stages: Stages | None = None) -> RunResult | None:
     """Train, evaluate, export and write the run folder. Raises TrainingError, and OSError for a file it cannot write.
 
     With `overwrite`, each file of an earlier run stands until this run's own takes its place at the end. With
     `resume`, the run goes on from its checkpoint; None when it is finished already. One run at a time writes to a
     folder: SettingError names the process that has it. Of several processes that train
-    together, one exports, writes and gives the result; the others give None.
+    together, one exports, writes and gives the result; the others give None. `stages` may have begun before.
     """
+    stages = stages or Stages()
     if not speaks():  # the first process holds the lock for all of them, and looks at what lies there
-        return None if is_finished(settings) else _train(settings, progress)
+        return None if is_finished(settings) else _train(settings, progress, stages)
     _check_place(settings)
     with alone(settings.out):
         if is_finished(settings):
             progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
             return None
         make_room(settings, progress)
-        return _train(settings, progress)
+        return _train(settings, progress, stages)
 
 
-def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
-    start = time.perf_counter()
+def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResult | None:
     data = Dataset.from_dir(settings.data)
     check_weights(settings.class_weights, data.labels)
     check_thresholds(settings.thresholds, data.labels)
@@ -59,10 +60,13 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         progress.report(line)
     if settings.split_file is not None and data.parts():
         progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
+    stages.end("reading")
     _fit(classifier, settings, recipe, parts, progress)
+    stages.end("learning")
     validation = evaluate(classifier, parts.validation) if parts.validation else None
     test = evaluate(classifier, parts.test)
     classifier.part()
+    stages.end("testing")
     if not classifier.is_main_process:
         return None
     if reason := classifier.temperature(validation).reason:
@@ -80,12 +84,21 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         max_false_alarms=settings.max_false_alarms,
         reference=parts.unseen,
     )
-    seconds = time.perf_counter() - start
+    stages.end("exporting")
     result = RunResult(
-        settings.out, classifier, recipe, val_size, manifest, validation, test, seconds, settings.outputs
+        out=settings.out,
+        classifier=classifier,
+        recipe=recipe,
+        val_size=val_size,
+        manifest=manifest,
+        validation=validation,
+        test=test,
+        spent=stages.spent(),
+        asked=settings.outputs,
     )
     write_run(result, settings, data, parts)
-    return result
+    stages.end("reporting")
+    return replace(result, spent=stages.spent())
 
 
 def _validation_share(settings: RunSettings, recipe: Recipe, photos: int) -> float:

@@ -15,9 +15,9 @@ from training.dataset.gather.sample.render import render, write_sample
 from training.errors import SettingError, TrainingError
 from training.export.precision import FloatModel, export_precision
 from training.fit.augmentation import augment
+from training.fit.heads.linear import svm
 from training.fit.recipe import Recipe
 from training.fit.schedule import Cosine, Stepwise
-from training.fit.heads.linear import svm
 from training.nets.nets import pixel_spec
 from training.progress import Silent
 from training.ranges import SEED

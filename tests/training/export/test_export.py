@@ -18,8 +18,9 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.export.export import IR_VERSION, OPSET, export
+from training.export.export import export
 from training.export.gate import Expected, check_file, measure_parity
+from training.export.graph import IR_VERSION, OPSET
 from training.export.test_card import make_golden, render_card
 from training.fit.minibatches import Minibatches
 from training.fit.state import TrainedOn

@@ -42,7 +42,7 @@ def test_the_same_run_folder_gives_the_same_fp16_bytes(run_folder: Path, fp16: P
 def test_only_what_follows_the_last_map_is_float_and_the_file_is_half_as_long(run_folder: Path, fp16: Path) -> None:
     graph = onnx.load(fp16).graph
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-    one = "scalar_tensor_default"  # from which familiarity is counted down
+    one = "number 1"  # from which familiarity is counted down
     head, plane = ("net.net.head.weight", "net.net.head.bias"), ("familiarity.centre", "familiarity.directions")
     assert floats == {*head, *plane, one}
     assert fp16.stat().st_size < 0.52 * (run_folder / "model.onnx").stat().st_size

@@ -53,6 +53,20 @@ def test_each_image_is_computed_once_for_a_net_a_pixel_spec_and_its_content(tmp_
     assert not torch.equal(other[1:4], first[:3])
 
 
+def test_a_net_that_was_trained_since_has_features_of_its_own(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path / "photos", {"cup": 2, "bowl": 2})
+    made, counted = net(), Counted()
+    before = features(made, dataset, tmp_path / "cache", counted)
+    with torch.no_grad():
+        made.net.backbone.get_submodule("layer4.1.bn2").get_parameter("bias").add_(1.0)
+    assert not torch.equal(features(made, dataset, tmp_path / "cache", counted), before)
+    assert counted.images == 8
+    with torch.no_grad():
+        made.net.head.weight.zero_()  # no feature depends on it
+    features(made, dataset, tmp_path / "cache", counted)
+    assert counted.images == 8
+
+
 def test_a_cache_that_cannot_be_used_is_told_and_costs_only_time(tmp_path: Path) -> None:
     dataset = photo_folder(tmp_path / "photos", {"cup": 2, "bowl": 2})
     (tmp_path / "cache").write_bytes(b"not a database" * 100)

@@ -5,6 +5,7 @@ import onnxruntime
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from training.nets.linear import fit_linear, svm
 
 from salver.artifact.manifest import PixelSpec
 from tests.training.support.photos import photo_folder
@@ -109,6 +110,20 @@ def test_pretrained_weights_are_fine_tuned_gently(tmp_path: Path, backbone: Path
     assert history.epochs[0].eval_accuracy is not None
     assert torch.equal(statistics, classifier.net.state_dict()["net.backbone.bn1.running_mean"])
     assert classifier.head == "softmax"
+
+
+@pytest.mark.slow
+def test_a_head_that_is_fitted_after_a_fit_is_one_of_the_net_as_it_is_by_then(tmp_path: Path, backbone: Path) -> None:
+    train = photo_folder(tmp_path / "photos", {"bowl": 5, "cup": 5})
+    classifier = pretrained(backbone, train.labels, tmp_path)
+    classifier.fit(train, schedule=[0.05], batch_size=5)  # which keeps features of the start weights
+    classifier.fit_head(train)
+    pixels = Minibatches(train, train.labels, classifier.pixels).read(range(len(train))).pixels
+    with torch.inference_mode():
+        features = classifier.net.eval().features(pixels)
+    wanted = fit_linear(svm(), features, torch.from_numpy(train.targets(train.labels)), 2)
+    head = classifier.net.net.head
+    assert torch.allclose(head.weight, wanted.weight, rtol=1e-3, atol=1e-3 * float(wanted.weight.abs().max()))
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def summary(result: RunResult) -> str:
 
 def result_of(classifier: Classifier, photos: Dataset, manifest: Manifest, *asked: OutputName) -> RunResult:
     evaluation = evaluate(classifier, photos)
-    return RunResult(Path("run"), classifier, manifest, evaluation, evaluation, 1.0, ("logits", *asked))
+    return RunResult(Path("run"), classifier, manifest, evaluation, evaluation, {"learning": 1.0}, ("logits", *asked))
 
 
 # Row N3-34: 12 photos cannot give 5 %.
