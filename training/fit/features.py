@@ -36,8 +36,7 @@ def extract(
 
     Raises DatasetError, listing every image that cannot be read.
     """
-    net_key = hashlib.sha256(f"{net.net.base} {net.net.weights} {spec.model_dump_json()}".encode()).digest()
-    keys = {image.sha256: net_key + bytes.fromhex(image.sha256) for image in dataset.images}
+    keys = _keys(net, dataset, spec)
     with Cache(cache) if cache else Cache.of_user(NAME) as kept:
         vectors = {key: np.frombuffer(value, np.float32) for key, value in kept.get(list(keys.values())).items()}
         fresh = [image for image in dataset.images if keys[image.sha256] not in vectors]
@@ -56,6 +55,24 @@ def extract(
                 if not kept.lasts:
                     progress.report("The feature cache cannot be written: the next run computes the features again.")
     return torch.from_numpy(np.stack([vectors[keys[image.sha256]] for image in dataset.images]))
+
+
+def at_hand(net: PixelNet, dataset: Dataset, spec: PixelSpec, *, cache: Path | None) -> Tensor | None:
+    """What `extract` gives where it has been computed already, also once the net has learnt; else None."""
+    keys = _keys(net, dataset, spec)
+    with Cache(cache) if cache else Cache.of_user(NAME) as kept:
+        vectors = kept.get(list(keys.values()))
+    if len(vectors) < len(keys):
+        return None
+    return torch.from_numpy(
+        np.stack([np.frombuffer(vectors[keys[image.sha256]], np.float32) for image in dataset.images])
+    )
+
+
+def _keys(net: PixelNet, dataset: Dataset, spec: PixelSpec) -> dict[str, bytes]:
+    """Of the cache, by the images' digests."""
+    net_key = hashlib.sha256(f"{net.net.base} {net.net.weights} {spec.model_dump_json()}".encode()).digest()
+    return {image.sha256: net_key + bytes.fromhex(image.sha256) for image in dataset.images}
 
 
 def choose_resize(

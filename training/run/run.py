@@ -18,6 +18,7 @@ from training.progress import Progress
 from training.run.classifier import Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run
 from training.run.interrupt import Interruption
+from training.run.label_errors import doubt
 from training.run.parts import Parts, split
 from training.run.settings import RunSettings
 
@@ -53,6 +54,7 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     if settings.split_file is not None and data.parts():
         progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
     classifier = _fit(settings, parts, progress)
+    doubt(settings, classifier, parts.train, progress)
     validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
     classifier.part()
     if not classifier.is_main_process:
