@@ -1,7 +1,7 @@
 """How well wrong labels are found:  python -m tools.bench.labels FOLDER FOLDER … [--seeds 40-49] [--few]
 
 Each folder is a labelled set. Of its photos 5 % and 10 % get another label by chance. Printed is the share of them in
-the first 2m places of the order, of m planted; the share that is listed as doubtful; how many others are listed; and the
+the first 2m places of the order, of m planted; the share listed as doubtful; how many others are listed; and the
 share of the suggested labels that are right; means over the seeds, and the lowest of the first. With --few, the first
 share for sets with so many photos of each label, and how many right photos of a label with so few are doubted.
 """

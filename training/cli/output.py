@@ -130,8 +130,8 @@ def print_label_errors(found: LabelErrors, data: Path, console: Console) -> None
     few = [f"'{label}' ({count})" for label, count in found.too_few.items()]
     have = "has" if len(found.doubtful) == 1 else "have"
     lines = [
-        f"{len(found.doubtful)} of {counted(found.judged, 'photo')} {have} a doubtful label, by the features of "
-        f"{found.net.partition(',')[0]}",
+        f"{len(found.doubtful)} of {counted(found.judged, 'photo')} {have} a doubtful label: by the features of "
+        f"{found.net.partition(',')[0]} another one is more probable by more than {found.margin}",
         *(f"  {_doubt(one)}" for one in found.doubtful[:SHOWN]),
         *(["  …"] if len(found.doubtful) > SHOWN else []),
     ]

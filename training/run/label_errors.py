@@ -18,7 +18,7 @@ from training.dataset.split.file import FILE_NAME as SPLIT
 from training.dataset.split.folds import ALWAYS_LEARNT, assign
 from training.dataset.split.shares import together
 from training.errors import DatasetError, SettingError
-from training.evaluation.limits.label_errors import FOLDS, LEAST_PHOTOS, ROUNDS, Ranking, out_of_fold
+from training.evaluation.limits.label_errors import FOLDS, LEAST_PHOTOS, MARGIN, ROUNDS, Ranking, out_of_fold
 from training.fit.device import Device, make_accelerator
 from training.fit.features import at_hand, extract
 from training.nets.nets import PixelNet, build_net, pixel_spec
@@ -128,6 +128,7 @@ def _judged(dataset: Dataset, features: NDArray[np.float32], net: str) -> LabelE
         judged=int((np.isfinite(ranking.given) & enough).sum()),
         too_few=too_few,
         least=LEAST_PHOTOS,
+        margin=MARGIN,
         never_judged=tuple(dataset.images[place].name for place in np.flatnonzero(np.isnan(ranking.given)).tolist()),
     )
 

@@ -42,6 +42,8 @@ class LabelErrors:
     """Labels that cannot be told anything of, each with the number of its photos that are apart from one another."""
     least: int
     """The number that a label needs."""
+    margin: float
+    """A label is doubtful when another one's probability is higher by more than that."""
     never_judged: tuple[str, ...] = ()
     """Names of photos without a judgement: the only ones of their label, all of which belong together, or those whose
     features are zero or no numbers."""

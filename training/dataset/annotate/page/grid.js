@@ -131,10 +131,10 @@ export class Grid extends EventTarget {
       return part;
     });
     const suggested = document.createElement("button");
-    Object.assign(suggested, { type: "button", className: "suggested", tabIndex: -1, title: "Take the suggested label (S)" });
-    caption.append(label, suggested, flag);
+    Object.assign(suggested, { type: "button", className: "suggested", tabIndex: -1, title: "Take this label (S)" });
+    caption.append(label, flag);
     name.textContent = image.name;
-    cell.append(img, caption, name);
+    cell.append(img, caption, suggested, name);
     cell.title = image.name;
     return cell;
   }
