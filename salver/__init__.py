@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from training.report.notebook import results_viewer
     from training.report.search import search
     from training.run.classifier import Classifier
+    from training.run.label_errors import label_errors
 else:  # a type checker would take any name for one of ours
     from salver.rooms import load
 
@@ -35,6 +36,7 @@ else:  # a type checker would take any name for one of ours
         "augment": ("training.fit.augmentation", "train"),
         "contact_sheet": ("training.report.contact_sheet", "train"),
         "evaluate": ("training.evaluation.evaluate", "train"),
+        "label_errors": ("training.run.label_errors", "train"),
         "results_viewer": ("training.report.notebook", "train"),
         "search": ("training.report.search", "train"),
     }
@@ -63,6 +65,7 @@ __all__ = [
     "augment",
     "contact_sheet",
     "evaluate",
+    "label_errors",
     "results_viewer",
     "search",
 ]

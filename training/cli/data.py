@@ -1,16 +1,22 @@
 """The commands that come before training: check, split, build, annotate, augment."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from salver.messages import errors_as_messages, show
+from salver.messages import errors_as_messages, show, tell
+from salver.rooms import Unavailable, load
 from training.fit.recipe import Augmentation
 from training.ranges import SECONDS, SEED, check_shares
 
-# As in cli/train.py, imports stand inside the functions; nothing here imports torch, except for `augment`.
+if TYPE_CHECKING:
+    from training.run.label_errors import LabelJudge
+
+# As in cli/train.py, imports stand inside the functions; nothing here imports torch, except for `augment` and the
+# labels of `check`.
 
 Data = Annotated[Path, typer.Argument(help="Folder of photos: one folder a label.")]
 
@@ -24,24 +30,80 @@ def check(
         typer.Option("--quarantine", help="List unreadable files in DATA/quarantine.csv; training leaves them out."),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Report to write; DATA/check.json unless named.")] = None,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels", help="Also list photos whose label the others contradict, in DATA/doubtful.csv for annotate."
+        ),
+    ] = False,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of --labels: which photo is in which part, in place of the folders or DATA/split.csv.",
+            show_default=False,
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NET",
+            help="Of --labels: the net whose features tell, as for salver train.",
+            show_default="resnet18",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Of --labels: imagenet, offline, or the file of a state_dict.",
+            show_default="imagenet",
+        ),
+    ] = None,
 ) -> None:
-    """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run."""
+    """Decode every image and report what is wrong. Exit code 0: no problem, 1: problems, 2: the check cannot run.
+
+    A doubtful label is no problem: it is a photo to look at.
+    """
     with errors_as_messages(code=2):
-        from training.cli.output import print_report
+        from training.cli.output import print_label_errors, print_report
         from training.dataset import check as module
+        from training.dataset.reading.doubtful import write_doubtful
         from training.dataset.reading.places import refuse_inside
+        from training.errors import SettingError
         from training.progress import Screen, Shown
 
+        without_effect = {"--split": split, "--base": base, "--weights": weights}
+        if not labels and (given := [option for option, value in without_effect.items() if value is not None]):
+            raise SettingError(f"{given[0]} goes with --labels: add that, or leave it out.")
         path = out or data / "check.json"
         for folder in (data, *([against] if against else [])):
             refuse_inside(folder, path, "The report", own="check.json")
+        # Whatever is wrong with the net is said before the photos are looked at.
+        judge = _judge(base or "resnet18", weights or "imagenet") if labels else None
         console = Screen()
         with Shown(console) as progress:
             report = module.check(data, against, quarantine=quarantine, progress=progress)
         report.write(path)
         print_report(report, console)
+        if judge is not None:
+            with Shown(console) as progress:
+                found = judge.judge(data, split=split, progress=progress)
+            replace(report, label_errors=found).write(path)
+            write_doubtful(data, found.doubtful)
+            print_label_errors(found, data, console)
         console.print(f"everything is in {path}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(int(report.problems > 0))
+
+
+def _judge(base: str, weights: str) -> "LabelJudge":
+    """Raises SettingError and WeightsError. Exit code 2 without the packages that a net needs."""
+    try:
+        module = load("training.run.label_errors", "'salver check --labels'", "train")
+    except Unavailable as error:
+        tell(str(error))
+        raise typer.Exit(2) from None
+    judge: LabelJudge = module.LabelJudge(base, weights)
+    return judge
 
 
 def split(

@@ -16,6 +16,7 @@ from training.dataset.image import LabelledImage
 from training.dataset.inspection.files import inspect_files
 from training.dataset.inspection.inspection import Inspection
 from training.dataset.reading.annotations import Quarantined, read_quarantine, write_quarantine
+from training.dataset.reading.doubtful import LabelErrors
 from training.dataset.reading.folder import natural_order, nfc
 from training.errors import DatasetError
 from training.progress import Progress, Silent
@@ -38,6 +39,8 @@ class CheckReport:
     size_bytes: int
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    label_errors: LabelErrors | None = None
+    """None when it was not asked for."""
 
     @property
     def problems(self) -> int:

@@ -100,6 +100,8 @@ class Classifier:
         self._learnt: Dataset | None = None
         self._validation: Dataset | None = None
         self._judged: Judged | None = None
+        self.start_features: Tensor | None = None
+        """[images, width] of the training images by the net as it was loaded, where the fit needed them."""
         self._fitted: Fitted | None = None
 
     def default_recipe(self, photos: int) -> Recipe:
@@ -157,7 +159,7 @@ class Classifier:
             kept=None if checkpoint is None else Checkpoint(Path(checkpoint), identity, train.digests()),
             compiled=self._compiled,
         )
-        features = self._features(train, progress) if recipe.head_first else None
+        features = self.start_features = self._features(train, progress) if recipe.head_first else None
         with events:
             if heads is not None and features is not None:
                 epochs = self._fit_last_blocks(images, features, start, heads, how, watched, progress)
@@ -204,7 +206,8 @@ class Classifier:
         heads = self._begin(train, eval_dataset, estimator, progress, folds=FOLDS, seed=seed, groups=groups)
         events.check(())
         targets = torch.from_numpy(train.targets(self.labels))
-        layer = fit_linear(estimator, self._features(train, progress), targets, len(self.labels))
+        self.start_features = self._features(train, progress)
+        layer = fit_linear(estimator, self.start_features, targets, len(self.labels))
         put_layer(self.net.net.head, layer)
         self._judged = heads
         photos, groups_of = judged_photos(train)

@@ -65,8 +65,8 @@ class Parts:
             if found:
                 shown = ", ".join(f"{ours.name} is {theirs.name}" for ours, theirs in found[:3])
                 yield (
-                    f"{counted(len(found), 'image')} of {others} {'is' if len(found) == 1 else 'are'} among the training "
-                    f"images, too, {what}: {shown}{', …' if len(found) > 3 else ''}"
+                    f"{counted(len(found), 'image')} of {others} {'is' if len(found) == 1 else 'are'} among the "
+                    f"training images, too, {what}: {shown}{', …' if len(found) > 3 else ''}"
                 )
 
 

@@ -19,6 +19,7 @@ from training.progress import Progress
 from training.run.classifier import Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run
 from training.run.interrupt import Interruption
+from training.run.label_errors import doubt
 from training.run.parts import Parts, split
 from training.run.settings import RunSettings
 from training.run.stages import Stages
@@ -63,6 +64,7 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
     stages.end("reading")
     _fit(classifier, settings, recipe, parts, progress)
     stages.end("learning")
+    doubt(settings, classifier, parts.train, progress)
     validation = evaluate(classifier, parts.validation) if parts.validation else None
     test = evaluate(classifier, parts.test)
     classifier.part()

@@ -104,6 +104,15 @@ def test_the_annotation_page_needs_the_extra_annotate_alone(tmp_path: Path) -> N
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_a_check_of_the_labels_says_before_any_photo_which_extra_it_needs(tmp_path: Path) -> None:
+    photo_folder(tmp_path / "photos", {"cup": 2, "bowl": 2})
+    ended = run("data", COMMAND, "check", tmp_path / "photos", "--labels")
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "'salver check --labels' needs the package" in ended.stderr
+    assert "[train]" in ended.stderr
+    assert not (tmp_path / "photos" / "check.json").exists()
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate", "augment"])
 def test_what_needs_torch_says_which_extra_brings_it(tmp_path: Path, command: str) -> None:
     photo_folder(tmp_path / "photos", {"cup": 2, "bowl": 2})

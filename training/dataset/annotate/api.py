@@ -9,6 +9,7 @@ from salver.text import printable
 from training.dataset.annotate.store import AnnotationStore
 from training.dataset.inspection.files import Stamp
 from training.dataset.reading.annotations import Annotation
+from training.dataset.reading.doubtful import read_doubtful
 from training.dataset.reading.folder import natural_order, nfc
 
 
@@ -23,6 +24,16 @@ class ImageRow(BaseModel):
     stamp: str
 
 
+class Doubt(BaseModel):
+    """A photo's label that the other photos contradict, and the one that they suggest."""
+
+    name: str
+    label: str
+    suggested: str
+    probability: float
+    """Of `label`."""
+
+
 class Page(BaseModel):
     """Everything that the page shows, but the pictures."""
 
@@ -32,6 +43,8 @@ class Page(BaseModel):
     images: list[ImageRow]
     unnamed: int
     """Images that are not shown because their names are not UTF-8."""
+    doubts: list[Doubt]
+    """Of doubtful.csv, the most doubtful first."""
 
 
 class ChangeRow(BaseModel):
@@ -62,6 +75,7 @@ def page_of(store: AnnotationStore) -> Page:
     state = store.state()
     rows = []
     named = [image for image in state.folder.images if printable(image.name) == image.name]
+    names = {nfc(image.name): image.name for image in named}
     for image in named:
         said = state.annotations.get(nfc(image.name), Annotation())
         rows.append(
@@ -81,6 +95,11 @@ def page_of(store: AnnotationStore) -> Page:
         labels=sorted(labels, key=natural_order),
         images=rows,
         unnamed=len(state.folder.images) - len(named),
+        doubts=[
+            Doubt(name=names[one.name], label=one.label, suggested=one.suggested, probability=one.probability)
+            for one in read_doubtful(store.root)
+            if one.name in names
+        ],
     )
 
 

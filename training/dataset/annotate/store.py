@@ -10,6 +10,7 @@ from pathlib import Path
 from training.dataset.inspection.files import Stamp
 from training.dataset.reading.alike import alike, described, difference
 from training.dataset.reading.annotations import FILE_NAME, Annotation, read_annotations, write_annotations
+from training.dataset.reading.doubtful import read_doubtful
 from training.dataset.reading.folder import Folder, nfc, scan
 from training.errors import DatasetError
 
@@ -43,6 +44,7 @@ class AnnotationStore:
         self._folder = scan(root)
         self._paths = {image.name: image.path for image in self._folder.images}
         read_annotations(root)
+        read_doubtful(root)
 
     def state(self) -> State:
         """As it is on disk now, new images included. Raises DatasetError."""

@@ -20,7 +20,10 @@ JUNK = frozenset(
 )
 """What operating systems leave behind, in lower case; hidden names (".DS_Store") are junk too."""
 OWN_FILES = frozenset(
-    ["annotations.csv", "quarantine.csv", "sources.csv", "failures.csv", "split.csv", "augmented.csv", "check.json"]
+    [
+        *("annotations.csv", "quarantine.csv", "doubtful.csv", "sources.csv", "failures.csv", "split.csv"),
+        *("augmented.csv", "check.json"),
+    ]
 )
 """What Salver itself writes beside the images, at the root."""
 IMAGE_SUFFIX = re.compile(

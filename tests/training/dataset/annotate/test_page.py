@@ -18,6 +18,7 @@ from training.dataset.annotate.server import create_app, open_page
 from training.dataset.annotate.store import AnnotationStore
 from training.dataset.dataset import Dataset
 from training.dataset.reading.annotations import Annotation, read_annotations
+from training.dataset.reading.doubtful import Doubtful, write_doubtful
 
 pytestmark = pytest.mark.slow
 
@@ -214,6 +215,47 @@ def test_filters_show_what_they_name(page: Page, photos: Path) -> None:
     for value, count in (("flagged", 1), ("unlabelled", 1), ("label:cup", 12), ("duplicates", 2), ("all", 37)):
         page.locator("#filter").select_option(value)
         expect(page.locator("#shown")).to_have_text(f"{count} of 37 shown")
+
+
+def test_doubtful_labels_are_shown_first_in_their_order_and_the_suggested_one_is_a_key_or_a_click_away(
+    page: Page, photos: Path
+) -> None:
+    doubtful = [
+        Doubtful("plate/003.jpg", "plate", "cup", 0.001),
+        Doubtful("gone.jpg", "plate", "cup", 0.002),
+        Doubtful("bowl/001.jpg", "bowl", "plate", 0.01),
+        Doubtful("cup/000.jpg", "bowl", "cup", 0.01),  # has another label since
+        Doubtful("cup/005.jpg", "cup", "bowl", 0.02),
+        Doubtful("cup/007.jpg", "cup", "mug", 0.03),
+    ]
+    expect(page.locator("#filter")).to_have_value("all")
+    write_doubtful(photos, doubtful)
+    page.reload()
+    expect(page.locator("#shown")).to_have_text("4 of 36 shown")
+    expect(page.locator("#filter")).to_have_value("doubtful")
+    expect(page.locator("#status")).to_contain_text("the most doubtful first")
+    expect(page.locator("#cell-0 .name")).to_have_text("plate/003.jpg")
+    expect(page.locator("#cell-0 .suggested")).to_have_text("→ cup")
+    expect(page.locator("#cell-1 .name")).to_have_text("bowl/001.jpg")
+    page.wait_for_function("[...document.querySelectorAll('.cell img')].every((image) => image.complete)")
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "doubtful.png")
+    press(page, "s")
+    saved(photos, {"plate/003.jpg": Annotation("cup")})
+    page.locator("#cell-1 .suggested").dblclick()
+    said = {"plate/003.jpg": Annotation("cup"), "cup/005.jpg": Annotation("bowl")}
+    saved(photos, said)
+    expect(page.locator("#view")).to_be_hidden()
+    expect(page.locator("#shown")).to_have_text("2 of 36 shown")
+    press(page, "u")
+    saved(photos, {"plate/003.jpg": Annotation("cup")})
+    press(page, "Control+a", "s")
+    saved(photos, said | {"bowl/001.jpg": Annotation("plate"), "cup/007.jpg": Annotation("mug")})
+    expect(page.locator("#shown")).to_have_text("0 of 36 shown")
+    press(page, "s")
+    expect(page.locator("#status")).to_have_text("no label is suggested here")
+    page.reload()
+    expect(page.locator("#shown")).to_have_text("36 of 36 shown")
 
 
 def test_a_search_for_duplicates_that_dies_is_told_and_tried_again_when_it_is_asked_for_again(

@@ -14,13 +14,15 @@ export class Grid extends EventTarget {
   #cells = new Map(); // image → element
   #waiting = false;
 
-  constructor(frame, sizer, labelOf) {
+  constructor(frame, sizer, labelOf, doubtOf) {
     super();
-    Object.assign(this, { frame, sizer, labelOf });
+    Object.assign(this, { frame, sizer, labelOf, doubtOf });
     frame.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(frame);
     sizer.addEventListener("click", (event) => this.#click(event));
-    sizer.addEventListener("dblclick", () => this.dispatchEvent(new Event("open")));
+    sizer.addEventListener("dblclick", (event) => {
+      if (!event.target.closest(".suggested")) this.dispatchEvent(new Event("open"));
+    });
   }
 
   get columns() {
@@ -128,9 +130,11 @@ export class Grid extends EventTarget {
       part.className = kind;
       return part;
     });
+    const suggested = document.createElement("button");
+    Object.assign(suggested, { type: "button", className: "suggested", tabIndex: -1, title: "Take this label (S)" });
     caption.append(label, flag);
     name.textContent = image.name;
-    cell.append(img, caption, name);
+    cell.append(img, caption, suggested, name);
     cell.title = image.name;
     return cell;
   }
@@ -140,12 +144,17 @@ export class Grid extends EventTarget {
     const label = cell.querySelector(".label");
     label.textContent = text || "no label";
     label.className = `label${text ? "" : " none"}${image.label ? " changed" : ""}`;
+    const doubt = this.doubtOf(image);
+    const suggested = cell.querySelector(".suggested");
+    suggested.hidden = !doubt;
+    suggested.textContent = doubt ? `→ ${doubt.suggested}` : "";
     cell.querySelector(".flag").textContent = image.flag ? "bad" : "";
     cell.className = `cell${index === this.cursor ? " cursor" : ""}${image.flag ? " bad" : ""}`;
     cell.id = `cell-${index}`;
     cell.dataset.index = index;
     cell.setAttribute("aria-selected", this.selected.has(image));
-    cell.setAttribute("aria-label", `${image.name}, ${text || "no label"}${image.flag ? ", flagged as bad" : ""}`);
+    const more = `${image.flag ? ", flagged as bad" : ""}${doubt ? `, suggested: ${doubt.suggested}` : ""}`;
+    cell.setAttribute("aria-label", `${image.name}, ${text || "no label"}${more}`);
     cell.setAttribute("aria-posinset", index + 1);
     cell.setAttribute("aria-setsize", this.images.length);
     const width = this.frame.clientWidth / columns;
@@ -161,6 +170,11 @@ export class Grid extends EventTarget {
     const cell = event.target.closest(".cell");
     if (!cell) return;
     const index = Number(cell.dataset.index);
+    if (event.target.closest(".suggested")) {
+      // The second click of a double one would meet the image that has moved up.
+      if (event.detail < 2) this.dispatchEvent(new CustomEvent("accept", { detail: this.images[index] }));
+      return;
+    }
     this.moveTo(index, event.shiftKey);
     if (event.ctrlKey || event.metaKey) {
       this.toggle();

@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 const POLL_MS = 2000;
 
 const album = new Album();
-const grid = new Grid($("grid"), $("sizer"), (image) => album.labelOf(image));
+const grid = new Grid($("grid"), $("sizer"), (image) => album.labelOf(image), (image) => album.doubtOf(image));
 
 function say(text, wrong = false) {
   $("status").textContent = text;
@@ -26,9 +26,10 @@ function refresh() {
 }
 
 function drawFilters() {
-  const { counts, unlabelled, flagged } = album.counts();
+  const { counts, unlabelled, flagged, doubtful } = album.counts();
   const options = [["all", "all images"], ["unlabelled", `unlabelled (${unlabelled})`],
     ["flagged", `flagged (${flagged})`], ["duplicates", "duplicates"],
+    ...(album.doubts.size ? [["doubtful", `doubtful label (${doubtful})`]] : []),
     ...[...counts].map(([label, count]) => [`label:${label}`, `${label} (${count})`])];
   const chosen = $("filter").value || "all";
   $("filter").replaceChildren(...options.map(([value, text]) => new Option(text, value, false, value === chosen)));
@@ -88,8 +89,9 @@ function drawLarge() {
   const address = picture(image);
   if ($("large").getAttribute("src") !== address) $("large").src = address;
   $("large").alt = image.name;
-  $("about").textContent = [image.name, album.labelOf(image) || "no label", image.flag && "flagged as bad", image.note]
-    .filter(Boolean).join(" · ");
+  const doubt = album.doubtOf(image);
+  $("about").textContent = [image.name, album.labelOf(image) || "no label", doubt && `suggested: ${doubt.suggested}`,
+    image.flag && "flagged as bad", image.note].filter(Boolean).join(" · ");
 }
 
 function toggleLarge() {
@@ -128,6 +130,8 @@ const keys = {
   n: () => ask("Note", grid.current?.note ?? "", [], (note) => change((images) => album.setNote(images, note))),
   u: () => step("undo"),
   r: () => step("redo"),
+  s: () => (grid.targets().some((image) => album.doubtOf(image))
+    ? change((images) => album.accept(images)) : say("no label is suggested here")),
   "/": () => $("text").focus(),
   "?": () => $("keys").showModal(),
 };
@@ -209,6 +213,10 @@ album.addEventListener("change", refresh);
 album.addEventListener("saved", ({ detail }) => say(`saved: ${detail} ${detail === 1 ? "image" : "images"}`));
 album.addEventListener("refused", ({ detail }) => reload(detail.message));
 grid.addEventListener("open", toggleLarge);
+grid.addEventListener("accept", ({ detail }) => {
+  album.accept([detail]);
+  $("grid").focus();
+});
 document.addEventListener("keydown", pressed);
 $("filter").addEventListener("change", () => {
   refresh();
@@ -224,6 +232,12 @@ $("view").addEventListener("click", () => $("view").close());
 $("view").addEventListener("close", () => $("grid").focus());
 
 await reload("");
+// Who had the labels checked comes for these, until each has another label or a flag.
+if (album.counts().doubtful) {
+  $("filter").value = "doubtful";
+  refresh();
+  say("Labels that the other photos contradict, the most doubtful first. S or a click on “→” takes the suggested one.");
+}
 if (album.unnamed === 1) say("1 image is not shown: its name is not UTF-8. Rename it.", true);
 if (album.unnamed > 1) say(`${album.unnamed} images are not shown: their names are not UTF-8. Rename them.`, true);
 $("grid").focus();
