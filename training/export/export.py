@@ -13,7 +13,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from salver.artifact.manifest import INPUT_NAME, Familiarity, Heat, Manifest, PixelSpec, Provenance
+from salver.artifact.manifest import INPUT_NAME, Familiarity, Fingerprints, Heat, Manifest, PixelSpec, Provenance
 from salver.system.durable import durable
 from training.dataset.dataset import Dataset
 from training.evaluation.evaluate import Evaluation
@@ -45,6 +45,7 @@ def export(
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
     familiarity: Familiarity | None = None,
+    fingerprints: Fingerprints | None = None,
 ) -> Manifest:
     """Write `path` with the manifest, which is returned. `reported` is the evaluation of `validation` by torch, and
     `familiarity` what the net's plane was judged to mean; `net` is on the CPU and in evaluation mode. Of `reference`,
@@ -67,6 +68,7 @@ def export(
         features=shapes["features"][0] if "features" in shapes else None,
         familiarity=familiarity if "familiarity" in shapes else None,
         heat=_heat(shapes["heat"], reported.labels, net.bias()) if "heat" in shapes else None,
+        fingerprints=fingerprints,
         golden=make_golden(net.net, spec, reported.labels),
         provenance=Provenance(
             data_fingerprint=trained_on.data_fingerprint,

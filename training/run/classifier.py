@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from salver.artifact.manifest import OUTPUT_NAMES, Manifest, OutputName
+from salver.artifact.manifest import OUTPUT_NAMES, Fingerprints, Manifest, OutputName
 from training.dataset.dataset import Dataset, check_trainable
 from training.errors import SettingError
 from training.evaluation.evaluate import Evaluation, evaluate
@@ -222,6 +222,7 @@ class Classifier:
         outputs: Sequence[OutputName] = OUTPUT_NAMES,
         max_false_alarms: float = 0.05,
         reference: Dataset | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
@@ -265,6 +266,7 @@ class Classifier:
             temperature=fit_temperature(reported.logits, reported.truths),
             thresholds=dict(thresholds) if thresholds else None,
             familiarity=self._fitted and self._fitted.judged(max_false_alarms),
+            fingerprints=fingerprints,
         )
         self.exported = ModelFile.read(Path(path))
         return manifest

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from salver.artifact.manifest import MAX_FINGERPRINTS, Fingerprints
 from salver.text import counted
 from training.dataset.dataset import Dataset, check_trainable
 from training.dataset.reading.layout import PARTS
+from training.dataset.split.fingerprints import take_fingerprints
 from training.errors import SettingError
 from training.run.settings import RunSettings
 
@@ -29,6 +31,22 @@ class Parts:
     def unseen(self) -> Dataset:
         """Validation and test together: what the net was not trained on."""
         return Dataset((*self.validation.images, *self.test.images), self.train.labels)
+
+    def fingerprints(self) -> Fingerprints:
+        """Of all their photos, as the run's record keeps them."""
+        return take_fingerprints(
+            {"train": self.train.images, "validation": self.validation.images, "test": self.test.images}
+        )
+
+    def fingerprints_for_file(self) -> tuple[Fingerprints | None, str]:
+        """Those that the model file keeps, or None with the reason."""
+        found = self.fingerprints()
+        if found.photos <= MAX_FINGERPRINTS:
+            return found, ""
+        return None, (
+            f"the model file keeps no fingerprints of its {found.photos:,} photos, since the most is "
+            f"{MAX_FINGERPRINTS:,}: run.json alone has them"
+        )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """For each part the number of images of each label."""

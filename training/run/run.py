@@ -1,24 +1,25 @@
 """One run of `salver train`: from a folder of photos to a folder with the model file and everything about it."""
 
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 from salver.messages import speaks
 from salver.text import printable
 from training.dataset.check import checked
 from training.dataset.dataset import Dataset
-from training.dataset.reading.own import MODEL, TENSORBOARD
-from training.dataset.reading.places import alone, refuse_inside
-from training.errors import Interrupted, SettingError
+from training.dataset.reading.own import MODEL
+from training.dataset.reading.places import alone
+from training.dataset.split.file import check_placed
+from training.errors import Interrupted
 from training.evaluation.evaluate import evaluate
 from training.evaluation.thresholds import check_thresholds
 from training.fit.recipe import check_weights
-from training.nets.nets import check_base
 from training.progress import Progress
 from training.run.classifier import Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run
 from training.run.interrupt import Interruption
 from training.run.parts import Parts, split
+from training.run.place import check_place
 from training.run.settings import RunSettings
 
 
@@ -32,7 +33,16 @@ def train_run(settings: RunSettings, progress: Progress) -> RunResult | None:
     """
     if not speaks():  # the first process holds the lock for all of them, and looks at what lies there
         return None if is_finished(settings) else _train(settings, progress)
-    _check_place(settings)
+    check_place(
+        settings.data,
+        settings.out,
+        base=settings.base,
+        weights=settings.weights,
+        device=settings.device,
+        mixed_precision=settings.mixed_precision,
+        tensorboard=settings.tensorboard,
+        split_file=settings.split_file,
+    )
     with alone(settings.out):
         if is_finished(settings):
             progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
@@ -46,19 +56,25 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
     data = Dataset.from_dir(settings.data)
     check_weights(settings.class_weights, data.labels)
     check_thresholds(settings.thresholds, data.labels)
+    if settings.split_file is not None:
+        check_placed(settings.split_file, (image.name for image in data.images))
+    classifier = _untrained(settings, data.labels)  # before photos are decoded: weights may not fit, or not be there
     data = checked(data, settings.on_bad, settings.image_size, progress)
     parts = split(data, settings)
     for line in describe(data, parts):
         progress.report(line)
     if settings.split_file is not None and data.parts():
         progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
-    classifier = _fit(settings, parts, progress)
+    _fit(classifier, settings, parts, progress)
     validation, test = evaluate(classifier, parts.validation), evaluate(classifier, parts.test)
     classifier.part()
     if not classifier.is_main_process:
         return None
     progress.report("exporting, and comparing the file with the net …")
     metrics = {"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy}
+    fingerprints, without = parts.fingerprints_for_file() if settings.fingerprints else (None, "")
+    if without:
+        progress.report(without)
     manifest = classifier.export(
         settings.out / MODEL,
         parts.validation,
@@ -68,6 +84,7 @@ def _train(settings: RunSettings, progress: Progress) -> RunResult | None:
         outputs=settings.outputs,
         max_false_alarms=settings.max_false_alarms,
         reference=parts.unseen,
+        fingerprints=fingerprints,
     )
     seconds = time.perf_counter() - start
     result = RunResult(settings.out, classifier, manifest, validation, test, seconds, settings.outputs)
@@ -81,27 +98,10 @@ def describe(data: Dataset, parts: Parts) -> list[str]:
     return [*data.summary().splitlines(), f"split into {sizes}", *parts.remarks()]
 
 
-def _check_place(settings: RunSettings) -> None:
-    check_base(settings.base, settings.weights)
-    out = settings.out
-    if out.exists() and not out.is_dir():
-        raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
-    if settings.tensorboard is not None:
-        _check_tensorboard(settings.tensorboard, out)
-        refuse_inside(settings.data, settings.tensorboard, "The TensorBoard folder")
-    refuse_inside(settings.data, out, "The run folder")
-
-
-def _check_tensorboard(folder: Path, out: Path) -> None:
-    inside = folder.resolve().is_relative_to(out.resolve())
-    if inside and folder.resolve().relative_to(out.resolve()).parts[:1] != (TENSORBOARD,):
-        raise SettingError(f"The TensorBoard folder {folder} lies in the run folder: name it {out / TENSORBOARD}.")
-
-
-def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
-    classifier = Classifier(
+def _untrained(settings: RunSettings, labels: Sequence[str]) -> Classifier:
+    return Classifier(
         settings.base,
-        parts.train.labels,
+        labels,
         image_size=settings.image_size,
         weights=settings.weights,
         seed=settings.seed,
@@ -110,6 +110,9 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
         mixed_precision=settings.mixed_precision,
         compiled=settings.compiled,
     )
+
+
+def _fit(classifier: Classifier, settings: RunSettings, parts: Parts, progress: Progress) -> None:
     if settings.head == "svm":
         classifier.fit_head(
             parts.train,
@@ -120,7 +123,7 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
             tensorboard=settings.tensorboard,
             progress=progress,
         )
-        return classifier
+        return
     with Interruption() as interruption:
         try:
             classifier.fit(
@@ -137,4 +140,3 @@ def _fit(settings: RunSettings, parts: Parts, progress: Progress) -> Classifier:
         except Interrupted as error:
             error.signal = interruption.signal or error.signal
             raise
-    return classifier

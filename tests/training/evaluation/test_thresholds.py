@@ -98,7 +98,7 @@ def test_on_a_full_disk_the_version_before_stays(file: ModelFile) -> None:
 def test_a_file_that_was_exchanged_since_it_was_read_is_neither_scored_nor_written(
     file: ModelFile, tmp_path: Path
 ) -> None:
-    dataset = read_test_set(colour_folder(tmp_path / "photos", 1), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos", 1)).scored
     other = by_colour(tmp_path / "other.onnx", temperature=2.0).replace(file.path)
     there = other.read_bytes()
     with pytest.raises(SettingError, match=r"model\.onnx has been exchanged since it was read"):
@@ -109,7 +109,7 @@ def test_a_file_that_was_exchanged_since_it_was_read_is_neither_scored_nor_writt
 
 
 def test_evaluation_reports_coverage_and_the_accuracy_of_what_is_answered(file: ModelFile, tmp_path: Path) -> None:
-    dataset = read_test_set(colour_folder(tmp_path / "photos"), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos")).scored
     before = evaluate(file.path, dataset)
     set_threshold(file, file.path, "red", 0.8, min_precision=None, fingerprint=None)
     after = evaluate(file.path, dataset)
