@@ -83,24 +83,28 @@ def evaluate(
     """
     with errors_as_messages(code=2):
         from training.dataset.reading.places import alone, refuse_inside, refuse_run
-        from training.dataset.test_set import read_test_set
         from training.errors import SettingError
+
+        if no_worse_than_old and against is None:
+            raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
+        for folder in (data, *([foreign] if foreign else [])):
+            refuse_inside(folder, out, "The report")
+        refuse_run(out, "The folder")
+
+        from training.evaluation.model_file import ModelFile
+
+        file = ModelFile.read(model)
+        older = None if against is None else ModelFile.read(against)
+
+        from training.dataset.test_set import read_test_set
         from training.evaluation.evaluate import evaluate as score
         from training.evaluation.limits.familiarity import foreign_images, foreign_share
         from training.evaluation.limits.seen import described, known_photos, part_counts, seen
-        from training.evaluation.model_file import ModelFile
         from training.evaluation.plots import plots
         from training.progress import Screen, Shown
         from training.report.report import metrics_of, write_report
 
-        if no_worse_than_old and against is None:
-            raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
-        refuse_inside(data, out, "The report")
-        refuse_run(out, "The folder")
-        file = ModelFile.read(model)
-        older = None if against is None else ModelFile.read(against)
         if foreign is not None:
-            refuse_inside(foreign, out, "The report")
             file.check_output("familiarity")
             foreign_images(foreign)  # what cannot be scored is said before anything is
         console = Screen()
@@ -172,9 +176,7 @@ def _summary(metrics: "MetricsFile") -> list[str]:
         )
         theirs = compared.old_seen
         if theirs and (used := theirs.train + theirs.validation):
-            lines.append(
-                f"the old model was trained on {used} of these photos or watched them: its figures are too good"
-            )
+            lines.append(f"the old model was trained on {used} of them or watched them, so its figures are too good")
     return lines
 
 

@@ -38,8 +38,8 @@ def print_summary(result: "RunResult", console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_comparison(comparison: "Comparison", console: Console) -> None:
-    """What the new file loses and wins."""
+def print_comparison(comparison: "Comparison", console: Console, *, replaced: bool = False) -> None:
+    """What the new file loses and wins, and whether it has replaced another."""
     before, after, precision = comparison.before, comparison.after, comparison.precision
     lines = [
         f"validation accuracy, {counted(len(after.truths), 'image')}: float {before.accuracy:.4f}, {precision} "
@@ -47,6 +47,7 @@ def print_comparison(comparison: "Comparison", console: Console) -> None:
         f"{after.class_averaged_accuracy:.4f} class-averaged",
         f"{counted(comparison.changed, 'image')} {'has' if comparison.changed == 1 else 'have'} another best label",
         f"one image on one thread of this machine's CPU: {comparison.speed_ratio:.2f} times as fast as float",
+        *([f"{comparison.path} stands in place of the file before"] if replaced else []),
         f"next: salver serve {comparison.path}",
     ]
     for line in lines:

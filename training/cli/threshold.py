@@ -62,7 +62,7 @@ def threshold(
         from training.dataset.test_set import read_test_set
         from training.errors import SettingError
         from training.evaluation.evaluate import evaluate as score
-        from training.evaluation.limits.seen import described, known_photos, seen
+        from training.evaluation.limits.seen import known_part, known_photos, part_counts
         from training.evaluation.model_file import ModelFile
         from training.evaluation.thresholds import check_label, choose_threshold, effect, set_threshold
 
@@ -70,6 +70,8 @@ def threshold(
             raise SettingError("Give either --threshold or --min-precision.")
         if min_precision is not None and data is None:
             raise SettingError("--min-precision needs photos to measure it on: name their folder with --data.")
+        if data is None and (split is not None or part is not None):
+            raise SettingError("--split and --part say which photos of --data are looked at: name their folder.")
         target = model if out is None else out
         if data is not None and out is not None:
             refuse_inside(data, out, "The model file")
@@ -83,7 +85,8 @@ def threshold(
         if data is not None:
             known = known_photos(file)
             chosen = read_test_set(data, split, part, known=known, usual="validation")
-            for note in (*(described(seen(known, chosen)) if known else ()), *chosen.scored.notes):
+            known_of = [known_part(part_counts(known, chosen.folder.images))] if known else []
+            for note in (*known_of, *chosen.scored.notes):
                 show(note)
             evaluation, fingerprint = score(file, chosen.scored), chosen.scored.fingerprint()
             if min_precision is not None:

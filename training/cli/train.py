@@ -86,7 +86,7 @@ def train(
         from training.fit.recipe import PRESETS, parse_class_weights, parse_numbers
         from training.progress import Screen, Shown, Silent
         from training.ranges import check_outputs
-        from training.run.place import check_numbers, check_place
+        from training.run.place import check_numbers, check_photos, check_place
 
         changes = {
             "--epochs": epochs,
@@ -121,6 +121,7 @@ def train(
             test_size=test_size,
             val_size=val_size,
         )
+        check_photos(data)
         check_place(
             data,
             out,

@@ -12,8 +12,8 @@ from training.dataset.split.fingerprints import Known
 from training.errors import DatasetError
 
 Wanted = Part | Literal["all"]
-NAMES: dict[Part, str] = {"train": "trained on", "validation": "validation photos", "test": "test photos"}
-"""What photos of each part are called."""
+_USED: dict[Part, str] = {"train": "trained on", "validation": "watched", "test": "tested on"}
+"""What a run did with the photos of each part."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,16 @@ def _of_part(dataset: Dataset, part: Part, known: Known) -> Dataset:
 def _unused(dataset: Dataset, usual: Part, known: Known) -> Dataset:
     """Without the photos that the run had in another part than `usual`."""
     places = [known.part(image) for image in dataset.images]
-    others = sorted({place for place in places if place not in (None, usual)}, key=list(NAMES).index, reverse=True)
-    if not others:
+    used = [what for part, what in _USED.items() if part != usual and part in places]
+    if not used:
         return dataset
     images = tuple(image for image, place in zip(dataset.images, places, strict=True) if place in (None, usual))
-    names = " or ".join("trained on" if other == "train" else f"among its {NAMES[other]}" for other in others[::-1])
     if not images:
         raise DatasetError(
-            f"All of the {counted(len(dataset), 'photo')} in {printable(str(dataset.root))} were {names} in the "
-            "model's run: what they would show says nothing of other photos. Name others, or score these with "
-            "--part all."
+            f"Each of the {counted(len(dataset), 'photo')} in {printable(str(dataset.root))} was {' or '.join(used)} "
+            "in the model's run, so that figures from them say nothing of other photos. Name others, or take these "
+            "with --part all."
         )
-    note = f"taken are the {len(images)} of {len(dataset)} photos that were not {names}; --part all takes all of them"
+    neither = f"neither {' nor '.join(used)}" if len(used) > 1 else f"not {used[0]}"
+    note = f"taken are the {len(images)} of {len(dataset)} photos that were {neither}; --part all takes all of them"
     return replace(dataset, images=images, notes=(*dataset.notes, note))

@@ -1,6 +1,7 @@
 """What can be told of a run before torch is imported and before a photo is opened: numbers, places, names, a driver."""
 
 import ctypes
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from training.dataset.reading.layout import PARTS
 from training.dataset.reading.own import TENSORBOARD
 from training.dataset.reading.places import refuse_inside
 from training.dataset.split.file import check_split
-from training.errors import SettingError
+from training.errors import DatasetError, SettingError
 from training.fit.recipe import ClassWeights, check_weights
 from training.nets.choice import check_base, check_size
 from training.ranges import FALSE_ALARMS, SEED, SVM_C, THRESHOLD, check_shares
@@ -50,6 +51,15 @@ def check_place(
         )
     if mixed_precision == "fp16" and device == "cpu":
         raise SettingError("The mixed precision 'fp16' needs a GPU. Take '--mixed-precision no' on a CPU.")
+
+
+def check_photos(data: Path) -> None:
+    """Whether there is such a folder. Raises DatasetError."""
+    try:
+        with os.scandir(data):
+            return
+    except OSError as error:
+        raise DatasetError(f"Cannot read {data}: {error.strerror}. Give a readable folder.") from error
 
 
 def check_numbers(

@@ -78,6 +78,19 @@ def test_a_threshold_makes_a_new_version_that_says_how_it_came_about(file: Model
     assert len(without.manifest.provenance.threshold_changes) == 3
 
 
+def test_a_threshold_that_is_there_already_makes_no_new_version(file: ModelFile, tmp_path: Path) -> None:
+    nothing = set_threshold(file, file.path, "red", 0, min_precision=None, fingerprint=None)
+    assert nothing == file
+    changed = set_threshold(file, file.path, "red", 0.6, min_precision=None, fingerprint=None)
+    before = file.path.stat()
+    again = set_threshold(changed, file.path, "red", 0.6, min_precision=0.9, fingerprint="f")
+    assert again == changed
+    assert file.path.stat().st_ino == before.st_ino
+    copy = set_threshold(changed, tmp_path / "copy.onnx", "red", 0.6, min_precision=None, fingerprint=None)
+    assert (copy.path, copy.sha256) == (tmp_path / "copy.onnx", changed.sha256)
+    assert copy.path.read_bytes() == file.path.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("label", "threshold", "message"), [("cup", 0.5, "no label 'cup'"), ("red", 1.5, "from 0 to 1")]
 )

@@ -57,10 +57,10 @@ def refuse_among_photos(out: Path, what: str) -> None:
 
 
 def refuse_run(out: Path, what: str) -> None:
-    """Raises SettingError when `out` is a run's folder, whose figures and pages have the same names."""
+    """Raises SettingError when `out` is the folder of a run, finished or not."""
     if _is_run(out):
         raise SettingError(
-            f"{what} {printable(out)} holds a run of 'salver train', whose metrics.json and report.html would be "
+            f"{what} {printable(out)} holds a run of 'salver train', whose files are not to be mixed with others or "
             "replaced. Name another folder."
         )
 

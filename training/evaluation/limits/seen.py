@@ -68,11 +68,11 @@ def seen(known: Known, chosen: TestSet) -> Seen:
 
 
 def described(found: Seen) -> tuple[str, ...]:
-    """What there is to say of it, as lines for a terminal and for the report."""
+    """What there is to say of it before a test, as lines for a terminal and for the report."""
     folder, scored = found.folder, found.scored
+    lines = [known_part(folder)]
     if folder.new == _total(folder):
-        return (f"{_none(folder.new)} in the model's run, as far as contents tell",)
-    lines = [_of_run(folder)]
+        return tuple(lines)
     if scored.train or scored.validation:
         lines.append(f"of the {_total(scored)} scored photos {_used(scored)}: these figures are too good")
     lines += _missing(found)
@@ -86,15 +86,15 @@ def _total(counts: PartCounts) -> int:
     return counts.train + counts.validation + counts.test + counts.new
 
 
-def _none(photos: int) -> str:
-    return "this one photo was not" if photos == 1 else f"none of these {photos} photos was"
-
-
-def _of_run(counts: PartCounts) -> str:
-    """Of photos of which the run had some."""
+def known_part(counts: PartCounts) -> str:
+    """How many of the photos the run had, and what for."""
+    if counts.new == _total(counts):
+        these = "this one photo was not" if counts.new == 1 else f"none of these {counts.new} photos was"
+        return f"{these} in the model's run, as far as contents tell"
     told = [f"{counts.train} of these {_total(counts)} photos {_was(counts.train)} trained on"]
     told += [f"{counts.validation} watched (validation)"] if counts.validation else []
-    told += [f"{counts.test} {_is(counts.test)} test photos of the run"] if counts.test else []
+    tested = "is a test photo" if counts.test == 1 else "are test photos"
+    told += [f"{counts.test} {tested} of the run"] if counts.test else []
     told += [f"{counts.new} {_is(counts.new)} new to it"] if counts.new else []
     return ", ".join(told)
 
