@@ -121,7 +121,6 @@ def train(
             test_size=test_size,
             val_size=val_size,
         )
-        check_photos(data)
         check_place(
             data,
             out,
@@ -132,6 +131,7 @@ def train(
             tensorboard=tensorboard,
             split_file=split,
         )
+        check_photos(data)
 
         from training.cli.output import print_summary
         from training.run.run import train_run

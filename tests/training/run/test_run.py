@@ -128,9 +128,9 @@ def test_the_run_and_its_file_know_their_photos_by_part_in_every_precision_and_v
     found = manifest_of(run / "model.onnx").fingerprints
     assert found is not None
     assert {part: len(b"".join(prints.values())) // 6 for part, prints in found.parts.items()} == {
-        "train": 8,
+        "train": 7,
         "validation": 3,
-        "test": 5,
+        "test": 6,
     }
     record = json.loads((run / "run.json").read_text())
     assert record["fingerprints"] == found.model_dump(mode="json")
@@ -156,7 +156,7 @@ def test_without_fingerprints_the_file_tells_nothing_and_the_run_still_does(tmp_
     file = ModelFile.read(tmp_path / "out" / "model.onnx")
     known = known_photos(file)
     assert known is not None
-    assert (known.size("train"), known.size("validation"), known.size("test")) == (8, 3, 5)
+    assert (known.size("train"), known.size("validation"), known.size("test")) == (7, 3, 6)
     moved = replace(file, path=tmp_path / "model.onnx")
     assert known_photos(moved) is None
 
