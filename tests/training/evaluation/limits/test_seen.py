@@ -14,6 +14,7 @@ from tests.support.models import by_colour
 from tests.training.evaluation.evaluations import colour_folder
 from training.dataset.dataset import Dataset
 from training.dataset.split.fingerprints import take_fingerprints
+from training.evaluation.evaluate import evaluate
 from training.evaluation.limits.seen import described, known_photos
 from training.evaluation.model_file import ModelFile
 from training.evaluation.schema import MetricsFile, PartCounts, Seen
@@ -187,6 +188,11 @@ def test_a_threshold_is_chosen_on_what_was_neither_trained_on_nor_tested_on(
     assert ended.exit_code == 0, ended.output
     assert "18 of these 30 photos were trained on" in ended.output
     assert "taken are the 3 of 30 photos that were neither trained on nor tested on" in ended.output
+
+
+def test_a_notebook_shows_it_beside_the_figures(model: Path, photos: Path) -> None:
+    shown = evaluate(model, Dataset.from_dir(photos))._repr_html_()
+    assert "18 of these 30 photos were trained on, 3 watched (validation), 9 are test photos of the run" in shown
 
 
 def test_each_number_has_its_verb() -> None:
