@@ -33,7 +33,7 @@ COMMANDS = {
     ),
     "evaluate": Command("training.cli.evaluation", "train", "Test a model file on photos; write a report to look at."),
     "search": Command("training.cli.search", "train", "Show the labelled photos that are nearest to a photo."),
-    "threshold": Command("training.cli.evaluation", "train", "Give a label only to images that score enough."),
+    "threshold": Command("training.cli.threshold", "train", "Give a label only to images that score enough."),
     "drift": Command("training.cli.drift", "train", "Say whether a service is sent other images than its model knows."),
     "export": Command("training.cli.export", "train", "Export another precision of a finished run: int8 or fp16."),
     "serve": Command("service.__main__", "serve", "Serve a model file over HTTP."),

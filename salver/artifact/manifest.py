@@ -28,6 +28,11 @@ MAX_MANIFEST_BYTES = 32 * 1024**2
 MAX_VALUES = 1_000_000
 """Numbers and texts, counted by their commas before they become objects of a hundred bytes each."""
 MAX_LABELS = 65_536
+PRINT_BYTES = 6
+"""Of a photo's fingerprint: 8 characters of base64. With a million photos known, a million others are all told apart
+but with a chance of 1 in 280."""
+MAX_FINGERPRINTS = 200_000
+"""1.6 MB of text in the file."""
 MAX_NAME = 1000
 """Characters of a label, or of another name."""
 TOLERANCES = {"fp32": 0.01, "fp16": 0.5, "int8": 0.5}
@@ -61,6 +66,15 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Bins = Annotated[dict[Name, Count], Field(max_length=256)]
+
+
+def _whole(prints: bytes) -> bytes:
+    if len(prints) % PRINT_BYTES:
+        raise ValueError(f"fingerprints have {PRINT_BYTES} bytes each, and these are {len(prints)} bytes")
+    return prints
+
+
+Prints = Annotated[Base64Bytes, AfterValidator(_whole)]
 
 
 class PixelSpec(Frozen):
@@ -151,6 +165,27 @@ class Reference(Frozen):
         return self
 
 
+class Fingerprints(Frozen):
+    """Which photos each part of the run had, by the label that they had there.
+
+    Of each photo the first `PRINT_BYTES` of its content's sha256, sorted, one after the other.
+    """
+
+    train: dict[Label, Prints]
+    validation: dict[Label, Prints] = {}
+    test: dict[Label, Prints] = {}
+
+    @property
+    def parts(self) -> dict[Literal["train", "validation", "test"], dict[str, bytes]]:
+        """By their names."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def photos(self) -> int:
+        """Of all parts together."""
+        return sum(len(prints) for part in self.parts.values() for prints in part.values()) // PRINT_BYTES
+
+
 class ThresholdChange(Frozen):
     """A threshold that was set after the export: on which version of the file, and by which images."""
 
@@ -193,6 +228,8 @@ class Manifest(Frozen):
     familiarity: Familiarity | None = None
     heat: Heat | None = None
     reference: Reference | None = None
+    fingerprints: Fingerprints | None = None
+    """None for a file that does not tell which photos it was trained on."""
     golden: Golden
     provenance: Provenance
 
@@ -206,6 +243,16 @@ class Manifest(Frozen):
             raise ValueError("the bias of heat names other labels than the model")
         if self.thresholds is not None and not set(self.thresholds) <= set(self.labels):
             raise ValueError("a threshold names a label that the model does not have")
+        return self
+
+    @model_validator(mode="after")
+    def _fingerprints_in_bounds(self) -> Self:
+        if self.fingerprints is None:
+            return self
+        if self.fingerprints.photos > MAX_FINGERPRINTS:
+            raise ValueError(f"it has fingerprints of more than {MAX_FINGERPRINTS:,} photos")
+        if not set().union(*self.fingerprints.parts.values()) <= set(self.labels):
+            raise ValueError("a fingerprint is of a label that the model does not have")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.server]
 
 def test_the_service_abstains_from_the_images_that_evaluation_says_and_from_no_others(tmp_path: Path) -> None:
     """At thresholds that are the very score of an image, or the next number above it, too."""
-    dataset = read_test_set(colour_folder(tmp_path / "photos", 12), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos", 12)).scored
     model = by_colour(tmp_path / "model.onnx", gain=9.7, temperature=1.37)
     before = evaluate(model, dataset)
     middles = {label: np.sort(before.scores[before.predictions == index]) for index, label in enumerate(before.labels)}

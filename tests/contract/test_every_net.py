@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.live import running_service
 from tests.training.support.photos import photo_folder
-from training.nets.nets import BASES
+from training.nets.choice import BASES
 from training.run.classifier import Classifier
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.server]

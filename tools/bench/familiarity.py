@@ -21,7 +21,7 @@ from training.fit.device import make_accelerator
 from training.fit.familiarity import Fitted, fit_familiarity, judged_photos
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
-from training.nets.nets import BASES
+from training.nets.choice import BASES
 from training.progress import Silent
 from training.run.classifier import Classifier
 

@@ -68,7 +68,7 @@ def check(
         from training.cli.output import print_label_errors, print_report
         from training.dataset import check as module
         from training.dataset.reading.doubtful import write_doubtful
-        from training.dataset.reading.places import refuse_inside
+        from training.dataset.reading.places import check_file, refuse_inside
         from training.errors import SettingError
         from training.progress import Screen, Shown
 
@@ -78,6 +78,7 @@ def check(
         path = out or data / "check.json"
         for folder in (data, *([against] if against else [])):
             refuse_inside(folder, path, "The report", own="check.json")
+        check_file(path, "The report")
         # Whatever is wrong with the net is said before the photos are looked at.
         judge = _judge(base or "resnet18", weights or "imagenet") if labels else None
         console = Screen()
@@ -123,13 +124,15 @@ def split(
     with errors_as_messages():
         from salver.text import counted
         from training.dataset.dataset import Dataset
-        from training.dataset.reading.places import refuse_inside
+        from training.dataset.reading.places import check_file, refuse_inside
 
         check_shares(val_size=val_size, test_size=test_size)
+        expression = _expression(group_by) if group_by else None
         path = out or data / "split.csv"
         refuse_inside(data, path, "The split file", own="split.csv")
+        check_file(path, "The split file")
         dataset = Dataset.from_dir(data)
-        groups = _groups(group_by, [image.name for image in dataset.images]) if group_by else None
+        groups = _groups(expression, [image.name for image in dataset.images]) if expression else None
         parts = dataset.split_as_given(val_size, test_size, stratify=stratify, seed=seed, groups=groups)
         replaced = " in place of the one before" if path.exists() else ""
         dataset.write_split(path, parts)
@@ -162,10 +165,17 @@ def augment(
     """Show what a preset of augmentation makes of the photos: each row is one photo and seven results."""
     with errors_as_messages():
         from training.dataset.dataset import Dataset
-        from training.report.contact_sheet import write_sheet
+        from training.dataset.reading.places import check_file, refuse_inside
 
-        write_sheet(preview, Dataset.from_dir(data), preset, seed)
-        show(f"written to {preview}")
+        refuse_inside(data, preview, "The contact sheet")
+        check_file(preview, "The contact sheet")
+        replaced = " in place of the file before" if preview.exists() else ""
+        dataset = Dataset.from_dir(data)
+
+        from training.report.contact_sheet import write_sheet  # imports torch
+
+        write_sheet(preview, dataset, preset, seed)
+        show(f"written to {preview}{replaced}")
 
 
 def _show(address: str, *, browser: bool) -> None:
@@ -197,8 +207,10 @@ def build(
         from training.dataset.gather.download import DownloadLimits
         from training.dataset.gather.providers import provider as named
         from training.dataset.gather.spec import QuerySource, describe, read_spec
+        from training.dataset.reading.places import refuse_run
         from training.progress import Screen, Shown
 
+        refuse_run(out, "The folder to fill")
         sources = read_spec(spec)
         asked = named(provider) if any(isinstance(source, QuerySource) for source in sources) else None
         limits = DownloadLimits(connections, per_host, timeout, max_bytes, contact=contact)
@@ -218,14 +230,18 @@ def build(
     raise typer.Exit(3 if report.failures else 0)
 
 
-def _groups(pattern: str, names: list[str]) -> dict[str, str]:
+def _expression(pattern: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise typer.BadParameter(f"'{pattern}' is not a regular expression: {error}") from error
     if not expression.groups:
         raise typer.BadParameter(f"'{pattern}' has no group: put what names the group into parentheses")
+    return expression
+
+
+def _groups(expression: re.Pattern[str], names: list[str]) -> dict[str, str]:
     found = {name: match.group(1) or "" for name in names if (match := expression.search(name))}
     if not found:
-        raise typer.BadParameter(f"'{pattern}' matches no name, such as {names[0]}")
+        raise typer.BadParameter(f"'{expression.pattern}' matches no name, such as {names[0]}")
     return found

@@ -86,9 +86,10 @@ def drift(
 def _counted(metrics: str, earlier: Path | None, file: "ModelFile") -> "Window":
     from training.evaluation.limits.counted import read_metrics, since
 
+    before = None if earlier is None else read_metrics(_read(earlier), file.sha256)
     text = _fetched(metrics) if metrics.startswith(("http://", "https://")) else _read(Path(metrics))
     window = read_metrics(text, file.sha256)
-    return window if earlier is None else since(window, read_metrics(_read(earlier), file.sha256))
+    return window if before is None else since(window, before)
 
 
 def _read(path: Path) -> str:

@@ -1,17 +1,18 @@
-"""The commands that look at a model file: evaluate, threshold."""
+"""The command `salver evaluate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from salver.messages import errors_as_messages, show
+from salver.messages import errors_as_messages
 from salver.text import counted
 from training.cli.output import shown
 
 if TYPE_CHECKING:
+    from training.dataset.dataset import Dataset
+    from training.evaluation.model_file import ModelFile
     from training.evaluation.schema import Familiarity, MetricsFile
-    from training.evaluation.thresholds import Effect
 
 # As in cli/train.py, imports stand inside the functions: `salver --help` has to be quick.
 
@@ -25,11 +26,6 @@ salver evaluate model.onnx photos --split photos/split.csv --out report
 salver evaluate new.onnx holdout --out report --against old.onnx
 
 salver evaluate model.onnx holdout --out report --foreign other-photos""",
-    "threshold": """Examples:
-
-salver threshold model.onnx --label cup --threshold 0.8
-
-salver threshold model.onnx --label cup --min-precision 0.95 --data validation""",
 }
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that Salver wrote.")]
@@ -37,7 +33,15 @@ Split = Annotated[
     Path | None,
     typer.Option(metavar="FILE", show_default=False, help="From 'salver split': look at one part of the photos only."),
 ]
-Part = Literal["train", "validation", "test"]
+Part = Annotated[
+    Literal["all", "train", "validation", "test"] | None,
+    typer.Option(
+        metavar="PART",
+        show_default=False,
+        help="train, validation, test, or all: by --split, by the folders where they are parts, or by what the model "
+        "file knows of its photos. Unless named, photos that the model was trained on are left out.",
+    ),
+]
 
 
 def evaluate(
@@ -55,7 +59,7 @@ def evaluate(
         ),
     ] = None,
     split: Split = None,
-    part: Annotated[Part, typer.Option(metavar="PART", help="Of --split: train, validation or test.")] = "test",
+    part: Part = None,
     max_thumbnails: Annotated[
         int,
         typer.Option(metavar="NUMBER", min=0, help="Photos that the page holds small pictures of, the worst first."),
@@ -80,32 +84,51 @@ def evaluate(
     """
     with errors_as_messages(code=2):
         from training.dataset.reading.places import alone, refuse_inside, refuse_run
-        from training.dataset.test_set import read_test_set
         from training.errors import SettingError
-        from training.evaluation.evaluate import evaluate as score
-        from training.evaluation.limits.familiarity import foreign_share
+
+        if no_worse_than_old and against is None:
+            raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
+        for folder in (data, *([foreign] if foreign else [])):
+            refuse_inside(folder, out, "The report")
+        refuse_run(out, "The folder")
+
         from training.evaluation.model_file import ModelFile
+
+        file = ModelFile.read(model)
+        older = None if against is None else ModelFile.read(against)
+
+        from training.dataset.test_set import read_test_set
+        from training.evaluation.evaluate import evaluate as score
+        from training.evaluation.limits.familiarity import foreign_images, foreign_share
+        from training.evaluation.limits.seen import described, known_photos, part_counts, seen
         from training.evaluation.plots import plots
         from training.progress import Screen, Shown
         from training.report.report import metrics_of, write_report
 
-        if no_worse_than_old and against is None:
-            raise SettingError("--no-worse-than-old needs the old model: name it with --against.")
-        refuse_inside(data, out, "The report")
         if foreign is not None:
-            refuse_inside(foreign, out, "The report")
-            ModelFile.read(model).check_output("familiarity")  # before anything is scored
-        refuse_run(out, "The folder")
+            file.check_output("familiarity")
+            foreign_images(foreign)  # what cannot be scored is said before anything is
         console = Screen()
         with alone(out), Shown(console) as progress:
-            dataset = read_test_set(data, split, part)
-            for note in dataset.notes:
+            known, old_known = known_photos(file), known_photos(older) if older else None
+            chosen = read_test_set(data, split, part, known=known)
+            dataset = chosen.scored
+            _check_labels(dataset, file, older)
+            found = None if known is None else seen(known, chosen)
+            unknown = f"{model} does not say which photos it was trained on: these may be among them"
+            for note in (*(described(found) if found else [unknown]), *dataset.notes):
                 progress.report(note)
-            evaluation = score(model, dataset, progress)
-            strangers = None if foreign is None else foreign_share(model, foreign, progress)
-            old = None if against is None else score(against, dataset, progress)
+            evaluation = score(file, dataset, progress)
+            strangers = None if foreign is None else foreign_share(file, foreign, progress)
+            old = None if older is None else score(older, dataset, progress)
             progress.report("writing the report …")
-            metrics = metrics_of(evaluation, old=old, foreign=strangers)
+            metrics = metrics_of(
+                evaluation,
+                old=old,
+                foreign=strangers,
+                seen=found,
+                old_seen=part_counts(old_known, dataset.images) if old_known else None,
+            )
             write_report(out, evaluation, metrics, old=old, max_thumbnails=max_thumbnails)
             for name, plot in plots(evaluation, metrics.test).items():
                 plot.save(out / name)
@@ -115,67 +138,10 @@ def evaluate(
     raise typer.Exit(int(bool(failures)))
 
 
-def threshold(
-    model: Model,
-    *,
-    label: Annotated[str, typer.Option(metavar="LABEL", help="The label that gets the threshold.")],
-    value: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold", metavar="SCORE", min=0, max=1, show_default=False, help="From 0 to 1; 0 removes the label's."
-        ),
-    ] = None,
-    min_precision: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE", min=0, max=1, show_default=False, help="Choose the lowest that reaches this on --data."
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", show_default=False, help="Validation photos: one folder for each label."),
-    ] = None,
-    split: Split = None,
-    part: Annotated[Part, typer.Option(metavar="PART", help="Of --split: train, validation or test.")] = "validation",
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default="MODEL itself", help="Where the new version is written."),
-    ] = None,
-) -> None:
-    """Give a label a threshold: the service then gives it only to images that score as much.
-
-    The threshold is a softmax score, after the temperature. It is kept in
-    the model file, which becomes a new version, with how it was chosen. Choose
-    on validation photos, not on those that the model is tested on.
-    """
-    with errors_as_messages():
-        from training.dataset.reading.places import refuse_inside
-        from training.dataset.test_set import read_test_set
-        from training.errors import SettingError
-        from training.evaluation.evaluate import evaluate as score
-        from training.evaluation.model_file import ModelFile
-        from training.evaluation.thresholds import choose_threshold, effect, set_threshold
-
-        if (value is None) == (min_precision is None):
-            raise SettingError("Give either --threshold or --min-precision.")
-        if min_precision is not None and data is None:
-            raise SettingError("--min-precision needs photos to measure it on: name their folder with --data.")
-        if data is not None and out is not None:
-            refuse_inside(data, out, "The model file")
-        file = ModelFile.read(model)
-        dataset = None if data is None else read_test_set(data, split, part)
-        for note in dataset.notes if dataset else ():
-            show(note)
-        evaluation = None if dataset is None else score(file, dataset)
-        if evaluation is not None and min_precision is not None:
-            value = choose_threshold(evaluation, label, min_precision)
-        assert value is not None
-        fingerprint = None if dataset is None else dataset.fingerprint()
-        written = set_threshold(file, out or model, label, value, min_precision=min_precision, fingerprint=fingerprint)
-        if evaluation is not None:
-            show(_effect_line(effect(evaluation, label, value)))
-        given = f"has the threshold {value:.6g}" if value else "has no threshold"
-        show(f"'{label}' {given}; {written.path} is version {written.sha256[:12]} now")
+def _check_labels(dataset: "Dataset", file: "ModelFile", older: "ModelFile | None") -> None:
+    """Both models have the labels of all photos. Raises DatasetError, before one is scored."""
+    for model in (file, *([older] if older else [])):
+        dataset.targets(model.labels, f"The model file {model.path}")
 
 
 def _summary(metrics: "MetricsFile") -> list[str]:
@@ -184,6 +150,8 @@ def _summary(metrics: "MetricsFile") -> list[str]:
         f"{counted(test.images, 'image')}: accuracy {shown(test.accuracy)} overall, "
         f"{shown(test.class_averaged_accuracy)} class-averaged",
     ]
+    if metrics.seen and (used := metrics.seen.scored.train + metrics.seen.scored.validation):
+        lines.append(f"{used} of them were trained on or watched, so these figures are too good")
     if test.absent_labels:
         lines.append(f"labels without images here, left out of the average: {', '.join(test.absent_labels)}")
     if test.non_finite:
@@ -207,6 +175,9 @@ def _summary(metrics: "MetricsFile") -> list[str]:
             f"{shown(compared.difference, '+.4f')}, {compared.only_new_right} newly right, "
             f"{compared.only_old_right} newly wrong, McNemar p = {compared.p_value:.3f}"
         )
+        theirs = compared.old_seen
+        if theirs and (used := theirs.train + theirs.validation):
+            lines.append(f"the old model was trained on {used} of them or watched them, so its figures are too good")
     return lines
 
 
@@ -230,11 +201,3 @@ def _failures(metrics: "MetricsFile", fail_under: float | None, *, no_worse_than
             f"failed: the new model has {lost} fewer {'image' if lost == 1 else 'images'} right than the old one"
         )
     return failures
-
-
-def _effect_line(found: "Effect") -> str:
-    return (
-        f"on these photos: precision {shown(found.precision)}, recall {shown(found.recall)}, "
-        f"{found.accepted} of {counted(found.predicted, 'image')} that would get the label "
-        f"{'is' if found.accepted == 1 else 'are'} accepted"
-    )

@@ -43,6 +43,16 @@ def export(
 ) -> None:
     """Export another precision of a finished run, through the same gate."""
     with errors_as_messages():
+        from training.dataset.reading.own import RECORD
+        from training.dataset.reading.places import check_file
+        from training.errors import SettingError
+
+        target = out or run / f"model.{precision}.onnx"
+        if not (run / RECORD).exists():
+            raise SettingError(f"{run} is not the folder of a finished run: it has no {RECORD}.")
+        check_file(target, "The model file")
+        replaced = target.exists()
+
         from training.cli.output import print_comparison
         from training.export.precision import export_precision
         from training.progress import Screen, Shown
@@ -50,8 +60,7 @@ def export(
 
         console = Screen()
         with Shown(console) as progress:
-            target = out or run / f"model.{precision}.onnx"
             comparison = export_precision(
                 read_run(run), precision, target, max_accuracy_loss=max_accuracy_loss, progress=progress
             )
-        print_comparison(comparison, console)
+        print_comparison(comparison, console, replaced=replaced)

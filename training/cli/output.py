@@ -52,8 +52,8 @@ def shown(estimate: "Estimate", form: str = ".4f") -> str:
     return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
 
 
-def print_comparison(comparison: "Comparison", console: Console) -> None:
-    """What the new file loses and wins."""
+def print_comparison(comparison: "Comparison", console: Console, *, replaced: bool = False) -> None:
+    """What the new file loses and wins, and whether it has replaced another."""
     before, after, precision = comparison.before, comparison.after, comparison.precision
     lines = [
         f"validation accuracy, {counted(len(after.truths), 'image')}: float {before.accuracy:.4f}, {precision} "
@@ -61,6 +61,7 @@ def print_comparison(comparison: "Comparison", console: Console) -> None:
         f"{after.class_averaged_accuracy:.4f} class-averaged",
         f"{counted(comparison.changed, 'image')} {'has' if comparison.changed == 1 else 'have'} another best label",
         f"one image on one thread of this machine's CPU: {comparison.speed_ratio:.2f} times as fast as float",
+        *([f"{comparison.path} stands in place of the file before"] if replaced else []),
         f"next: salver serve {comparison.path}",
     ]
     for line in lines:

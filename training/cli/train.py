@@ -61,6 +61,7 @@ def train(
     threshold: options.Threshold = None,
     outputs: options.Outputs = None,
     max_false_alarms: options.MaxFalseAlarms = 0.05,
+    no_fingerprints: options.NoFingerprints = False,
     device: options.Device = "auto",
     mixed_precision: options.MixedPrecision = "auto",
     compiled: options.Compiled = False,
@@ -78,10 +79,58 @@ def train(
     --resume goes on from there.
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
+        from training.fit.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
+        from training.fit.schedule import parse_rates
         from training.progress import Screen, Shown, Silent
+        from training.ranges import check_outputs
+        from training.run.place import check_numbers, check_photos, check_place
         from training.run.stages import Stages
 
         stages = Stages()
+
+        given = {
+            "--epochs": epochs,
+            "--learning-rates": learning_rates,
+            "--batch-size": batch_size,
+            "--weight-decay": weight_decay,
+            "--augment": augment,
+        }
+        _refuse_without_effect(head, [option for option, value in given.items() if value is not None])
+        chosen = PRESETS.get(recipe)
+        base = base or (chosen.base if chosen else "resnet18")
+        size = _sides(image_size or str(chosen.image_side if chosen else 224))
+        changes = Changes(
+            epochs=epochs,
+            learning_rates=None if learning_rates is None else parse_rates(learning_rates),
+            batch_size=batch_size,
+            weight_decay=weight_decay,
+            augmentation=augment,
+        )
+        factors = parse_class_weights(class_weights)
+        thresholds = {} if threshold is None else parse_numbers(",".join(threshold), "thresholds")
+        answers = OUTPUT_NAMES if outputs is None else check_outputs(map(str.strip, outputs.split(",")))
+        check_numbers(
+            image_size=size,
+            seed=seed,
+            svm_c=svm_c,
+            class_weights=factors,
+            thresholds=thresholds,
+            max_false_alarms=max_false_alarms,
+            test_size=test_size,
+            val_size=val_size,
+        )
+        check_place(
+            data,
+            out,
+            base=base,
+            weights=weights,
+            device=device,
+            mixed_precision=mixed_precision,
+            tensorboard=tensorboard,
+            split_file=split,
+        )
+        check_photos(data)
+
         console = Screen()
         if speaks():
             console.print(f"reading {data} …", highlight=False, markup=False, soft_wrap=True)
@@ -89,43 +138,25 @@ def train(
 
         with LookingAhead(data) if speaks() else nullcontext():
             from training.cli.output import print_summary
-            from training.fit.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
-            from training.fit.schedule import parse_rates
-            from training.ranges import check_outputs
             from training.run.run import train_run
             from training.run.settings import RunSettings
         stages.end("starting")
-
-        changes = {
-            "--epochs": epochs,
-            "--learning-rates": learning_rates,
-            "--batch-size": batch_size,
-            "--weight-decay": weight_decay,
-            "--augment": augment,
-        }
-        _refuse_without_effect(head, [option for option, value in changes.items() if value is not None])
-        chosen = PRESETS.get(recipe)
         settings = RunSettings(
             data=data,
             out=out,
-            base=base or (chosen.base if chosen else "resnet18"),
+            base=base,
             weights=weights,
-            image_size=_sides(image_size or str(chosen.image_side if chosen else 224)),
+            image_size=size,
             resize=resize,
             head=head,
             svm_c=svm_c,
             recipe=chosen.recipe if chosen else None,
-            changes=Changes(
-                epochs=epochs,
-                learning_rates=None if learning_rates is None else parse_rates(learning_rates),
-                batch_size=batch_size,
-                weight_decay=weight_decay,
-                augmentation=augment,
-            ),
-            class_weights=parse_class_weights(class_weights),
-            thresholds={} if threshold is None else parse_numbers(",".join(threshold), "thresholds"),
-            outputs=OUTPUT_NAMES if outputs is None else check_outputs(map(str.strip, outputs.split(","))),
+            changes=changes,
+            class_weights=factors,
+            thresholds=thresholds,
+            outputs=answers,
             max_false_alarms=max_false_alarms,
+            fingerprints=not no_fingerprints,
             seed=seed,
             test_size=test_size,
             val_size=val_size,

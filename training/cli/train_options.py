@@ -215,6 +215,15 @@ MaxFalseAlarms = Annotated[
         rich_help_panel=SERVICE,
     ),
 ]
+NoFingerprints = Annotated[
+    bool,
+    typer.Option(
+        "--no-fingerprints",
+        help="Leave out of the model file by which 'salver evaluate' tells photos that it was trained on: 6 bytes of "
+        "each photo's hash, with part and label.",
+        rich_help_panel=SERVICE,
+    ),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option(

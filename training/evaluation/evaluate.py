@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from salver.artifact.manifest import OutputName
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
+from training.evaluation.limits.seen import known_part, known_photos, part_counts
 from training.evaluation.metrics import compute_metrics
 from training.evaluation.model_file import Answers, ModelFile
 from training.evaluation.plots import WIDTH, Plot, plots
@@ -49,6 +50,9 @@ class Evaluation(Predictions):
         ]
         if metrics.familiarity:
             rows.append(("Unlike the training photos", _shown(metrics.familiarity.false_alarms)))
+        known = known_photos(self.model) if self.model else None
+        if known and self.images:
+            rows.append(("In the model's run", known_part(part_counts(known, self.images))))
         cells = "".join(f"<tr><th style='text-align: left'>{name}</th><td>{value}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>{_image(pictures['roc'])}{_image(pictures['precision-recall'])}"
 

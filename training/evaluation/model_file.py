@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,14 @@ class ModelFile:
         with durable(path) as partial:
             partial.write_bytes(data)
         return ModelFile(path, hashlib.sha256(data).hexdigest(), manifest)
+
+    def copied(self, path: Path) -> "ModelFile":
+        """The same version at `path`; nothing is written where it lies there. Raises as `write` does."""
+        data = self._data()
+        if not (path.exists() and path.samefile(self.path)):
+            with durable(path) as partial:
+                partial.write_bytes(data)
+        return replace(self, path=path)
 
     def _model(self) -> onnx.ModelProto:
         try:

@@ -178,6 +178,36 @@ class DataFacts(Frozen):
     fingerprint: str
 
 
+class PartCounts(Frozen):
+    """Photos by the part in which the model's run had them; `new` ones it did not have."""
+
+    train: int
+    validation: int
+    test: int
+    new: int
+
+
+class Seen(Frozen):
+    """What the model's run had of these photos, told by their content: a copy that was encoded anew is new."""
+
+    folder: PartCounts
+    """Of all photos in the folder that can be used."""
+    scored: PartCounts
+    """Of those that the figures are of."""
+    other_label: int
+    """Scored photos that have another label than they had in the run."""
+    test_photos: int
+    """That the run had."""
+    test_scored: int
+    """Of these, how many were scored."""
+    test_not_taken: int
+    """Of these, how many lie in the folder and were not scored: they are in another part now."""
+    test_left_out: int
+    """Of these, how many lie in the folder and are flagged as bad, quarantined, or in no part."""
+    test_gone: int
+    """Of these, how many do not lie in the folder: removed, moved elsewhere, or changed."""
+
+
 class LabelChange(Frozen):
     """The recall of a label with either model; null where the set has no image of it."""
 
@@ -202,18 +232,21 @@ class Comparison(Frozen):
     changed: int
     """Images that get another label, or an answer where there was none."""
     labels: tuple[LabelChange, ...]
+    old_seen: PartCounts | None = None
+    """What the old model's run had of the scored photos; null where that is not known."""
 
 
 class MetricsFile(Frozen):
     """The whole of metrics.json; `validation` and `cross_validated` (the training photos, each as what had not learnt
     it answered) stand in a run folder only, `comparison` and `foreign` where they were asked for with --against and
-    --foreign.
+    --foreign, `seen` where the model file or its run tells which photos it was made of.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: ModelFacts | None
     """Null for a classifier that has not been exported."""
     data: DataFacts
+    seen: Seen | None = None
     test: Metrics
     validation: Metrics | None = None
     cross_validated: Metrics | None = None

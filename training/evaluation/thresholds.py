@@ -77,12 +77,15 @@ def set_threshold(
 ) -> ModelFile:
     """Write the model file with that threshold, and with how it came about, to `out`; 0 removes the label's threshold.
 
-    Thresholds of other labels stay. Raises SettingError for a label that the model does not have or a threshold that
-    is no probability, and OSError.
+    Thresholds of other labels stay. Where it has that threshold already there is no new version: `out` then becomes a
+    copy of the file, and the file itself is left as it is. Raises SettingError for a label that the model does not
+    have or a threshold that is no probability, and OSError.
     """
     manifest = file.manifest
     _index(manifest.labels, label)
     THRESHOLD.check(threshold, label)
+    if threshold == (manifest.thresholds or {}).get(label, 0.0):
+        return file.copied(out)
     kept = {name: value for name, value in (manifest.thresholds or {}).items() if name != label}
     thresholds = kept | {label: threshold} if threshold else kept
     change = ThresholdChange(
@@ -105,6 +108,11 @@ def check_thresholds(thresholds: Mapping[str, float], labels: Iterable[str] | No
         check_names("threshold", thresholds, labels)
 
 
-def _index(labels: tuple[str, ...], label: str) -> int:
+def check_label(labels: Iterable[str], label: str) -> None:
+    """Raises SettingError for a label that is none of the model's."""
     check_names("threshold", [label], labels)
+
+
+def _index(labels: tuple[str, ...], label: str) -> int:
+    check_label(labels, label)
     return labels.index(label)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from salver.artifact.manifest import Familiarity, Heat, Manifest, Parity, PixelSpec, Provenance
+from salver.artifact.manifest import Familiarity, Fingerprints, Heat, Manifest, Parity, PixelSpec, Provenance
 from salver.system.durable import durable
 from training.dataset.dataset import Dataset
 from training.errors import ExportRefused
@@ -42,6 +42,7 @@ def export(
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
     familiarity: Familiarity | None = None,
+    fingerprints: Fingerprints | None = None,
 ) -> Manifest:
     """Write `path` with the manifest, which is returned. `reported` is the evaluation of `validation` by torch, and
     `familiarity` what the net's plane was judged to mean; `net` is on the CPU and in evaluation mode. Of `reference`,
@@ -64,6 +65,7 @@ def export(
         features=shapes["features"][0] if "features" in shapes else None,
         familiarity=familiarity if "familiarity" in shapes else None,
         heat=_heat(shapes["heat"], reported.labels, net.bias()) if "heat" in shapes else None,
+        fingerprints=fingerprints,
         golden=make_golden(net.net, spec, reported.labels),
         provenance=Provenance(
             data_fingerprint=trained_on.data_fingerprint,

@@ -157,7 +157,8 @@ class Checkpoint:
         names = [name for name, value in self._identity.items() if identity.get(name) != value]
         if not names:
             return
-        other = ", ".join(f"{'other' if name.endswith('s') else 'another'} {name}" for name in names)
+        *others, last = [f"{'other' if name.endswith('s') else 'another'} {name}" for name in names]
+        other = f"{', '.join(others)} and {last}" if others else last
         changes = [] if photos is None else _changes(photos, self._photos)
         lines = "".join(f"\n  {line}" for line in changes)
         raise SettingError(

@@ -33,6 +33,18 @@ def make_accelerator(device: Device = "auto", mixed_precision: MixedPrecision = 
 
     Raises SettingError for a GPU that was asked for and is not there, and for a precision that the device lacks.
     """
+    on_gpu = check_device(device, mixed_precision)
+    if mixed_precision == "auto":
+        mixed_precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
+    torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
+    try:
+        return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+    except ValueError as error:
+        raise SettingError(f"This process already computes on another device than '{device}': start anew.") from error
+
+
+def check_device(device: Device, mixed_precision: MixedPrecision) -> bool:
+    """Whether that is a GPU. Raises SettingError as `make_accelerator` does."""
     if device not in get_args(Device):
         raise SettingError(f"There is no device '{device}'. Choose one of: {', '.join(get_args(Device))}.")
     if device == "cuda" and not torch.cuda.is_available():
@@ -43,13 +55,7 @@ def make_accelerator(device: Device = "auto", mixed_precision: MixedPrecision = 
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if mixed_precision == "fp16" and not on_gpu:
         raise SettingError("The mixed precision 'fp16' needs a GPU. Take '--mixed-precision no' on a CPU.")
-    if mixed_precision == "auto":
-        mixed_precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
-    torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
-    try:
-        return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
-    except ValueError as error:
-        raise SettingError(f"This process already computes on another device than '{device}': start anew.") from error
+    return on_gpu
 
 
 def check_shared_memory(accelerator: Accelerator, folder: Path = SHARED_MEMORY) -> None:

@@ -12,24 +12,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from salver.artifact.manifest import PixelSpec
-from training.errors import SettingError
-from training.nets.weights import check_source, load_weights
+from training.nets.choice import LAST_LAYERS, check_base, check_size
+from training.nets.weights import load_weights
 
-LAST_LAYERS = {
-    "alexnet": "classifier.6",
-    "resnet18": "fc",
-    "resnet34": "fc",
-    "resnet50": "fc",
-    "resnet101": "fc",
-    "resnet152": "fc",
-    "mobilenet_v2": "classifier.1",
-}
-BASES = tuple(LAST_LAYERS)
-MIN_IMAGE_SIDE = 64
-"""Pixels. AlexNet's pooling needs 63; the others would still run at less, on a feature map of one cell."""
-
-MAX_IMAGE_SIDE = 3584
-"""Pixels; with `crop` the shorter side is then 4096, the most that a manifest takes."""
 Resize = Literal["crop", "pad", "stretch"]
 
 _CUT = 14
@@ -137,13 +122,6 @@ class PixelNet(nn.Module):
         return cast(Tensor, self.net(self.normalise(pixels)))
 
 
-def check_base(base: str, weights: str) -> None:
-    """What can be told before any work. Raises SettingError for an unknown base, WeightsError for the weights."""
-    if base not in LAST_LAYERS:
-        raise SettingError(f"There is no base '{base}'. Choose one of: {', '.join(BASES)}.")
-    check_source(base, weights)
-
-
 def build_net(base: str, classes: int, weights: str = "imagenet") -> Net:
     """A torchvision net with `weights` (see `load_weights`) and a fresh last layer of `classes` outputs.
 
@@ -164,10 +142,7 @@ def pixel_spec(image_size: int | tuple[int, int], resize: Resize = "crop") -> Pi
     Raises SettingError for a side below 64 or above 3584 pixels.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if not all(MIN_IMAGE_SIDE <= side <= MAX_IMAGE_SIDE for side in (height, width)):
-        raise SettingError(
-            f"The image size is {height} x {width}; each side is from {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels."
-        )
+    check_size(height, width)
     shorter_side = round(max(height, width) * 256 / 224) if resize == "crop" else None
     return PixelSpec(height=height, width=width, resize=resize, shorter_side=shorter_side)
 

@@ -18,6 +18,7 @@ from salver.errors import VariableError
 from salver.system.certificates import own_certificates
 from salver.system.proxy import proxy_for
 from training.errors import WeightsError
+from training.nets.choice import check_source
 from training.nets.offline import OFFLINE_SOURCE, fetch_offline_weights
 
 IMAGENET = "IMAGENET1K_V1"
@@ -61,17 +62,6 @@ def load_weights(backbone: nn.Module, base: str, weights: str, last_layer: str) 
     backbone.load_state_dict(state)
     with file.open("rb") as stream:
         return f"{source}:sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-
-
-def check_source(base: str, weights: str) -> None:
-    """Raises WeightsError for weights that do not exist: offline ones of another net, a file that is not there."""
-    if weights == "offline" and base != "mobilenet_v2":
-        raise WeightsError(
-            f"There are offline weights for mobilenet_v2 alone, not for {base}. Take '--base mobilenet_v2', or "
-            "'--weights imagenet' where the network is there, or '--weights FILE'."
-        )
-    if weights not in ("none", "imagenet", "offline") and not Path(weights).expanduser().is_file():
-        raise WeightsError(f"There is no weights file '{weights}'. Name a file, or imagenet, offline or none.")
 
 
 def _imagenet_file(base: str) -> Path:

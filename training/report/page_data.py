@@ -16,6 +16,7 @@ from training.dataset.inspection.thumbnails import thumbnail
 from training.errors import SettingError
 from training.evaluation.comparison import answers, changed
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.limits.seen import described
 from training.evaluation.schema import MetricsFile
 from training.fit.history import History
 from training.report.heat import HeatMaps, heat_maps
@@ -75,6 +76,8 @@ class PageData(Frozen):
     thumbnails: tuple[str, ...]
     heat: HeatMaps
     epochs: Epochs
+    seen: tuple[str, ...]
+    """Lines on what the model's run had of the photos."""
     command: str
     """What sets a threshold, but for label and value."""
 
@@ -103,6 +106,7 @@ def page_data(
         thumbnails=_thumbnails([evaluation.images[index] for index in places]),
         heat=heat_maps(evaluation, places),
         epochs=Epochs(training=history.train_accuracies, validation=history.eval_accuracies),
+        seen=described(metrics.seen) if metrics.seen else (),
         command=f"salver threshold {shlex.quote(model)}",
     )
 

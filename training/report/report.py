@@ -13,7 +13,7 @@ from salver.system.durable import durable
 from training.evaluation.comparison import compare
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.metrics import data_facts, model_facts
-from training.evaluation.schema import Foreign, MetricsFile
+from training.evaluation.schema import Foreign, MetricsFile, PartCounts, Seen
 from training.fit.history import History
 from training.report.page_data import PageData, page_data
 
@@ -31,19 +31,23 @@ def metrics_of(
     cross_validated: Evaluation | None = None,
     old: Evaluation | None = None,
     foreign: Foreign | None = None,
+    seen: Seen | None = None,
+    old_seen: PartCounts | None = None,
 ) -> MetricsFile:
     """Every figure of the evaluation, of a run's `validation` part, of its training photos as they were judged out of
-    fold, of the comparison with an `old` model, and what `foreign_share` found.
+    fold, of the comparison with an `old` model, what `foreign_share` found, and what the models have `seen` of the
+    images.
 
     Raises SettingError when `old` is of other images.
     """
     return MetricsFile(
         model=model_facts(evaluation),
         data=data_facts(evaluation),
+        seen=seen,
         test=evaluation.metrics(),
         validation=validation.metrics() if validation else None,
         cross_validated=cross_validated.metrics() if cross_validated else None,
-        comparison=compare(evaluation, old) if old else None,
+        comparison=compare(evaluation, old).model_copy(update={"old_seen": old_seen}) if old else None,
         foreign=foreign,
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from salver.artifact.manifest import OUTPUT_NAMES, Manifest, OutputName
+from salver.artifact.manifest import OUTPUT_NAMES, Fingerprints, Manifest, OutputName
 from training.dataset.dataset import Dataset, check_trainable
 from training.dataset.split.shares import Grouping
 from training.errors import SettingError
@@ -278,6 +278,7 @@ class Classifier:
         outputs: Sequence[OutputName] = OUTPUT_NAMES,
         max_false_alarms: float = 0.05,
         reference: Dataset | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> Manifest:
         """Write the model file, once the gate has found that it answers `validation` as this net does.
 
@@ -320,6 +321,7 @@ class Classifier:
             temperature=self.temperature(reported if watched else None).value,
             thresholds=dict(thresholds) if thresholds else None,
             familiarity=self._fitted and self._fitted.judged(max_false_alarms),
+            fingerprints=fingerprints,
         )
         self.exported = ModelFile.read(Path(path))
         return manifest

@@ -28,7 +28,8 @@ from salver.system.lock import FOLDER_LOCK
 from salver.system.regular_file import read_regular
 from salver.text import printable, validation_message
 from training.dataset.dataset import Dataset
-from training.dataset.reading.own import MODEL, PICTURES, RECORD, STATE, TENSORBOARD, WEIGHTS
+from training.dataset.reading import own
+from training.dataset.reading.own import FIGURES, MODEL, PICTURES, RECORD, TENSORBOARD, WEIGHTS
 from training.dataset.reading.table import cells
 from training.errors import DatasetError, SettingError
 from training.evaluation.evaluate import Evaluation
@@ -39,7 +40,8 @@ from training.export.gate import open_session
 from training.export.precision import FloatModel
 from training.fit.checkpoint import write_tensors
 from training.fit.recipe import Recipe
-from training.nets.nets import LAST_LAYERS, PixelNet, on_cpu
+from training.nets.choice import LAST_LAYERS
+from training.nets.nets import PixelNet, on_cpu
 from training.progress import Progress
 from training.report.report import metrics_of, write_report
 from training.report.tensorboard import EVENT_FILES
@@ -47,8 +49,7 @@ from training.run.classifier import GATE_PHOTOS, Classifier
 from training.run.parts import Parts, split
 from training.run.settings import RunSettings
 
-CHECKPOINT = Path("checkpoint", STATE)
-FIGURES = ("history.json", "metrics.json", "report.html", "scores.csv")
+CHECKPOINT = Path(own.CHECKPOINT)
 OWN = frozenset([MODEL, RECORD, TENSORBOARD, *PICTURES, *FIGURES, CHECKPOINT.parent.name])
 MAX_RECORD_BYTES = 64 * 1024**2
 """Of run.json; that of 100,000 photos left out is smaller."""
@@ -138,12 +139,14 @@ def write_run(result: RunResult, settings: RunSettings, data: Dataset, parts: Pa
         "versions": package_versions(),
         "git_revision": git_revision(),
         "data_fingerprint": data.fingerprint(),
+        "trained_on": manifest.provenance.data_fingerprint,
         "counts": data.counts(),
         "left_out": {left_out.image.name: left_out.reason for left_out in data.left_out},
         "seed": settings.seed,
         "seconds": sum(result.spent.values()),
         "spent": dict(result.spent),
         "model_sha256": model.sha256,
+        "fingerprints": parts.fingerprints().model_dump(mode="json"),
     }
     write_json(out / RECORD, run)
     (out / CHECKPOINT).unlink(missing_ok=True)

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from salver.artifact.manifest import MAX_FINGERPRINTS, Fingerprints
 from salver.text import counted
 from training.dataset.dataset import Dataset, check_trainable
+from training.dataset.reading.layout import Part
+from training.dataset.split.fingerprints import take_fingerprints
 from training.errors import SettingError
 from training.run.settings import RunSettings
 
@@ -29,13 +32,31 @@ class Parts:
         return Dataset(tuple(image for part in self._others.values() for image in part.images), self.train.labels)
 
     @property
-    def _others(self) -> dict[str, Dataset]:
+    def _others(self) -> dict[Part, Dataset]:
         """By name, in this order."""
         return ({"validation": self.validation} if self.validation else {}) | {"test": self.test}
 
+    @property
+    def _all(self) -> dict[Part, Dataset]:
+        return {"train": self.train} | self._others
+
+    def fingerprints(self) -> Fingerprints:
+        """Of all their photos, as the run's record keeps them."""
+        return take_fingerprints({name: part.images for name, part in self._all.items()})
+
+    def fingerprints_for_file(self) -> tuple[Fingerprints | None, str]:
+        """Those that the model file keeps, or None with the reason."""
+        found = self.fingerprints()
+        if found.photos <= MAX_FINGERPRINTS:
+            return found, ""
+        return None, (
+            f"the model file keeps no fingerprints of its {found.photos:,} photos, since the most is "
+            f"{MAX_FINGERPRINTS:,}: run.json alone has them"
+        )
+
     def counts(self) -> dict[str, dict[str, int]]:
         """For each part the number of images of each label."""
-        return {name: part.counts() for name, part in ({"train": self.train} | self._others).items()}
+        return {name: part.counts() for name, part in self._all.items()}
 
     def remarks(self) -> list[str]:
         """What there is to say of them: labels that a part lacks, and pictures that two parts have."""

@@ -2,25 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from salver.messages import speaks
 from salver.text import printable
 from training.dataset.check import checked
 from training.dataset.dataset import Dataset
-from training.dataset.reading.own import MODEL, TENSORBOARD
-from training.dataset.reading.places import alone, refuse_inside
-from training.errors import Interrupted, SettingError
+from training.dataset.reading.own import MODEL
+from training.dataset.reading.places import alone
+from training.dataset.split.file import check_placed
+from training.errors import Interrupted
 from training.evaluation.evaluate import evaluate
 from training.evaluation.thresholds import check_thresholds
 from training.fit.recipe import MOST_PHOTOS, Recipe, check_weights
-from training.nets.nets import check_base
 from training.progress import Progress
 from training.run.classifier import Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run
 from training.run.interrupt import Interruption
 from training.run.label_errors import doubt
 from training.run.parts import Parts, split
+from training.run.place import check_place
 from training.run.settings import RunSettings
 from training.run.stages import Stages
 
@@ -39,7 +39,16 @@ def train_run(settings: RunSettings, progress: Progress, stages: Stages | None =
     stages = stages or Stages()
     if not speaks():  # the first process holds the lock for all of them, and looks at what lies there
         return None if is_finished(settings) else _train(settings, progress, stages)
-    _check_place(settings)
+    check_place(
+        settings.data,
+        settings.out,
+        base=settings.base,
+        weights=settings.weights,
+        device=settings.device,
+        mixed_precision=settings.mixed_precision,
+        tensorboard=settings.tensorboard,
+        split_file=settings.split_file,
+    )
     with alone(settings.out):
         if is_finished(settings):
             progress.report(f"The run in {settings.out} is finished, so there is nothing to resume.")
@@ -52,8 +61,10 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
     data = Dataset.from_dir(settings.data)
     check_weights(settings.class_weights, data.labels)
     check_thresholds(settings.thresholds, data.labels)
+    if settings.split_file is not None:
+        check_placed(settings.split_file, (image.name for image in data.images))
+    classifier = _untrained(settings, data.labels)  # before photos are decoded: weights may not fit, or not be there
     data = checked(data, settings.on_bad, settings.image_size, progress)
-    classifier = _classifier(settings, data.labels)
     recipe = settings.changes.applied(settings.recipe or classifier.default_recipe(len(data)))
     val_size = _validation_share(settings, recipe, len(data))
     parts = split(data, settings, val_size)
@@ -76,6 +87,9 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
     progress.report(
         f"exporting, and comparing the file with the net on {'validation' if validation else 'training'} photos …"
     )
+    fingerprints, without = parts.fingerprints_for_file() if settings.fingerprints else (None, "")
+    if without:
+        progress.report(without)
     manifest = classifier.export(
         settings.out / MODEL,
         parts.validation,
@@ -85,6 +99,7 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
         outputs=settings.outputs,
         max_false_alarms=settings.max_false_alarms,
         reference=parts.unseen,
+        fingerprints=fingerprints,
     )
     stages.end("exporting")
     result = RunResult(
@@ -117,24 +132,7 @@ def describe(data: Dataset, parts: Parts) -> list[str]:
     return [*data.summary().splitlines(), f"split into {sizes}", *parts.remarks()]
 
 
-def _check_place(settings: RunSettings) -> None:
-    check_base(settings.base, settings.weights)
-    out = settings.out
-    if out.exists() and not out.is_dir():
-        raise SettingError(f"The run folder {out} is a file. Name another folder with --out.")
-    if settings.tensorboard is not None:
-        _check_tensorboard(settings.tensorboard, out)
-        refuse_inside(settings.data, settings.tensorboard, "The TensorBoard folder")
-    refuse_inside(settings.data, out, "The run folder")
-
-
-def _check_tensorboard(folder: Path, out: Path) -> None:
-    inside = folder.resolve().is_relative_to(out.resolve())
-    if inside and folder.resolve().relative_to(out.resolve()).parts[:1] != (TENSORBOARD,):
-        raise SettingError(f"The TensorBoard folder {folder} lies in the run folder: name it {out / TENSORBOARD}.")
-
-
-def _classifier(settings: RunSettings, labels: Sequence[str]) -> Classifier:
+def _untrained(settings: RunSettings, labels: Sequence[str]) -> Classifier:
     return Classifier(
         settings.base,
         labels,

@@ -7,12 +7,12 @@ from typing import Literal
 
 from salver.artifact.manifest import OUTPUT_NAMES, OutputName
 from training.dataset.check import OnBad
-from training.evaluation.thresholds import check_thresholds
 from training.fit.device import Device, MixedPrecision
 from training.fit.heads.linear import DEFAULT_C, Kind
-from training.fit.recipe import NO_CHANGES, Changes, ClassWeights, Recipe, check_weights
-from training.nets.nets import Resize, pixel_spec
-from training.ranges import FALSE_ALARMS, SEED, SVM_C, check_outputs, check_shares
+from training.fit.recipe import NO_CHANGES, Changes, ClassWeights, Recipe
+from training.nets.nets import Resize
+from training.ranges import check_outputs
+from training.run.place import check_numbers
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class RunSettings:
     """What the model file is to answer, where the net can."""
     max_false_alarms: float = 0.05
     """The share of photos like the training photos that may be called foreign."""
+    fingerprints: bool = True
+    """Whether the model file keeps those of its photos."""
     seed: int = 0
     test_size: float = 0.33
     val_size: float | None = None
@@ -54,11 +56,14 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Raises SettingError for a number or a name that cannot be meant."""
-        pixel_spec(self.image_size)
-        SEED.check(self.seed)
-        SVM_C.check(self.svm_c)
-        check_weights(self.class_weights)
-        check_thresholds(self.thresholds)
+        check_numbers(
+            image_size=self.image_size,
+            seed=self.seed,
+            svm_c=self.svm_c,
+            class_weights=self.class_weights,
+            thresholds=self.thresholds,
+            max_false_alarms=self.max_false_alarms,
+            test_size=self.test_size,
+            val_size=self.val_size,
+        )
         check_outputs(self.outputs)
-        FALSE_ALARMS.check(self.max_false_alarms)
-        check_shares(**{"test_size": self.test_size} | ({"val_size": self.val_size} if self.val_size else {}))

@@ -7,12 +7,14 @@ from pydantic import ValidationError
 
 from salver.artifact.errors import ModelFileError
 from salver.artifact.manifest import (
+    MAX_FINGERPRINTS,
     MAX_LABELS,
     MAX_MANIFEST_BYTES,
     MAX_NAME,
     MAX_VALUES,
     METADATA_KEY,
     OUTPUT_NAMES,
+    PRINT_BYTES,
     Manifest,
     PixelSpec,
     missing_output,
@@ -268,3 +270,37 @@ def test_a_count_and_a_seed_are_whole_numbers_that_are_not_negative(place: str, 
 def test_no_figure_of_a_manifest_is_one_that_cannot_be_measured(place: str, number: object) -> None:
     with pytest.raises(ModelFileError):
         Manifest.from_metadata({METADATA_KEY: json.dumps(changed(place, number))})
+
+
+def prints(count: int) -> str:
+    return base64.b64encode(bytes(count * PRINT_BYTES)).decode()
+
+
+def test_fingerprints_come_back_and_a_file_without_is_read_as_before() -> None:
+    assert read().fingerprints is None
+    manifest = read(fingerprints={"train": {"bowl": prints(3)}, "test": {"tasse à café": prints(2)}})
+    assert Manifest.from_metadata(manifest.to_metadata()) == manifest
+    assert manifest.fingerprints is not None
+    assert manifest.fingerprints.photos == 5
+
+
+def test_fingerprints_take_eight_characters_a_photo() -> None:
+    one, many = (
+        len(read(fingerprints={"train": {"bowl": prints(count)}}).to_metadata()[METADATA_KEY]) for count in (1, 1001)
+    )
+    assert many - one == 8000
+
+
+@pytest.mark.parametrize(
+    ("fingerprints", "message"),
+    [
+        ({"train": {"mug": prints(1)}}, "of a label that the model does not have"),
+        ({"train": {"bowl": "AAAA"}}, "6 bytes each"),
+        ({"train": {"bowl": "A"}}, "fingerprints"),
+        ({"test": {"bowl": prints(1)}}, "train"),
+        ({"train": {"bowl": prints(MAX_FINGERPRINTS)}, "test": {"bowl": prints(1)}}, "more than 200,000 photos"),
+    ],
+)
+def test_fingerprints_that_cannot_be_are_refused(fingerprints: object, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message):
+        read(fingerprints=fingerprints)

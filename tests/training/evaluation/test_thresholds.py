@@ -78,6 +78,19 @@ def test_a_threshold_makes_a_new_version_that_says_how_it_came_about(file: Model
     assert len(without.manifest.provenance.threshold_changes) == 3
 
 
+def test_a_threshold_that_is_there_already_makes_no_new_version(file: ModelFile, tmp_path: Path) -> None:
+    nothing = set_threshold(file, file.path, "red", 0, min_precision=None, fingerprint=None)
+    assert nothing == file
+    changed = set_threshold(file, file.path, "red", 0.6, min_precision=None, fingerprint=None)
+    before = file.path.stat()
+    again = set_threshold(changed, file.path, "red", 0.6, min_precision=0.9, fingerprint="f")
+    assert again == changed
+    assert file.path.stat().st_ino == before.st_ino
+    copy = set_threshold(changed, tmp_path / "copy.onnx", "red", 0.6, min_precision=None, fingerprint=None)
+    assert (copy.path, copy.sha256) == (tmp_path / "copy.onnx", changed.sha256)
+    assert copy.path.read_bytes() == file.path.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("label", "threshold", "message"), [("cup", 0.5, "no label 'cup'"), ("red", 1.5, "from 0 to 1")]
 )
@@ -98,7 +111,7 @@ def test_on_a_full_disk_the_version_before_stays(file: ModelFile) -> None:
 def test_a_file_that_was_exchanged_since_it_was_read_is_neither_scored_nor_written(
     file: ModelFile, tmp_path: Path
 ) -> None:
-    dataset = read_test_set(colour_folder(tmp_path / "photos", 1), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos", 1)).scored
     other = by_colour(tmp_path / "other.onnx", temperature=2.0).replace(file.path)
     there = other.read_bytes()
     with pytest.raises(SettingError, match=r"model\.onnx has been exchanged since it was read"):
@@ -109,7 +122,7 @@ def test_a_file_that_was_exchanged_since_it_was_read_is_neither_scored_nor_writt
 
 
 def test_evaluation_reports_coverage_and_the_accuracy_of_what_is_answered(file: ModelFile, tmp_path: Path) -> None:
-    dataset = read_test_set(colour_folder(tmp_path / "photos"), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos")).scored
     before = evaluate(file.path, dataset)
     set_threshold(file, file.path, "red", 0.8, min_precision=None, fingerprint=None)
     after = evaluate(file.path, dataset)

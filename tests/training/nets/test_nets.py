@@ -4,7 +4,8 @@ from torchvision import models
 from torchvision.transforms.v2 import functional
 
 from training.errors import SettingError
-from training.nets.nets import BASES, MIN_IMAGE_SIDE, PixelNet, build_net
+from training.nets.choice import BASES, MIN_IMAGE_SIDE
+from training.nets.nets import PixelNet, build_net
 
 pytestmark = pytest.mark.torch
 

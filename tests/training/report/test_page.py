@@ -73,7 +73,7 @@ def test_the_report_is_looked_through_its_slider_moved_and_its_command_applied(
     model, photos = evaluated
     report = tmp_path / "report"
     salver(shlex.join(["salver", "evaluate", str(model), str(photos), "--out", str(report)]))
-    dataset = read_test_set(photos, None, "test")
+    dataset = read_test_set(photos).scored
     evaluation = evaluate(model, dataset)
     with opened(browser, report / "report.html") as page:
         wrong = int((~evaluation.right).sum())
@@ -116,7 +116,7 @@ def _move_slider(page: Page, evaluation: Evaluation, label: str) -> int:
 
 
 def test_it_is_used_by_keyboard_and_a_cell_of_the_matrix_shows_its_images(browser: Browser, tmp_path: Path) -> None:
-    dataset = read_test_set(colour_folder(tmp_path / "photos", 10), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos", 10)).scored
     evaluation = evaluate(by_colour(tmp_path / "model.onnx"), dataset)
     write_report(tmp_path, evaluation, metrics_of(evaluation))
     with opened(browser, tmp_path / "report.html", width=700) as page:
@@ -149,7 +149,7 @@ def test_it_is_used_by_keyboard_and_a_cell_of_the_matrix_shows_its_images(browse
 
 
 def test_two_models_are_compared_in_the_same_viewer(browser: Browser, tmp_path: Path) -> None:
-    dataset = read_test_set(colour_folder(tmp_path / "photos", 10), None, "test")
+    dataset = read_test_set(colour_folder(tmp_path / "photos", 10)).scored
     new = evaluate(by_colour(tmp_path / "model.onnx"), dataset)
     old = replace(new, logits=new.logits[:, [1, 0, 2]])
     write_report(tmp_path, new, metrics_of(new, old=old), old=old)

@@ -112,11 +112,11 @@ def test_a_classifier_evaluated_and_the_file_that_was_made_from_it_give_the_same
 def test_a_set_with_one_label_alone_is_evaluated(model: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "red").symlink_to(photos / "red")
-    test = compute_metrics(evaluate(model, read_test_set(tmp_path / "one", None, "test")))
+    test = compute_metrics(evaluate(model, read_test_set(tmp_path / "one").scored))
     assert test.absent_labels == ("green", "blue")
     assert test.class_averaged_accuracy.value == test.accuracy.value
     with pytest.raises(DatasetError, match="no labelled images"):
-        read_test_set(photos / "red", None, "test")
+        read_test_set(photos / "red")
 
 
 def test_a_label_that_the_model_does_not_know_is_refused_by_name(model: Path, photos: Path, tmp_path: Path) -> None:

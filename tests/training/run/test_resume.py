@@ -112,7 +112,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
     with pytest.raises(Interrupted):
         fitted(photos, backbone, tmp_path / "state", steps=1)
     other = Classifier("mobilenet_v2", photos.labels, 64, str(backbone), resize="crop", device="cpu")
-    with pytest.raises(SettingError, match="another recipe, another seed"):
+    with pytest.raises(SettingError, match="another recipe and another seed"):
         other.fit(photos, photos, recipe=replace(RECIPE, weight_decay=0.5), checkpoint=tmp_path / "state", seed=2)
 
 
@@ -238,7 +238,7 @@ def test_a_checkpoint_of_other_photos_names_those_that_changed(backbone: Path, t
     ]
     (tmp_path / "photos" / "mug").mkdir()
     (tmp_path / "photos" / "mug" / "000.jpg").write_bytes(photo(96, 80, 400))
-    with pytest.raises(SettingError, match=r"other labels, other photos.*\n  new labels: mug\n"):
+    with pytest.raises(SettingError, match=r"other labels and other photos.*\n  new labels: mug\n"):
         fitted(Dataset.from_dir(tmp_path / "photos"), backbone, tmp_path / "state")
 
 

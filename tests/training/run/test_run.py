@@ -22,8 +22,12 @@ from salver.artifact.pixels import decode, to_pixels
 from salver.system.durable import durable
 from tests.training.support.photos import photo_folder
 from training.cli.train import train
+from training.dataset.image import LabelledImage
 from training.errors import SettingError
+from training.evaluation.limits.seen import known_photos
+from training.evaluation.model_file import ModelFile
 from training.evaluation.schema import MetricsFile
+from training.evaluation.thresholds import set_threshold
 from training.fit.recipe import Recipe
 from training.fit.schedule import Stepwise
 from training.nets.nets import build_net
@@ -113,6 +117,62 @@ def test_the_scores_are_what_the_model_file_gives_for_the_test_images(run: Path)
         assert row["predicted"] == manifest.labels[int(logits.argmax())]
     right = sum(row["truth"] == row["predicted"] for row in rows)
     assert metrics["test"]["accuracy"]["value"] == manifest.provenance.metrics["test_accuracy"] == right / len(rows)
+
+
+@pytest.mark.slow
+def test_the_run_and_its_file_know_their_photos_by_part_in_every_precision_and_version(
+    run: Path, tmp_path: Path
+) -> None:
+    from tests.training.support.runs import exported, manifest_of
+
+    found = manifest_of(run / "model.onnx").fingerprints
+    assert found is not None
+    assert {part: len(b"".join(prints.values())) // 6 for part, prints in found.parts.items()} == {
+        "train": 7,
+        "validation": 3,
+        "test": 6,
+    }
+    record = json.loads((run / "run.json").read_text())
+    assert record["fingerprints"] == found.model_dump(mode="json")
+    known = known_photos(ModelFile.read(run / "model.onnx"))
+    assert known is not None
+    with (run / "scores.csv").open(encoding="utf-8", newline="") as stream:
+        tested = [LabelledImage(Path(row["path"]), row["truth"]) for row in csv.DictReader(stream)]
+    assert {known.part(image) for image in tested} == {"test"}
+    exported(run, "int8", tmp_path / "int8.onnx", 1.0)
+    assert manifest_of(tmp_path / "int8.onnx").fingerprints == found
+    file = ModelFile.read(run / "model.onnx")
+    changed = set_threshold(file, tmp_path / "other.onnx", "cup", 0.5, min_precision=None, fingerprint=None)
+    assert manifest_of(changed.path).fingerprints == found
+
+
+@pytest.mark.slow
+def test_without_fingerprints_the_file_tells_nothing_and_the_run_still_does(tmp_path: Path) -> None:
+    from tests.training.support.runs import manifest_of
+
+    photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
+    train_run(replace(settings(tmp_path / "photos", tmp_path / "out"), fingerprints=False), Silent())
+    assert manifest_of(tmp_path / "out" / "model.onnx").fingerprints is None
+    file = ModelFile.read(tmp_path / "out" / "model.onnx")
+    known = known_photos(file)
+    assert known is not None
+    assert (known.size("train"), known.size("validation"), known.size("test")) == (7, 3, 6)
+    moved = replace(file, path=tmp_path / "model.onnx")
+    assert known_photos(moved) is None
+
+
+def test_of_more_photos_than_a_file_keeps_the_run_alone_has_the_fingerprints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = photo_folder(tmp_path, {"cup": 20, "bowl": 30})
+    parts = split(data, settings(tmp_path, tmp_path))
+    assert parts.fingerprints_for_file() == (parts.fingerprints(), "")
+    monkeypatch.setattr("training.run.parts.MAX_FINGERPRINTS", 49)
+    none, said = parts.fingerprints_for_file()
+    assert none is None
+    assert said == (
+        "the model file keeps no fingerprints of its 50 photos, since the most is 49: run.json alone has them"
+    )
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from collections.abc import Set as AbstractSet
 
 MODEL, RECORD, TENSORBOARD = "model.onnx", "run.json", "tensorboard"
+FIGURES = ("history.json", "metrics.json", "report.html", "scores.csv")
 PICTURES = ("history.png", "history.svg")
 REPORT_PICTURES = tuple(
     f"{name}.{form}"
@@ -10,6 +11,8 @@ REPORT_PICTURES = tuple(
     for form in ("png", "svg")
 )
 STATE, WEIGHTS = "state.safetensors", "weights.safetensors"
+CHECKPOINT = f"checkpoint/{STATE}"
+"""Where a run that is not finished keeps how far it has come."""
 AUGMENTED = "augmented.csv"
 _MARKS = (
     {MODEL, RECORD},

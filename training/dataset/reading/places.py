@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from salver.system.durable import check_replaceable
 from salver.system.lock import Taken, locked_folder
 from salver.text import printable
 from training.dataset.reading.folder import IMAGE_SUFFIX, OWN_FILES, places
-from training.dataset.reading.own import MODEL, RECORD
+from training.dataset.reading.own import CHECKPOINT, FIGURES, MODEL, PICTURES, RECORD
 from training.errors import SettingError
 
 
@@ -56,12 +57,35 @@ def refuse_among_photos(out: Path, what: str) -> None:
 
 
 def refuse_run(out: Path, what: str) -> None:
-    """Raises SettingError when `out` is a run's folder, whose figures and pages have the same names."""
-    if any((out / name).exists() for name in (MODEL, RECORD)):
+    """Raises SettingError when `out` is the folder of a run, finished or not."""
+    if _is_run(out):
         raise SettingError(
-            f"{what} {printable(out)} holds a run of 'salver train', whose metrics.json and report.html would be "
+            f"{what} {printable(out)} holds a run of 'salver train', whose files are not to be mixed with others or "
             "replaced. Name another folder."
         )
+
+
+def check_file(out: Path, what: str) -> None:
+    """Before any work: whether `out` can be the file that a command writes.
+
+    Raises SettingError for one of the files of a run, and for a path through something that is no folder; OSError for
+    a folder or a device.
+    """
+    check_replaceable(out)
+    place = _real(out)
+    above = next(folder for folder in place.parents if folder.exists())
+    if not above.is_dir():
+        raise SettingError(f"{what} {printable(out)} cannot be written: {printable(above)} is no folder.")
+    if place.exists() and place.name in (MODEL, RECORD, *FIGURES, *PICTURES) and _is_run(place.parent):
+        raise SettingError(
+            f"{what} {printable(out)} would replace a file of the run of 'salver train' in {printable(place.parent)}. "
+            "Name another file."
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    """Finished, or begun."""
+    return any((folder / name).exists() for name in (MODEL, RECORD, CHECKPOINT))
 
 
 def _inside(data: Path, out: Path, what: str) -> SettingError:

@@ -25,12 +25,7 @@ def read_parts(path: Path, images: Sequence[LabelledImage]) -> dict[Part, tuple[
 
     Raises DatasetError for an image that the file does not place or that has changed since, and for an unknown part.
     """
-    placed: dict[str, tuple[Part, str]] = {}
-    for line, row in read_table(path, COLUMNS):
-        part = next((part for part in PARTS if part == row["part"]), None)
-        if part is None:
-            raise DatasetError(f"{path}, line {line}: the part '{row['part']}' is not one of {', '.join(PARTS)}.")
-        placed[nfc(row["path"])] = (part, row["sha256"])
+    placed = _placed(path)
     for image in images:
         found = placed.get(nfc(image.name))
         if found is None or found[1] != image.sha256:
@@ -38,3 +33,27 @@ def read_parts(path: Path, images: Sequence[LabelledImage]) -> dict[Part, tuple[
             raise DatasetError(f"The image {printable(image.name)} {fault} {path}. Split the data set again.")
     of = {part: tuple(image for image in images if placed[nfc(image.name)][0] == part) for part in PARTS}
     return {part: those for part, those in of.items() if those}
+
+
+def check_split(path: Path) -> set[Part]:
+    """The parts that it has. Raises DatasetError for a file that is not there or is no such table."""
+    return {part for part, _ in _placed(path).values()}
+
+
+def check_placed(path: Path, names: Iterable[str]) -> None:
+    """Whether it places images of these names, as can be told before one is opened. Raises DatasetError."""
+    placed = _placed(path)
+    for name in names:
+        if nfc(name) not in placed:
+            raise DatasetError(f"The image {printable(name)} is not in {path}. Split the data set again.")
+
+
+def _placed(path: Path) -> dict[str, tuple[Part, str]]:
+    """Part and digest by name."""
+    placed: dict[str, tuple[Part, str]] = {}
+    for line, row in read_table(path, COLUMNS):
+        part = next((part for part in PARTS if part == row["part"]), None)
+        if part is None:
+            raise DatasetError(f"{path}, line {line}: the part '{row['part']}' is not one of {', '.join(PARTS)}.")
+        placed[nfc(row["path"])] = (part, row["sha256"])
+    return placed

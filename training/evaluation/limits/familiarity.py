@@ -9,6 +9,7 @@ from salver.artifact.scores import is_foreign
 from salver.text import printable
 from training.dataset.collection import collect
 from training.dataset.dataset import Dataset
+from training.dataset.image import LabelledImage
 from training.errors import DatasetError
 from training.evaluation.intervals import proportion
 from training.evaluation.model_file import ModelFile
@@ -43,11 +44,17 @@ def foreign_share(model: ModelFile | Path | str, folder: Path | str, progress: P
     file.check_output("familiarity")
     known = file.manifest.familiarity
     assert known is not None
-    found = collect(Path(folder))
-    images = (*found.images, *found.unlabelled)
-    if not images:
-        raise DatasetError(f"{printable(str(folder))} has no images. Name a folder of photos that are foreign.")
+    images = foreign_images(folder)
     answers = file.answers(Dataset(images, ()), ("familiarity",), progress or Silent())
     values: NDArray[np.float32] = answers["familiarity"]
     rejected = sum(is_foreign(value, known.threshold) for value in values.tolist())
     return Foreign(folder=printable(str(folder)), images=len(images), rejected=proportion(rejected, len(images), ""))
+
+
+def foreign_images(folder: Path | str) -> tuple[LabelledImage, ...]:
+    """Those with labels and those without. Raises DatasetError for a folder without images."""
+    found = collect(Path(folder))
+    images = (*found.images, *found.unlabelled)
+    if not images:
+        raise DatasetError(f"{printable(str(folder))} has no images. Name a folder of photos that are foreign.")
+    return images

@@ -3,6 +3,7 @@
 const figures = {
   start() {
     this.cards();
+    this.seen();
     this.remarks();
     this.curves();
     this.calibration();
@@ -35,6 +36,11 @@ const figures = {
     $("about").textContent = `${plural(set.images, "image")}, ${plural(labels.length, "label")}`
       + (set.folder ? `, from ${set.folder}` : "") + ". Below each figure its 95 % interval."
       + (foreign ? ` The foreign photos are ${plural(foreign.images, "image")} from ${foreign.folder}.` : "");
+  },
+
+  // The first line is how it is, the others are what is wrong with it.
+  seen() {
+    $("seen").replaceChildren(...data.seen.map((text) => element("li", { textContent: text })));
   },
 
   remarks() {
@@ -170,7 +176,9 @@ const figures = {
       + `${number(found.old_class_averaged_accuracy)} → ${number(test.class_averaged_accuracy.value)}, `
       + `${signed(found.class_averaged_difference)}. ${plural(found.only_new_right, "image")} newly right, `
       + `${found.only_old_right} newly wrong; McNemar's test p = ${number(found.p_value, 3)}. `
-      + `${plural(found.changed, "image")} with another answer, listed first below.`;
+      + `${plural(found.changed, "image")} with another answer, listed first below.`
+      + (found.old_seen?.train + found.old_seen?.validation > 0
+        ? ` The old model was trained on ${found.old_seen.train} of these images and watched ${found.old_seen.validation}: its figures are too good.` : "");
     const moved = found.labels.filter(({ old, new: now }) => old !== now);
     if (!moved.length) return;
     const head = element("tr", {}, ...["Label", "Old recall", "New recall"].map((text) => element("th", { textContent: text, scope: "col" })));

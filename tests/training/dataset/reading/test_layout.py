@@ -99,7 +99,7 @@ def test_parts_without_one_to_train_on_cannot_be_split(tmp_path: Path) -> None:
     root = parted(tmp_path, "val", "test")
     with pytest.raises(DatasetError, match="folders for validation and test, and none to train on"):
         Dataset.from_dir(root).split_as_given(0.1, 0.3)
-    assert len(read_test_set(root, None, "test")) == 6
+    assert len(read_test_set(root).scored) == 6
 
 
 def test_labels_that_are_called_test_and_train_stay_labels(tmp_path: Path) -> None:
@@ -277,19 +277,19 @@ def test_check_says_which_folder_is_which_part_and_finds_pictures_in_two_of_them
 
 def test_a_test_set_is_the_part_that_is_asked_for(tmp_path: Path) -> None:
     root = parted(tmp_path, "train", "test")
-    test = read_test_set(root, None, "test")
+    test = read_test_set(root).scored
     assert {image.name.split("/")[0] for image in test.images} == {"test"}
     assert test.notes[-1] == "these are the images of the part 'test'"
     with pytest.raises(DatasetError, match="has folders for train and test, and none for validation"):
         read_test_set(root, None, "validation")
-    assert len(read_test_set(root / "test", None, "test")) == 6  # a part alone is a folder like any other
+    assert len(read_test_set(root / "test").scored) == 6  # a part alone is a folder like any other
 
 
 def test_a_split_file_goes_before_the_folders(tmp_path: Path) -> None:
     root = parted(tmp_path, "train", "test")
     dataset = Dataset.from_dir(root)
     Dataset.write_split(tmp_path / "other.csv", dataset.split(val_size=0.3, test_size=0.3))
-    test = read_test_set(root, tmp_path / "other.csv", "test")
+    test = read_test_set(root, tmp_path / "other.csv").scored
     assert {image.name.split("/")[0] for image in test.images} == {"test", "train"}
 
 
