@@ -34,11 +34,13 @@ class Parts:
     @property
     def _others(self) -> dict[Part, Dataset]:
         """By name, in this order."""
-        return ({"validation": self.validation} if self.validation else {}) | {"test": self.test}
+        found: dict[Part, Dataset] = {"validation": self.validation} if self.validation else {}
+        return found | {"test": self.test}
 
     @property
     def _all(self) -> dict[Part, Dataset]:
-        return {"train": self.train} | self._others
+        found: dict[Part, Dataset] = {"train": self.train}
+        return found | self._others
 
     def fingerprints(self) -> Fingerprints:
         """Of all their photos, as the run's record keeps them."""
