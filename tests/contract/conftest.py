@@ -1,12 +1,11 @@
 """What both modules on parity share, because it takes ten seconds to make."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from training.dataset.gather.sample.render import write_sample
-from training.fit.recipe import GENTLE, with_epochs
+from training.fit.recipe import GENTLE, Changes
 from training.progress import Silent
 from training.run.folder import RunResult
 from training.run.run import train_run
@@ -25,7 +24,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
         weights="offline",
         image_size=(128, 128),
         resize="crop",
-        recipe=replace(with_epochs(GENTLE, 1), batch_size=8),
+        recipe=Changes(epochs=1, batch_size=8).applied(GENTLE),
         val_size=0.25,
     )
     result = train_run(wanted, Silent())

@@ -22,7 +22,8 @@ from training.dataset.split.shares import together
 from training.evaluation.limits.label_errors import Ranking
 from training.fit.device import make_accelerator
 from training.fit.features import extract
-from training.nets.nets import BASES, PixelNet, build_net, pixel_spec
+from training.nets.choice import BASES
+from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 from training.run.label_errors import rank
 

@@ -164,10 +164,12 @@ class Changes:
     weight_decay: float | None = None
     augmentation: Augmentation | None = None
 
-    def applied(self, recipe: Recipe) -> Recipe:
-        """Raises SettingError for epochs of a recipe that has a rate for each, and for both at once."""
+    def __post_init__(self) -> None:
         if self.learning_rates is not None and self.epochs is not None:
             raise SettingError("Give --epochs or --learning-rates, not both: the rates already say how many epochs.")
+
+    def applied(self, recipe: Recipe) -> Recipe:
+        """Raises SettingError for epochs of a recipe that has a rate for each."""
         schedule: Schedule | None = None if self.learning_rates is None else Stepwise(self.learning_rates)
         if self.epochs is not None:
             if not isinstance(recipe.schedule, Cosine):

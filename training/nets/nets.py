@@ -83,7 +83,7 @@ class Tail(nn.Module):
         return cast(Tensor, self.head(self.blocks(maps)))
 
     @property
-    def learned(self) -> tuple[nn.Module, nn.Module]:
+    def learned(self) -> tuple[nn.Module, nn.Linear]:
         """The blocks and the last layer, which learn at rates of their own."""
         return self.blocks, self.head
 
@@ -110,7 +110,7 @@ class PixelNet(nn.Module):
         return (images - self.mean) / self.std
 
     @property
-    def learned(self) -> tuple[nn.Module, nn.Module]:
+    def learned(self) -> tuple[nn.Module, nn.Linear]:
         """The backbone and the last layer, which learn at rates of their own."""
         return self.net.backbone, self.net.head
 

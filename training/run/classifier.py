@@ -11,7 +11,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.svm import LinearSVC
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from salver.artifact.manifest import OUTPUT_NAMES, Fingerprints, Manifest, OutputName
@@ -30,7 +30,16 @@ from training.fit.familiarity import Fitted, fit_familiarity, judged_photos
 from training.fit.features import extract, judge
 from training.fit.fitting import Fitting
 from training.fit.heads.choice import Judged
-from training.fit.heads.linear import DEFAULT_C, Estimator, Kind, Linear, fit_linear, logistic_regression, make_head
+from training.fit.heads.linear import (
+    DEFAULT_C,
+    Discriminant,
+    Estimator,
+    Kind,
+    Linear,
+    fit_linear,
+    logistic_regression,
+    make_head,
+)
 from training.fit.heads.temperature import Temperature, temperature_of
 from training.fit.history import Epoch, History
 from training.fit.loop import infer
@@ -140,6 +149,7 @@ class Classifier:
         Raises DatasetError before the first epoch when an image cannot be read, a label has no training images or a
         data set none at all, SettingError for settings that cannot work, Interrupted when it was asked to stop.
         """
+        check_trainable(train, self.labels, eval_dataset)
         recipe = with_changes(recipe or self.default_recipe(len(train)), schedule, batch_size)
         progress = progress or Silent()
         weights = label_weights(class_weights, train.counts())
@@ -199,6 +209,7 @@ class Classifier:
 
         Raises DatasetError when an image cannot be read and SettingError when the estimator has no coefficients.
         """
+        check_trainable(train, self.labels, eval_dataset)
         progress = progress or Silent()
         events = self._events(tensorboard)
         weights = label_weights(class_weights, train.counts())
@@ -216,7 +227,7 @@ class Classifier:
             watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
             with events:
                 events.evaluate(self._evaluate(watched), eval_dataset, watched, 0)
-        self.head = "svm" if isinstance(estimator, LinearSVC) else "softmax"
+        self.head = "softmax" if isinstance(estimator, LogisticRegression | Discriminant) else "svm"
         self.history = History(())
 
     @property
@@ -286,7 +297,7 @@ class Classifier:
         learnt from: the gate asks whether the file answers as the net does, not how well. The temperature comes from
         the folds where there are some, else from `validation`. `metrics` are further figures for the provenance,
         `thresholds` probabilities below which a label is not given, and `reported`
-        is this net's evaluation of `validation` where there is one already: of several processes, of which one exports,
+        is this net's evaluation of those images where there is one already: of several processes, of which one exports,
         all have evaluated.
 
         `outputs` are what the file answers, of those that the net can give: heat needs a net that ends in mean pooling
@@ -404,7 +415,6 @@ class Classifier:
     ) -> Judged | None:
         """Choose the resize, and judge a last layer of that kind by `folds`, where there are some."""
         SEED.check(seed)
-        check_trainable(train, self.labels, eval_dataset)
         check_shared_memory(self._accelerator)
         if self._accelerator.device.type == "cpu":
             keep_large_blocks()

@@ -168,8 +168,7 @@ def read_run(folder: Path) -> FloatModel:
         raise SettingError(f"{folder / MODEL} is {manifest.precision} already. Put the run's own file back.")
     settings = record.settings
     data = Dataset.from_dir(settings.data)
-    val_size = settings.val_size or record.val_size or 0.0
-    parts = split(data, settings, val_size) if data.fingerprint() == record.data_fingerprint else None
+    parts = split(data, settings, record.val_size) if data.fingerprint() == record.data_fingerprint else None
     if parts is None or parts.train.fingerprint() != manifest.provenance.data_fingerprint:
         raise DatasetError(
             f"The photos in {settings.data} are not those of the run any more, so its split cannot be made again. "

@@ -91,7 +91,7 @@ def label_errors(
 
 def doubt(settings: RunSettings, classifier: Classifier, train: Dataset, progress: Progress) -> None:
     """Say how many training photos have a doubtful label, where the fit needed the features of the net as it was."""
-    features = classifier.start_features
+    features = None if settings.weights == "none" else classifier.start_features
     if features is None or not classifier.is_main_process:
         return
     found = _judged(train, features.numpy(), "")

@@ -93,9 +93,9 @@ class Parts:
                 )
 
 
-def split(data: Dataset, settings: RunSettings, val_size: float) -> Parts:
-    """As the split file says, as the folders are, or by shares; without a validation part where `val_size` is 0 and
-    neither file nor folders have one.
+def split(data: Dataset, settings: RunSettings, val_size: float | None = None) -> Parts:
+    """As the split file says, as the folders are, or by shares. `val_size` is taken where the settings leave it to the
+    run; where it is 0, and neither file nor folders have a validation part, there is none.
 
     Raises SettingError, and DatasetError when a label has nothing to train on or a part no images.
     """
@@ -104,5 +104,6 @@ def split(data: Dataset, settings: RunSettings, val_size: float) -> Parts:
         if empty := [part for part in ("train", "test") if part not in parts]:
             raise SettingError(f"{settings.split_file} has no images for the part {' and '.join(empty)}. Split again.")
         return Parts(parts["train"], parts.get("validation"), parts["test"])
-    train, validation, test = data.split_as_given(val_size, settings.test_size, seed=settings.seed)
+    share = (val_size or 0.0) if settings.val_size is None else settings.val_size
+    train, validation, test = data.split_as_given(share, settings.test_size, seed=settings.seed)
     return Parts(train, validation if len(validation) else None, test)

@@ -15,7 +15,7 @@ from training.evaluation.evaluate import evaluate
 from training.evaluation.thresholds import check_thresholds
 from training.fit.recipe import MOST_PHOTOS, Recipe, check_weights
 from training.progress import Progress
-from training.run.classifier import Classifier
+from training.run.classifier import GATE_PHOTOS, Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run
 from training.run.interrupt import Interruption
 from training.run.label_errors import doubt
@@ -76,8 +76,9 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
     _fit(classifier, settings, recipe, parts, progress)
     stages.end("learning")
     doubt(settings, classifier, parts.train, progress)
-    validation = evaluate(classifier, parts.validation) if parts.validation else None
-    test = evaluate(classifier, parts.test)
+    compared = parts.validation or parts.train.some(GATE_PHOTOS)
+    reported, test = evaluate(classifier, compared), evaluate(classifier, parts.test)
+    validation = reported if parts.validation else None
     classifier.part()
     stages.end("testing")
     if not classifier.is_main_process:
@@ -95,7 +96,7 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
         parts.validation,
         metrics={"test_accuracy": test.accuracy, "test_class_averaged_accuracy": test.class_averaged_accuracy},
         thresholds=settings.thresholds,
-        reported=validation,
+        reported=reported,
         outputs=settings.outputs,
         max_false_alarms=settings.max_false_alarms,
         reference=parts.unseen,

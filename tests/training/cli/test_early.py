@@ -53,7 +53,7 @@ def data(tmp_path: Path) -> Path:
         ("train {data} --out {top}/run --tensorboard {top}/file", "TensorBoard folder {top}/file is a file"),
         ("train {data} --out {top}/run --split {top}/none.csv", "none.csv"),
         ("train {data} --out {top}/run --split {top}/file", "file"),
-        ("train {data} --out {top}/run --split {top}/half.csv", "no images for the part validation and test"),
+        ("train {data} --out {top}/run --split {top}/half.csv", "no images for the part test"),
         ("train {data} --out {top}/run --threshold cup=80", "threshold of cup is 80.0"),
         ("train {data} --out {top}/run --image-size 32", "64 to 3584"),
         ("train {data} --out {top}/run --device cpu --mixed-precision fp16", "needs a GPU"),

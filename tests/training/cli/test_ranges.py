@@ -66,7 +66,7 @@ def test_what_only_fine_tuning_takes_is_refused_with_a_support_vector_machine(op
         ("--val-size=nan", "val_size of nan"),
         ("--test-size=nan", "test_size of nan"),
         ("--test-size=0", "test_size of 0.0"),
-        ("--test-size=0.9", "together"),
+        ("--test-size=1", "less than 1"),
         ("--seed=18446744073709551616", "4294967295"),
         ("--seed=4294967296", "4294967295"),
         ("--seed=-1", "0"),

@@ -27,13 +27,12 @@ def test_a_run_keeps_histograms_of_validation_and_test_together(finished_run: Pa
     manifest, run = manifest_of(finished_run / "model.onnx"), read_run(finished_run)
     found = manifest.reference
     assert found is not None
-    assert found.images == len(run.validation) + len(run.test)
+    assert found.images == len(run.unseen)
     assert set(found.facts) == set(FACTS)
     assert {sum(bins.values()) for bins in found.facts.values()} == {found.images}
     assert min(count for bins in found.facts.values() for count in bins.values()) > 0
     file = ModelFile.read(finished_run / "model.onnx")
-    unseen = Dataset((*run.validation.images, *run.test.images), manifest.labels)
-    logits = file.score(unseen, Silent())
+    logits = file.score(run.unseen, Silent())
     labels = [manifest.labels[index] for index in logits.argmax(axis=1)]
     assert found.facts["label"] == {label: labels.count(label) for label in manifest.labels if label in labels}
 
@@ -46,8 +45,7 @@ def test_another_precision_keeps_those_of_its_own_answers(run_folder: Path, tmp_
     assert ours.images == theirs.images
     assert ours.facts["width"] == theirs.facts["width"]
     file, run = ModelFile.read(made.path), read_run(run_folder)
-    unseen = Dataset((*run.validation.images, *run.test.images), file.labels)
-    familiarity = file.answers(unseen, ("familiarity",), Silent())["familiarity"]
+    familiarity = file.answers(run.unseen, ("familiarity",), Silent())["familiarity"]
     assert file.manifest.familiarity is not None
     below = int((familiarity < file.manifest.familiarity.threshold).sum())
     assert ours.facts["foreign"].get("yes", 0) == below

@@ -8,9 +8,10 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.device import make_accelerator
-from training.fit.features import choose_resize, extract
+from training.fit.features import extract, judge
+from training.fit.heads.choice import choose
+from training.fit.heads.linear import svm
 from training.nets.nets import PixelNet, build_net, pixel_spec
-from training.progress import Silent
 
 pytestmark = pytest.mark.torch
 
@@ -99,10 +100,17 @@ def test_the_resize_is_chosen_by_what_the_features_are_good_for(tmp_path: Path) 
             (tmp_path / "photos" / label / f"{number}.png").write_bytes(encode(image, "PNG"))
     dataset = Dataset.from_dir(tmp_path / "photos")
     specs = [pixel_spec(64, "crop"), pixel_spec(64, "stretch")]
-    cache = tmp_path / "cache"
-    chosen = choose_resize(net(), dataset, specs, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
-    assert chosen.resize == "stretch"
-    assert (
-        choose_resize(net(), dataset, specs[:1] * 2, make_accelerator("cpu"), cache=cache, progress=Silent(), seed=0)
-        is specs[0]
+    told = Counted()
+    answers = judge(
+        net(),
+        dataset,
+        specs,
+        svm(),
+        dataset.folds(5),
+        make_accelerator("cpu"),
+        cache=tmp_path / "cache",
+        progress=told,
     )
+    assert choose(answers).number == 1
+    assert [line.split(":")[0] for line in told.lines] == ["crop", "stretch"]
+    assert answers[1].accuracy == 1

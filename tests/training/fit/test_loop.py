@@ -57,7 +57,7 @@ def test_answers_come_in_the_order_of_the_images_and_without_dropout(images: Min
 
 def test_a_net_that_diverges_is_stopped_with_advice(images: Minibatches) -> None:
     fitting = fit()
-    torch.nn.init.constant_(fitting.net.net.head.weight, torch.inf)
+    torch.nn.init.constant_(fitting.net.learned[1].weight, torch.inf)
     with pytest.raises(SettingError, match="lower learning rates"):
         epoch(fitting, images)
 
@@ -93,9 +93,9 @@ def test_a_class_weight_counts_like_so_many_copies_of_the_image(images: Minibatc
         recipe = Recipe(Stepwise((0.1,)), optimizer="sgd", batch_size=9, weight_decay=0, augmentation="none")
         fitting = fit(recipe, "alexnet")
         fitting.class_weights = weights
-        before = fitting.net.net.head.bias.detach().clone()
+        before = fitting.net.learned[1].bias.detach().clone()
         epoch(fitting, images)
-        return (fitting.net.net.head.bias.detach() - before) / 0.1
+        return (fitting.net.learned[1].bias.detach() - before) / 0.1
 
     plain, weighted = step(None), step(torch.tensor([1.0, 1e6]))
     cups = float((images.targets == 1).float().mean())
@@ -105,11 +105,11 @@ def test_a_class_weight_counts_like_so_many_copies_of_the_image(images: Minibatc
 
 def test_the_average_lies_between_start_and_end(images: Minibatches) -> None:
     fitting = fit(Recipe(Stepwise((0.01,)), batch_size=4, frozen_batch_norm=True, average=0.25))
-    start = fitting.net.net.head.weight.detach().clone()
+    start = fitting.net.learned[1].weight.detach().clone()
     epoch(fitting, images)
-    end = fitting.net.net.head.weight.detach().clone()
+    end = fitting.net.learned[1].weight.detach().clone()
     fitting.average()
-    torch.testing.assert_close(fitting.net.net.head.weight.detach(), 0.25 * start + 0.75 * end)
+    torch.testing.assert_close(fitting.net.learned[1].weight.detach(), 0.25 * start + 0.75 * end)
 
 
 def test_the_history_holds_the_rate_in_the_middle_of_each_epoch(images: Minibatches) -> None:

@@ -4,12 +4,14 @@ from training.errors import SettingError
 from training.fit.recipe import (
     FROM_SCRATCH,
     GENTLE,
+    LAST_BLOCKS,
+    MOST_PHOTOS,
     PRESETS,
+    Changes,
     Recipe,
     default_recipe,
     label_weights,
     parse_class_weights,
-    with_epochs,
 )
 from training.fit.schedule import Stepwise
 
@@ -31,15 +33,29 @@ def test_its_variant_for_accuracy_is_the_suggested_one() -> None:
 
 
 def test_random_weights_have_a_recipe_of_their_own() -> None:
-    assert default_recipe("none") is FROM_SCRATCH
-    assert default_recipe("offline:x") is GENTLE
+    assert default_recipe("none", 100) is FROM_SCRATCH
+    assert default_recipe("offline:x", MOST_PHOTOS) is LAST_BLOCKS
+    assert default_recipe("offline:x", MOST_PHOTOS + 1) is GENTLE
     assert not FROM_SCRATCH.frozen_batch_norm
 
 
 def test_only_a_recipe_that_knows_no_rate_for_each_epoch_can_be_given_a_length() -> None:
-    assert with_epochs(GENTLE, 3).schedule.epochs == 3
+    assert Changes(epochs=3).applied(GENTLE).schedule.epochs == 3
     with pytest.raises(SettingError, match="--learning-rates instead"):
-        with_epochs(PRESETS["classic"].recipe, 3)
+        Changes(epochs=3).applied(PRESETS["classic"].recipe)
+    with pytest.raises(SettingError, match="not both"):
+        Changes(epochs=3, learning_rates=(0.1,))
+
+
+def test_what_is_changed_goes_before_the_recipe_and_the_rest_stays() -> None:
+    changed = Changes(learning_rates=(0.1, 0.2), batch_size=5, augmentation="none").applied(LAST_BLOCKS)
+    assert (changed.schedule, changed.batch_size, changed.augmentation) == (Stepwise((0.1, 0.2)), 5, "none")
+    assert (changed.views, changed.folds, changed.weight_decay) == (
+        LAST_BLOCKS.views,
+        LAST_BLOCKS.folds,
+        LAST_BLOCKS.weight_decay,
+    )
+    assert Changes().applied(GENTLE) == GENTLE
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 1}, {"average": 1.0}, {"label_smoothing": -0.1}])
@@ -56,9 +72,11 @@ def test_weights_are_averaged_under_frozen_statistics_only() -> None:
 def test_class_weights_are_none_automatic_or_named() -> None:
     counts = {"cup": 10, "bowl": 30}
     assert label_weights("none", counts) is None
-    automatic = label_weights("auto", counts)
-    assert automatic is not None
-    assert {label: automatic[label] * count for label, count in counts.items()} == {"cup": 20, "bowl": 20}
+    balanced = label_weights("balanced", counts)
+    assert balanced is not None
+    assert {label: balanced[label] * count for label, count in counts.items()} == {"cup": 20, "bowl": 20}
+    assert label_weights("auto", counts) == balanced
+    assert label_weights("auto", {"cup": 10, "bowl": 29}) is None
     assert label_weights(parse_class_weights("cup=2.5"), counts) == {"cup": 2.5, "bowl": 1.0}
 
 

@@ -5,13 +5,13 @@ import onnxruntime
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from training.nets.linear import fit_linear, svm
 
 from salver.artifact.manifest import PixelSpec
 from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import SettingError
 from training.export.test_card import make_golden
+from training.fit.heads.linear import fit_linear, svm
 from training.fit.minibatches import Minibatches
 from training.fit.recipe import GENTLE
 from training.nets.nets import Resize, build_net, on_cpu, pixel_spec

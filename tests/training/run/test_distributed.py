@@ -40,18 +40,23 @@ def train(photos: Path, out: Path, weights: Path, *options: str) -> subprocess.C
     )
 
 
-def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "line", "judged"),
+    [("default", "fold 1 of 5", "cross_validated"), ("all-layers", "epoch   1 ", "validation")],
+)
+def test_two_processes_give_the_metrics_and_weights_of_one_and_one_of_them_writes(
+    tmp_path: Path, recipe: str, line: str, judged: str
+) -> None:
     photo_folder(tmp_path / "photos", {"cup": 17, "bowl": 16})  # shares of unequal size, in training and in evaluation
     torch.manual_seed(3)
     torch.save(build_net("resnet18", 2, "none").backbone.state_dict(), tmp_path / "weights.pt")
-    one = CliRunner().invoke(
-        build("train"), ["train", *words(tmp_path / "photos", tmp_path / "out1", tmp_path / "weights.pt")]
-    )
-    two = train(tmp_path / "photos", tmp_path / "out2", tmp_path / "weights.pt")
+    weights, option = tmp_path / "weights.pt", f"--recipe={recipe}"
+    one = CliRunner().invoke(build("train"), ["train", *words(tmp_path / "photos", tmp_path / "out1", weights, option)])
+    two = train(tmp_path / "photos", tmp_path / "out2", weights, option)
     assert (one.exit_code, two.returncode) == (0, 0), two.stderr
-    assert two.stdout.count("epoch   1 ") == 1
+    assert two.stdout.count(line) == 1
     first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out1", "out2"))
-    for part in ("validation", "test"):
+    for part in (judged, "test"):
         for figure in ("images", "accuracy", "confusion_matrix"):
             assert first[part][figure] == second[part][figure]
     histories = [json.loads((tmp_path / name / "history.json").read_text())["epochs"] for name in ("out1", "out2")]

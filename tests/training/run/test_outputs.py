@@ -21,6 +21,7 @@ from training.errors import SettingError
 from training.evaluation.evaluate import evaluate
 from training.evaluation.intervals import wilson
 from training.evaluation.model_file import ModelFile
+from training.fit.recipe import GENTLE
 from training.run.classifier import Classifier
 from training.run.folder import RunResult
 
@@ -52,7 +53,17 @@ def summary(result: RunResult) -> str:
 
 def result_of(classifier: Classifier, photos: Dataset, manifest: Manifest, *asked: OutputName) -> RunResult:
     evaluation = evaluate(classifier, photos)
-    return RunResult(Path("run"), classifier, manifest, evaluation, evaluation, {"learning": 1.0}, ("logits", *asked))
+    return RunResult(
+        out=Path("run"),
+        classifier=classifier,
+        recipe=GENTLE,
+        val_size=0.0,
+        manifest=manifest,
+        validation=evaluation,
+        test=evaluation,
+        spent={"learning": 1.0},
+        asked=("logits", *asked),
+    )
 
 
 # Row N3-34: 12 photos cannot give 5 %.

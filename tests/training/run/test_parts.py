@@ -39,7 +39,7 @@ def place(dataset: Dataset, path: Path, **parts: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("weights", ["none", "auto"])
+@pytest.mark.parametrize("weights", ["none", "balanced"])
 def test_a_label_without_training_images_in_a_split_file_is_refused_by_name(
     photos: Dataset, tmp_path: Path, weights: str
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_split_file_with_every_label_in_training_works_though_another_part_lac
     assert "the test part has no images of 'mug'" in lines
 
 
-@pytest.mark.parametrize("missing", ["train", "validation", "test"])
+@pytest.mark.parametrize("missing", ["train", "test"])
 def test_a_split_file_without_a_part_names_the_part(photos: Dataset, tmp_path: Path, missing: str) -> None:
     other = "test" if missing != "test" else "train"
     labels = dict.fromkeys(photos.labels, other)
@@ -119,7 +119,7 @@ def test_a_classifier_refuses_labels_and_sets_without_images(photos: Dataset, tm
     classifier = Classifier("mobilenet_v2", photos.labels, 64, "none", device="cpu")
     without = replace(photos, images=tuple(image for image in photos.images if image.label != "mug"))
     empty = replace(photos, images=())
-    for weights in ("none", "auto"):
+    for weights in ("none", "balanced"):
         with pytest.raises(DatasetError, match="The label 'mug' has no training images"):
             classifier.fit(without, photos, class_weights=weights)
         with pytest.raises(DatasetError, match="The label 'mug' has no training images"):

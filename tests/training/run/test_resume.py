@@ -27,7 +27,7 @@ from training.errors import DatasetError, Interrupted, SettingError
 from training.fit.checkpoint import Checkpoint
 from training.fit.history import History
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import GENTLE, Recipe, with_epochs
+from training.fit.recipe import GENTLE, Changes, Recipe
 from training.fit.schedule import Stepwise
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net
@@ -40,7 +40,7 @@ from training.run.settings import RunSettings
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 # With dropout, a head fitted first, frozen statistics, mirrored images, a warm-up and an average at the end.
-RECIPE = replace(with_epochs(GENTLE, 4), batch_size=4, augmentation="light")
+RECIPE = Changes(epochs=4, batch_size=4).applied(GENTLE)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,9 @@ def test_a_checkpoint_of_other_photos_names_those_that_changed(backbone: Path, t
     ]
     (tmp_path / "photos" / "mug").mkdir()
     (tmp_path / "photos" / "mug" / "000.jpg").write_bytes(photo(96, 80, 400))
-    with pytest.raises(SettingError, match=r"other labels and other photos.*\n  new labels: mug\n"):
+    with pytest.raises(
+        SettingError, match=r"other labels, other class weights and other photos.*\n  new labels: mug\n"
+    ):
         fitted(Dataset.from_dir(tmp_path / "photos"), backbone, tmp_path / "state")
 
 
@@ -297,7 +299,7 @@ def test_kill_9_at_random_moments_leaves_a_run_that_can_be_resumed(
     torch.manual_seed(3)
     torch.save(build_net(base, 2, "none").backbone.state_dict(), tmp_path / "weights.pt")
     photo_folder(tmp_path / "photos", {"cup": 8, "bowl": 8})
-    recipe = with_epochs(RECIPE, kills + 2)
+    recipe = Changes(epochs=kills + 2).applied(RECIPE)
     run = replace(settings(tmp_path / "photos", tmp_path / "out"), base=base, weights=str(tmp_path / "weights.pt"))
     run = replace(run, recipe=recipe, resize="crop", resume=True)
     straight = replace(run, out=tmp_path / "straight")

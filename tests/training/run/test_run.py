@@ -197,16 +197,26 @@ def test_a_run_folder_in_use_is_refused_unless_it_may_be_overwritten(run: Path, 
 def test_the_three_parts_share_no_image_and_lose_none(tmp_path: Path) -> None:
     data = photo_folder(tmp_path, {"cup": 20, "bowl": 30})
     parts = split(data, replace(settings(tmp_path, tmp_path), test_size=0.33, val_size=0.1))
+    assert parts.validation is not None
     paths = [image.path for part in (parts.train, parts.validation, parts.test) for image in part.images]
     assert sorted(paths) == sorted(image.path for image in data.images)
     assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [28, 5, 17]
 
 
-@pytest.mark.parametrize(("test_size", "val_size"), [(0, 0.1), (0.3, 0), (0.5, 0.5), (0.9, 0.2)])
+@pytest.mark.parametrize(("test_size", "val_size"), [(0, 0.1), (0.3, -0.1), (0.5, 0.5), (0.9, 0.2)])
 def test_shares_that_leave_a_part_empty_are_refused(tmp_path: Path, test_size: float, val_size: float) -> None:
     data = photo_folder(tmp_path, {"cup": 2, "bowl": 2})
     with pytest.raises(SettingError, match="cannot be kept"):
         split(data, replace(settings(tmp_path, tmp_path), test_size=test_size, val_size=val_size))
+
+
+def test_without_a_validation_share_there_is_no_such_part(tmp_path: Path) -> None:
+    data = photo_folder(tmp_path, {"cup": 2, "bowl": 20})
+    parts = split(data, replace(settings(tmp_path, tmp_path), test_size=0.33, val_size=0))
+    assert parts.validation is None
+    assert set(parts.counts()) == {"train", "test"}
+    assert [part.counts()["cup"] for part in (parts.train, parts.test)] == [1, 1]
+    assert parts.unseen.images == parts.test.images
 
 
 @pytest.mark.slow

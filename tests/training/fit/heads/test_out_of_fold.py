@@ -51,7 +51,7 @@ def test_the_better_way_is_chosen() -> None:
     good = out_of_fold(svm(), features, targets, 2, folds)
     poor = out_of_fold(svm(), torch.randn(features.shape), targets, 2, folds)
     choice = choose([poor, good])
-    assert choice == (1, (1,) * 5)
+    assert (choice.number, choice.by_fold) == (1, (1,) * 5)
     np.testing.assert_array_equal(choice.applied([poor, good]).logits, good.logits)
     assert choose([good, good]).number == 0
 
