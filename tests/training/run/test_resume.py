@@ -27,7 +27,7 @@ from training.errors import DatasetError, Interrupted, SettingError
 from training.fit.checkpoint import Checkpoint
 from training.fit.history import History
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import GENTLE, Changes, Recipe
+from training.fit.recipe import GENTLE, LAST_BLOCKS, Changes, Recipe
 from training.fit.schedule import Stepwise
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net
@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 # With dropout, a head fitted first, frozen statistics, mirrored images, a warm-up and an average at the end.
 RECIPE = Changes(epochs=4, batch_size=4).applied(GENTLE)
+BY_FOLDS = replace(Changes(epochs=2, batch_size=4).applied(LAST_BLOCKS), views=2, folds=3)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ def fitted(
     checkpoint: Path | None,
     steps: int = 1000,
     asked_to_stop: Callable[[], bool] | None = None,
+    recipe: Recipe = RECIPE,
 ) -> Classifier:
     """Asked to stop after so many steps of this process, or by `asked_to_stop`."""
     countdown = iter(range(steps, -1, -1))
@@ -69,7 +71,7 @@ def fitted(
     cache = backbone.parent / "features.sqlite"
     labels, side, weights = photos.labels, 64, str(backbone)
     classifier = Classifier("mobilenet_v2", labels, side, weights, resize="crop", device="cpu", cache=cache)
-    classifier.fit(photos, photos, recipe=RECIPE, checkpoint=checkpoint, asked_to_stop=asked_to_stop, seed=1)
+    classifier.fit(photos, photos, recipe=recipe, checkpoint=checkpoint, asked_to_stop=asked_to_stop, seed=1)
     return classifier
 
 
@@ -98,6 +100,26 @@ def test_ds12_a_run_that_stopped_in_the_middle_of_an_epoch_ends_as_one_that_did_
     assert (weights(straight) - weights(resumed)).abs().max() <= 1e-6
     assert [pytest.approx(one, abs=1e-6) for one in figures(straight.history)] == figures(resumed.history)
     assert len(resumed.history.epochs) == 4
+
+
+def test_a_fit_by_folds_that_stopped_in_any_fold_ends_as_one_that_did_not(
+    photos: Dataset, backbone: Path, tmp_path: Path
+) -> None:
+    straight = fitted(photos, backbone, None, recipe=BY_FOLDS)
+    stops = 0
+    for steps in (1, 4, 3, 1000):  # in the first fold, at the end of an epoch, in a later fold
+        try:
+            resumed = fitted(photos, backbone, tmp_path / "state.safetensors", steps, recipe=BY_FOLDS)
+        except Interrupted:
+            stops += 1
+    assert stops == 3
+    assert (weights(straight) - weights(resumed)).abs().max() <= 1e-6
+    assert [pytest.approx(one, rel=1e-3, abs=1e-6) for one in figures(straight.history)] == figures(resumed.history)
+    first, second = straight.cross_validated, resumed.cross_validated
+    assert first is not None
+    assert second is not None
+    assert abs(first.logits - second.logits).max() <= 1e-3 * abs(first.logits).max()
+    assert len(first.truths) == len(photos)
 
 
 def test_a_fit_that_was_done_is_not_done_again(photos: Dataset, backbone: Path, tmp_path: Path) -> None:
