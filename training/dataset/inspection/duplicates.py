@@ -110,9 +110,9 @@ def _alike(index: faiss.IndexBinary, hashes: NDArray[np.uint8], tiles: NDArray[n
 
 def _same_colours(one: NDArray[np.uint8], two: NDArray[np.uint8], *, upright: bool) -> NDArray[np.bool_]:
     """[pairs], of tiles [pairs, 8, 8, 3] each."""
-    one, two = (tiles.reshape(len(tiles), -1).astype(np.float32) for tiles in (one, two))
-    near = np.minimum(_unexplained(one, two), _unexplained(two, one)) <= SHADE_DISTANCE
-    return near | (np.abs(one - two).mean(axis=1) <= TILE_DISTANCE) if upright else near
+    ours, theirs = (tiles.reshape(len(tiles), -1).astype(np.float32) for tiles in (one, two))
+    near = np.minimum(_unexplained(ours, theirs), _unexplained(theirs, ours)) <= SHADE_DISTANCE
+    return near | (np.abs(ours - theirs).mean(axis=1) <= TILE_DISTANCE) if upright else near
 
 
 def _unexplained(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
