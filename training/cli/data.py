@@ -65,7 +65,8 @@ def check(
     A doubtful label is no problem: it is a photo to look at.
     """
     with errors_as_messages(code=2):
-        from training.cli.output import print_label_errors, print_report
+        from training.cli.label_errors import print_label_errors
+        from training.cli.output import print_report
         from training.dataset import check as module
         from training.dataset.reading.doubtful import write_doubtful
         from training.dataset.reading.places import check_file, refuse_inside

@@ -15,7 +15,7 @@ def off_the_share(sizes: Mapping[Part, int], shares: Mapping[Part, float], given
     A share is of all images, or, where folders are parts, of those that the part was cut from.
     """
     lines = []
-    rest = sum(size for part, size in sizes.items() if part not in given)
+    rest = sum(size for part, size in sizes.items() if part == "train" or part not in given)
     for part in ("test", "validation"):
         share = shares.get(part, 0.0)
         if not share or part in given or part not in sizes:
