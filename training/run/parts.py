@@ -1,6 +1,5 @@
 """The three parts of a data set that a run works with, and how it comes by them."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,8 +99,10 @@ class Parts:
         leaks, clashes = [], []
         for group in joined(len(images), copies(images)):
             ours = [images[place] for place in group if images[place] in learned]
-            labels = {image.label: image for image in reversed(ours)}
-            clashes += list(itertools.islice(itertools.combinations(labels.values(), 2), 1))
+            labels: dict[str, LabelledImage] = {}
+            for image in ours:
+                labels.setdefault(image.label, image)
+            clashes += [tuple(labels.values())[:2]] if len(labels) > 1 else []
             theirs = [images[place] for place in group if images[place] not in learned]
             leaks += [
                 (image, labels.get(image.label, ours[0])) for image in theirs if ours and image.sha256 not in digests

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from salver.cli import build
 from tests.support.images import encode, picture
-from training.dataset.dataset import Dataset
+from training.dataset.dataset import Dataset, Part
 from training.dataset.split.asked import off_the_share
 from training.dataset.split.exchange import Kind, evened, kind_of
 from training.errors import DatasetError
@@ -59,7 +59,7 @@ def test_a_share_that_groups_do_not_allow_is_said(series: Path, tmp_path: Path) 
 
 
 def test_a_part_that_is_cut_from_a_folders_part_is_measured_by_that() -> None:
-    sizes = {"train": 60, "validation": 20, "test": 20}
+    sizes: dict[Part, int] = {"train": 60, "validation": 20, "test": 20}
     assert off_the_share(sizes, {"validation": 0.25, "test": 0.5}, given=("train", "test")) == []
     (line,) = off_the_share(sizes, {"validation": 0.1, "test": 0.5}, given=("train", "test"))
     assert line.startswith("the validation part has 20 of 80 images (25%), where 10% was asked for")
