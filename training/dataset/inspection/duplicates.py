@@ -32,6 +32,9 @@ _BLACK, _WHITE = 5, 250
 """Levels: what is beyond may have been cut off."""
 _ENOUGH = 0.25
 """Of the colours that lie between: with fewer, the line goes by all of them."""
+_LIKENESS = 0.85
+"""Correlation of the 8 x 8 in grey, below which shades are not compared, which costs ten times as much: all copies that
+are found have .926 or more."""
 _LEAST_CONTRAST = 8.0
 """Levels: noise in a pale picture is not to be enlarged further."""
 FEW = 500_000
@@ -90,6 +93,7 @@ def _alike(index: faiss.IndexBinary, hashes: NDArray[np.uint8], tiles: NDArray[n
 
     Each image, in all eight ways, is compared with those before it as they are: that is every pair in every way.
     """
+    patterns = _patterns(tiles)
     for start in range(0, len(hashes), _BLOCK):
         block = np.ascontiguousarray(hashes[start : start + _BLOCK].swapaxes(0, 1))
         index.add(block[0])
@@ -101,18 +105,30 @@ def _alike(index: faiss.IndexBinary, hashes: NDArray[np.uint8], tiles: NDArray[n
             places = start + np.repeat(np.arange(len(counts)), counts)
             earlier = others < places
             one, two = others[earlier], places[earlier]
+            ours = _patterns(turned(tiles[start : start + _BLOCK], number))
             for few in range(0, len(one), _BLOCK):
                 ones, twos = one[few : few + _BLOCK], two[few : few + _BLOCK]
-                near = _same_colours(tiles[ones], turned(tiles[twos], number), upright=number == 0)
+                near = np.einsum("ij,ij->i", patterns[ones], ours[twos - start]) >= _LIKENESS
+                near[near] = _same_shades(tiles[ones[near]], turned(tiles[twos[near]], number))
+                if number == 0:
+                    apart = np.abs(tiles[ones].astype(np.int16) - tiles[twos]).mean(axis=(1, 2, 3))
+                    near |= apart <= TILE_DISTANCE
                 found.update(zip(ones[near].tolist(), twos[near].tolist(), strict=True))
         yield from sorted(found)
 
 
-def _same_colours(one: NDArray[np.uint8], two: NDArray[np.uint8], *, upright: bool) -> NDArray[np.bool_]:
+def _patterns(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """[images, 64], of tiles [images, 8, 8, 3]: grey, without their mean, of length 1, so that products correlate."""
+    grey = tiles.mean(axis=3, dtype=np.float32).reshape(len(tiles), 64)
+    grey -= grey.mean(axis=1, keepdims=True)
+    grey /= np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-6)
+    return grey
+
+
+def _same_shades(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """[pairs], of tiles [pairs, 8, 8, 3] each."""
-    ours, theirs = (tiles.reshape(len(tiles), -1).astype(np.float32) for tiles in (one, two))
-    near = np.minimum(_unexplained(ours, theirs), _unexplained(theirs, ours)) <= SHADE_DISTANCE
-    return near | (np.abs(ours - theirs).mean(axis=1) <= TILE_DISTANCE) if upright else near
+    ours, theirs = (tiles.reshape(len(tiles), 192).astype(np.float32) for tiles in (one, two))
+    return np.asarray(np.minimum(_unexplained(ours, theirs), _unexplained(theirs, ours)) <= SHADE_DISTANCE)
 
 
 def _unexplained(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
