@@ -1,6 +1,5 @@
 """The commands that come before training: check, split, build, annotate, augment."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from salver.messages import errors_as_messages, show, tell
 from salver.rooms import Unavailable, load
+from training.cli.train_options import expression
 from training.fit.recipe import Augmentation
 from training.ranges import SECONDS, SEED, check_shares
 
@@ -65,7 +65,8 @@ def check(
     A doubtful label is no problem: it is a photo to look at.
     """
     with errors_as_messages(code=2):
-        from training.cli.output import print_label_errors, print_report
+        from training.cli.label_errors import print_label_errors
+        from training.cli.output import print_report
         from training.dataset import check as module
         from training.dataset.reading.doubtful import write_doubtful
         from training.dataset.reading.places import check_file, refuse_inside
@@ -116,7 +117,10 @@ def split(
     stratify: Annotated[bool, typer.Option(help="Every label has its share in every part.")] = True,
     group_by: Annotated[
         str | None,
-        typer.Option(help="Regular expression over names such as cup/0017_b.jpg: equal first groups stay together."),
+        typer.Option(
+            help="Regular expression over names such as cup/0017_b.jpg: equal first groups stay together.",
+            callback=expression,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; DATA/split.csv unless named.")] = None,
 ) -> None:
@@ -125,14 +129,19 @@ def split(
         from salver.text import counted
         from training.dataset.dataset import Dataset
         from training.dataset.reading.places import check_file, refuse_inside
+        from training.dataset.split.asked import off_the_share
+        from training.dataset.split.groups import groups_by
+        from training.errors import SettingError
 
         check_shares(val_size=val_size, test_size=test_size)
-        expression = _expression(group_by) if group_by else None
         path = out or data / "split.csv"
         refuse_inside(data, path, "The split file", own="split.csv")
         check_file(path, "The split file")
         dataset = Dataset.from_dir(data)
-        groups = _groups(expression, [image.name for image in dataset.images]) if expression else None
+        try:
+            groups = None if group_by is None else groups_by(group_by, (image.name for image in dataset.images))
+        except SettingError as error:
+            raise typer.BadParameter(str(error)) from error
         parts = dataset.split_as_given(val_size, test_size, stratify=stratify, seed=seed, groups=groups)
         replaced = " in place of the one before" if path.exists() else ""
         dataset.write_split(path, parts)
@@ -140,6 +149,9 @@ def split(
         for part in parts:
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
             show(f"{part.part}: {counted(len(part), 'image')} ({counts})")
+        sizes = {part.part: len(part) for part in parts if part.part is not None}
+        for line in off_the_share(sizes, {"validation": val_size, "test": test_size}, dataset.parts()):
+            show(line)
         show(f"written to {path}{replaced}; next: salver train {data} --split {path} --out RUN")
 
 
@@ -228,20 +240,3 @@ def build(
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(3 if report.failures else 0)
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise typer.BadParameter(f"'{pattern}' is not a regular expression: {error}") from error
-    if not expression.groups:
-        raise typer.BadParameter(f"'{pattern}' has no group: put what names the group into parentheses")
-    return expression
-
-
-def _groups(expression: re.Pattern[str], names: list[str]) -> dict[str, str]:
-    found = {name: match.group(1) or "" for name in names if (match := expression.search(name))}
-    if not found:
-        raise typer.BadParameter(f"'{expression.pattern}' matches no name, such as {names[0]}")
-    return found

@@ -1,6 +1,5 @@
 """What the commands say at their end, for the person who started them."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +10,6 @@ from salver.artifact.manifest import OUTPUT_NAMES, Manifest, missing_output
 from salver.text import counted
 from training.dataset.check import CheckReport
 from training.dataset.findings import Finding, Item
-from training.dataset.reading.doubtful import Doubtful, LabelErrors
 from training.run.stages import told
 
 if TYPE_CHECKING:  # they need torch, which `salver check` does without
@@ -145,38 +143,6 @@ def print_report(report: CheckReport, console: Console) -> None:
     console.print(verdict, style="red" if report.problems else "green", highlight=False)
 
 
-def print_label_errors(found: LabelErrors, data: Path, console: Console) -> None:
-    """How many labels are doubtful, the first few by name, what cannot be told, and how to look at them."""
-    few = [f"'{label}' ({count})" for label, count in found.too_few.items()]
-    have = "has" if len(found.doubtful) == 1 else "have"
-    lines = [
-        f"{len(found.doubtful)} of {counted(found.judged, 'photo')} {have} a doubtful label: by the features of "
-        f"{found.net.partition(',')[0]} another one is more probable by more than {found.margin}",
-        *(f"  {_doubt(one)}" for one in found.doubtful[:SHOWN]),
-        *(["  …"] if len(found.doubtful) > SHOWN else []),
-    ]
-    if few:
-        lines.append(f"cannot be told of labels with fewer than {found.least} different photos: {', '.join(few)}")
-    if found.never_judged:
-        names = ", ".join(_printable(found.never_judged[:SHOWN])) + (", …" if len(found.never_judged) > SHOWN else "")
-        lines.append(
-            f"{counted(len(found.never_judged), 'photo')} never judged, as nothing apart from them has their label, or "
-            f"their features say nothing: {names}"
-        )
-    if found.unreadable:
-        lines.append(f"{counted(len(found.unreadable), 'photo')} left out, unreadable")
-    if found.doubtful:
-        lines.append(f"nothing was changed; look at them, the most doubtful first, with: salver annotate {data}")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _doubt(one: Doubtful) -> str:
-    (name,) = _printable((one.name,))
-    part = f", {one.part} part" if one.part else ""
-    return f"{name}: is '{one.label}' ({one.probability:.2f}), looks like '{one.suggested}'{part}"
-
-
 def _table(report: CheckReport) -> Table:
     table = Table("", "finding", "cases", show_lines=True)
     table.add_column(f"the first {SHOWN}", overflow="fold")
@@ -192,9 +158,10 @@ def _cases(finding: Finding) -> str:
 
 
 def _case(item: Item) -> str:
-    names = ", ".join(_printable(item.images[:SHOWN])) + (", …" if len(item.images) > SHOWN else "")
+    names = ", ".join(as_printable(item.images[:SHOWN])) + (", …" if len(item.images) > SHOWN else "")
     return f"{names}: {item.detail}" if names and item.detail else names or item.detail
 
 
-def _printable(names: tuple[str, ...]) -> list[str]:
+def as_printable(names: tuple[str, ...]) -> list[str]:
+    """Bytes of a name that are no text, spelt out."""
     return [name.encode(errors="backslashreplace").decode() for name in names]

@@ -43,6 +43,7 @@ def train(
     test_size: options.TestSize = 0.33,
     val_size: options.ValSize = None,
     split: options.SplitFile = None,
+    group_by: options.GroupBy = None,
     seed: options.Seed = 0,
     on_bad: options.OnBad = "error",
     base: options.Base = None,
@@ -168,6 +169,7 @@ def train(
             resume=resume,
             on_bad=on_bad,
             split_file=split,
+            group_by=group_by,
         )
         if not speaks():
             train_run(settings, Silent(), stages)

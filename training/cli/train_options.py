@@ -6,10 +6,23 @@ from typing import Annotated, Literal
 import typer
 
 from salver.artifact.manifest import OUTPUT_NAMES
+from training.dataset.split.groups import check_group_by
+from training.errors import SettingError
 from training.fit.recipe import FROM_SCRATCH, GENTLE, Augmentation
 from training.ranges import BATCH_SIZE, EPOCHS, SEED, SVM_C, WEIGHT_DECAY
 
 PHOTOS, NET, RECIPE, SERVICE, MACHINE = "Photos", "Net", "How it learns", "What the service does with it", "Machine"
+
+
+def expression(pattern: str | None) -> str | None:
+    """What --group-by was given. Raises BadParameter for what is no regular expression with a group."""
+    if pattern is not None:
+        try:
+            check_group_by(pattern)
+        except SettingError as error:
+            raise typer.BadParameter(str(error)) from error
+    return pattern
+
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos: one folder for each label.")]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The run folder to write, new or empty.")]
@@ -42,6 +55,17 @@ SplitFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="From 'salver split', in place of the shares: which photo is in which part.",
+        rich_help_panel=PHOTOS,
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        show_default=False,
+        callback=expression,
+        help="Regular expression over names such as cup/0017_b.jpg: photos with equal first groups stay in one part, "
+        "and in one fold.",
         rich_help_panel=PHOTOS,
     ),
 ]

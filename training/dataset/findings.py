@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from salver.text import counted, printable
 from training.dataset.collection import Collection
@@ -47,6 +48,11 @@ class Inspected:
 
     def __iter__(self) -> Iterator[tuple[LabelledImage, Inspection]]:
         return zip(self.images, self.inspections, strict=True)
+
+    @cached_property
+    def near(self) -> list[tuple[int, int]]:
+        """As `near_pairs` gives them."""
+        return near_pairs(self.inspections)
 
     def readable(self) -> "Inspected":
         """Without those that cannot be decoded."""
@@ -113,7 +119,7 @@ def _copies(inspected: Inspected) -> Iterator[Finding]:
     """Equal files, then files that look the same; each kind apart by whether the labels agree."""
     same = identical(inspected.inspections)
     # Joined, so that ten sizes of one picture are one case; a group of equal files alone was said already.
-    near = joined(len(inspected.images), near_pairs(inspected.inspections))
+    near = joined(len(inspected.images), inspected.near)
     for kind, groups in (("identical", same), ("near duplicates", [group for group in near if len(group) > 1])):
         images = [[inspected.images[index] for index in group] for group in groups]
         clashes = [group for group in images if len(_labels_of(group)) > 1]
@@ -136,7 +142,7 @@ def _labels_of(images: Iterable[LabelledImage]) -> list[str]:
 def _in_two_parts(inspected: Inspected) -> Iterator[Item]:
     """Groups of equal or nearly equal images that folders put into more than one part: figures are too good."""
     pairs = [(group[0], member) for group in identical(inspected.inspections) for member in group[1:]]
-    for group in joined(len(inspected.images), [*pairs, *near_pairs(inspected.inspections)]):
+    for group in joined(len(inspected.images), [*pairs, *inspected.near]):
         images = [inspected.images[index] for index in group]
         parts = sorted({image.part for image in images if image.part})
         if len(parts) > 1:

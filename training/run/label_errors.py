@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from salver.text import counted, printable
 from training.dataset.dataset import Dataset
 from training.dataset.image import LabelledImage
 from training.dataset.inspection.files import inspect_files
-from training.dataset.reading.doubtful import Doubtful, LabelErrors
+from training.dataset.reading.doubtful import Doubtful, LabelErrors, LookAlike
 from training.dataset.split.file import FILE_NAME as SPLIT
 from training.dataset.split.folds import ALWAYS_LEARNT, assign
 from training.dataset.split.shares import together
 from training.errors import DatasetError, SettingError
 from training.evaluation.limits.label_errors import FOLDS, LEAST_PHOTOS, MARGIN, ROUNDS, Ranking, out_of_fold
+from training.evaluation.limits.look_alikes import look_alikes
 from training.fit.device import Device, make_accelerator
 from training.fit.features import extract
 from training.nets.nets import PixelNet, build_net, pixel_spec
@@ -55,9 +56,11 @@ class LabelJudge:
         whole = data if isinstance(data, Dataset) else Dataset.from_dir(data)
         dataset, unreadable = _readable(whole, progress)
         parts = _parts(dataset, split, progress)
-        found = _judged(dataset, self._features(dataset, progress), f"{self._net.net.base}, {self._net.net.weights}")
+        features, groups = self._features(dataset, progress), together(dataset.images, None)
+        found = _judged(dataset, features, f"{self._net.net.base}, {self._net.net.weights}", groups)
         named = tuple(replace(one, part=parts.get(one.name, "")) for one in found.doubtful)
-        return replace(found, doubtful=named, unreadable=unreadable)
+        alike = _look_alikes(dataset, features, groups, parts)
+        return replace(found, doubtful=named, unreadable=unreadable, look_alikes=alike)
 
     def _features(self, dataset: Dataset, progress: Progress) -> NDArray[np.float32]:
         """[photos, width]"""
@@ -94,7 +97,7 @@ def doubt(settings: RunSettings, classifier: Classifier, train: Dataset, progres
     features = None if settings.weights == "none" else classifier.start_features
     if features is None or not classifier.is_main_process:
         return
-    found = _judged(train, features.numpy(), "")
+    found = _judged(train, features.numpy(), "", together(train.images, None))
     if not found.judged:
         progress.report(f"whether labels are doubtful cannot be told: none has {found.least} different training photos")
         return
@@ -106,9 +109,27 @@ def doubt(settings: RunSettings, classifier: Classifier, train: Dataset, progres
     )
 
 
-def _judged(dataset: Dataset, features: NDArray[np.float32], net: str) -> LabelErrors:
-    """By features [photos, width]; without the photos' parts."""
-    groups = together(dataset.images, None)
+def _look_alikes(
+    dataset: Dataset,
+    features: NDArray[np.float32],
+    groups: Sequence[Sequence[LabelledImage]],
+    parts: Mapping[str, str],
+) -> tuple[LookAlike, ...]:
+    """By features [photos, width]: of photos that belong together anyway, the first stands for all."""
+    places = {image: place for place, image in enumerate(dataset.images)}
+    firsts = [group[0] for group in groups]
+    found = look_alikes(features[[places[image] for image in firsts]])
+    return tuple(
+        LookAlike((one, other), pair.cosine, (parts.get(one, ""), parts.get(other, "")))
+        for pair in found
+        for one, other in [(firsts[pair.one].name, firsts[pair.other].name)]
+    )
+
+
+def _judged(
+    dataset: Dataset, features: NDArray[np.float32], net: str, groups: Sequence[Sequence[LabelledImage]]
+) -> LabelErrors:
+    """By features [photos, width], of which `groups` belong together; without the photos' parts."""
     ranking = rank(dataset, groups, features)
     apart = Counter(label for group in groups for label in {image.label for image in group})
     too_few = {label: apart[label] for label in dataset.labels if apart[label] < LEAST_PHOTOS}

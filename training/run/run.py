@@ -10,6 +10,7 @@ from training.dataset.dataset import Dataset
 from training.dataset.reading.own import MODEL
 from training.dataset.reading.places import alone
 from training.dataset.split.file import check_placed
+from training.dataset.split.shares import Grouping
 from training.errors import Interrupted
 from training.evaluation.evaluate import evaluate
 from training.evaluation.thresholds import check_thresholds
@@ -19,7 +20,7 @@ from training.run.classifier import GATE_PHOTOS, Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run
 from training.run.interrupt import Interruption
 from training.run.label_errors import doubt
-from training.run.parts import Parts, split
+from training.run.parts import Parts, groups_of, off_the_shares, split
 from training.run.place import check_place
 from training.run.settings import RunSettings
 from training.run.stages import Stages
@@ -61,6 +62,7 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
     data = Dataset.from_dir(settings.data)
     check_weights(settings.class_weights, data.labels)
     check_thresholds(settings.thresholds, data.labels)
+    groups = groups_of(data, settings)
     if settings.split_file is not None:
         check_placed(settings.split_file, (image.name for image in data.images))
     classifier = _untrained(settings, data.labels)  # before photos are decoded: weights may not fit, or not be there
@@ -68,12 +70,12 @@ def _train(settings: RunSettings, progress: Progress, stages: Stages) -> RunResu
     recipe = settings.changes.applied(settings.recipe or classifier.default_recipe(len(data)))
     val_size = _validation_share(settings, recipe, len(data))
     parts = split(data, settings, val_size)
-    for line in describe(data, parts):
+    for line in [*describe(data, parts), *off_the_shares(data, parts, settings, val_size)]:
         progress.report(line)
     if settings.split_file is not None and data.parts():
         progress.report(f"{printable(settings.split_file)} says which photo is in which part, not the folders")
     stages.end("reading")
-    _fit(classifier, settings, recipe, parts, progress)
+    _fit(classifier, settings, recipe, parts, groups, progress)
     stages.end("learning")
     doubt(settings, classifier, parts.train, progress)
     compared = parts.validation or parts.train.some(GATE_PHOTOS)
@@ -147,7 +149,14 @@ def _untrained(settings: RunSettings, labels: Sequence[str]) -> Classifier:
     )
 
 
-def _fit(classifier: Classifier, settings: RunSettings, recipe: Recipe, parts: Parts, progress: Progress) -> None:
+def _fit(
+    classifier: Classifier,
+    settings: RunSettings,
+    recipe: Recipe,
+    parts: Parts,
+    groups: Grouping | None,
+    progress: Progress,
+) -> None:
     if settings.head != "softmax":
         classifier.fit_head(
             parts.train,
@@ -156,6 +165,7 @@ def _fit(classifier: Classifier, settings: RunSettings, recipe: Recipe, parts: P
             c=settings.svm_c,
             class_weights=settings.class_weights,
             seed=settings.seed,
+            groups=groups,
             tensorboard=settings.tensorboard,
             progress=progress,
         )
@@ -168,6 +178,7 @@ def _fit(classifier: Classifier, settings: RunSettings, recipe: Recipe, parts: P
                 recipe=recipe,
                 class_weights=settings.class_weights,
                 seed=settings.seed,
+                groups=groups,
                 checkpoint=settings.out / CHECKPOINT,
                 tensorboard=settings.tensorboard,
                 asked_to_stop=interruption.asked,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from salver.artifact.manifest import OUTPUT_NAMES, OutputName
 from training.dataset.check import OnBad
+from training.dataset.split.groups import check_group_by
 from training.fit.device import Device, MixedPrecision
 from training.fit.heads.linear import DEFAULT_C, Kind
 from training.fit.recipe import NO_CHANGES, Changes, ClassWeights, Recipe
@@ -53,6 +54,8 @@ class RunSettings:
     """What happens to images that cannot be read."""
     split_file: Path | None = None
     """As `salver split` writes it; it stands in for the two shares."""
+    group_by: str | None = None
+    """A regular expression over the photos' names; those of a group stay in one part and in one fold."""
 
     def __post_init__(self) -> None:
         """Raises SettingError for a number or a name that cannot be meant."""
@@ -67,3 +70,5 @@ class RunSettings:
             val_size=self.val_size,
         )
         check_outputs(self.outputs)
+        if self.group_by is not None:
+            check_group_by(self.group_by)

@@ -79,7 +79,7 @@ def run(extra: str, code: str, *words: str | Path) -> subprocess.CompletedProces
 
 def test_what_is_hidden_is_what_the_extra_does_not_bring() -> None:
     assert {"torch", "torchvision", "sklearn", "onnx", "onnxruntime", "matplotlib", "fastapi"} <= set(hidden("data"))
-    assert not {"numpy", "PIL", "faiss", "scipy", "imagehash", "httpx", "rich", "typer"} & set(hidden("data"))
+    assert not {"numpy", "PIL", "faiss", "scipy", "httpx", "rich", "typer"} & set(hidden("data"))
     assert not {"fastapi", "uvicorn", "faiss"} & set(hidden("annotate"))
 
 

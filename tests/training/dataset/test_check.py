@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from tests.support.images import encode, photo, picture
 from tests.training.support.photos import photo_folder
@@ -50,6 +50,27 @@ def test_a_sound_folder_has_no_findings_and_its_counts_and_sizes(tmp_path: Path)
     assert report.findings == ()
     assert (report.images, report.counts, report.problems) == (20, {"a": 10, "b": 10}, 0)
     assert report.smallest == report.median == report.largest == (224, 224)
+
+
+def test_mirrored_turned_and_brightened_copies_are_found(tmp_path: Path) -> None:
+    """They lay on both sides of the split, and the check said "no problems"."""
+    root = tmp_path / "photos"
+    for part in ("train", "test"):
+        photo_folder(root / part, {"a": 4, "b": 4}, 224, 224)
+    for number, path in enumerate(sorted((root / "test").rglob("*.jpg"))):
+        path.write_bytes(photo(224, 224, 100 + number))
+    assert run(root).findings == ()
+    soft = picture(224, 224, 900).point(lambda level: 40 + 0.6 * level)
+    (root / "train" / "a" / "soft.jpg").write_bytes(encode(soft, "JPEG", quality=90))
+    copy = ImageEnhance.Brightness(soft.transpose(Image.Transpose.ROTATE_90)).enhance(1.2)
+    (root / "test" / "b" / "turned.jpg").write_bytes(encode(copy, "JPEG", quality=80))
+    (root / "train" / "b" / "mirrored.jpg").write_bytes(encode(ImageOps.mirror(soft), "JPEG", quality=80))
+    report = run(root)
+    names = ("test/b/turned.jpg", "train/a/soft.jpg", "train/b/mirrored.jpg")
+    assert cases(report) == {"near duplicates, two labels": [names], "in two parts": [names]}
+    assert report.problems == 2
+    against = run(root / "train", against=root / "test")
+    assert cases(against)["in both sets"][0][:2] == ("a/soft.jpg", "b/mirrored.jpg")
 
 
 def test_photos_that_are_smaller_than_the_net_sees_are_found_and_named_by_training(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from salver.cli import build
@@ -88,6 +89,29 @@ def test_a_split_that_is_not_of_these_photos_is_refused_where_it_was_named_and_e
     assert [line for line in told.lines if "parts are not told" in line and "plate/new.jpg is not in" in line]
     with pytest.raises(DatasetError, match=r"plate/new\.jpg is not in"):
         judge.judge(photos, split=photos / "split.csv")
+
+
+def test_photos_that_look_alike_to_the_net_are_named_with_their_parts(photos: Path, judge: LabelJudge) -> None:
+    """What the hashes cannot see: turned by a few degrees, cropped to 90 %."""
+    assert judge.judge(photos).look_alikes == ()
+    photo = Image.open(photos / "plate" / "003.jpg")
+    photo.rotate(7, Image.Resampling.BICUBIC, fillcolor=photo.getpixel((0, 0))).save(photos / "plate" / "turned.jpg")
+    other = Image.open(photos / "cutlery" / "005.jpg")
+    other.crop((0, 16, 144, 160)).save(photos / "cutlery" / "cropped.jpg")
+    shutil.copy(photos / "plate" / "003.jpg", photos / "plate" / "same.jpg")  # the hash finds that
+    found = {pair.names for pair in judge.judge(photos).look_alikes}
+    assert found == {("plate/003.jpg", "plate/turned.jpg"), ("cutlery/005.jpg", "cutlery/cropped.jpg")}
+    parts = Dataset.from_dir(photos).split(val_size=0.1, test_size=0.3, seed=1)
+    Dataset.write_split(photos / "split.csv", parts)
+    of = {image.name: str(part.part) for part in parts for image in part.images}
+    assert all(pair.parts == tuple(map(of.get, pair.names)) for pair in judge.judge(photos).look_alikes)
+    ended = check(photos, "--labels", *NET)
+    assert ended.exit_code == 0, ended.output
+    assert "2 pairs of photos look alike to the net" in ended.stdout
+    written = json.loads((photos / "check.json").read_text())["label_errors"]["look_alikes"]
+    assert {tuple(pair["names"]) for pair in written} == found
+    apart = sum(one["parts"][0] != one["parts"][1] for one in written)
+    assert (f"of which {apart} lie" in ended.stdout) == bool(apart)
 
 
 def test_copies_under_a_wrong_label_do_not_vouch_for_each_other(photos: Path, judge: LabelJudge) -> None:

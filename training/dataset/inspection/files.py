@@ -21,7 +21,7 @@ from salver.system.regular_file import read_regular
 from training.dataset.inspection.inspection import Inspection, inspect_bytes
 from training.progress import Progress, Silent
 
-VERSION = 3
+VERSION = 4
 """To be raised when an inspection has other fields, or the same bytes would give another one."""
 NAME = f"inspections-{VERSION}-pillow-{PIL.__version__}"
 """Another Pillow may decode what this one refuses."""

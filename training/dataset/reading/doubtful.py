@@ -30,6 +30,16 @@ class Doubtful:
 
 
 @dataclass(frozen=True)
+class LookAlike:
+    """Two photos that look alike to the net though not by their hashes, each with its part where one is known."""
+
+    names: tuple[str, str]
+    cosine: float
+    """Of their features: 1 for the same."""
+    parts: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
 class LabelErrors:
     """What the photos say of one another's labels: those that are `doubtful`, the most doubtful first."""
 
@@ -49,6 +59,8 @@ class LabelErrors:
     features are zero or no numbers."""
     unreadable: tuple[str, ...] = ()
     """Names of photos that were left out."""
+    look_alikes: tuple[LookAlike, ...] = ()
+    """The nearest first; of copies, which a split keeps together, one stands for all."""
 
 
 def read_doubtful(root: Path) -> tuple[Doubtful, ...]:

@@ -1,7 +1,7 @@
 """How a data set falls into parts: by share of each label, with whatever belongs together on one side."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,6 +9,7 @@ from fractions import Fraction
 from training.dataset.image import LabelledImage
 from training.dataset.inspection.duplicates import identical, joined, near_pairs
 from training.dataset.inspection.files import inspect_files
+from training.dataset.split.exchange import evened, kind_of
 from training.errors import DatasetError
 
 Stratum = tuple[str, ...]
@@ -28,11 +29,16 @@ class Group:
     labels: Stratum
 
 
-def together(images: Sequence[LabelledImage], groups: Grouping | None) -> list[list[LabelledImage]]:
-    """Images that must not be separated. Raises DatasetError for one that cannot be read."""
+def copies(images: Sequence[LabelledImage]) -> list[tuple[int, int]]:
+    """Pairs of indices, smaller first, that link those of the same picture: identical files, and look-alikes."""
     inspections = inspect_files([image.path for image in images])
     links = [(group[0], other) for group in identical(inspections) for other in group[1:]]
-    links += near_pairs(inspections)
+    return [*links, *near_pairs(inspections)]
+
+
+def together(images: Sequence[LabelledImage], groups: Grouping | None) -> list[list[LabelledImage]]:
+    """Images that must not be separated. Raises DatasetError for one that cannot be read."""
+    links = copies(images)
     links += _same_name([image.source or image.name for image in images])
     if groups is not None:
         names = groups if isinstance(groups, Mapping) else {image.name: groups(image) for image in images}
@@ -50,9 +56,10 @@ def choose(
 ) -> set[LabelledImage]:
     """The images of the first part: `share` of all, rounded down, as near to it as groups allow.
 
-    With `stratify` each stratum has that share, by largest remainder. Where it has enough groups, `parts_of_first` of
-    them come into the first part at least and one into the second, and DatasetError names a label that has too few
-    groups for that. Without, only the first part needs every label.
+    With `stratify` each label has that share, by largest remainder; `parts_of_first` of its groups come into the first
+    part at least and one into the second, and DatasetError names a label that has too few groups for that. Without,
+    only the first part needs every label. Groups are taken in their order; where they then miss the share, as large
+    ones do, some change sides.
     """
     if stratify:
         _check_labels(groups, labels, parts_of_first + 1)
@@ -61,7 +68,16 @@ def choose(
         strata[group.labels if stratify else ()].append(group)
     sizes = {name: sum(len(group.images) for group in members) for name, members in strata.items()}
     quotas = _largest_remainder(sizes, share)
-    chosen = {image for name, members in strata.items() for image in _fill(members, quotas[name], parts_of_first)}
+    filled = {image for name, members in strata.items() for image in _fill(members, quotas[name], parts_of_first)}
+    taken = evened(
+        [kind_of(image.label for image in group.images) for group in groups],
+        [group.images[0] in filled for group in groups],
+        [quotas[name] / sizes[name] for name in (group.labels if stratify else () for group in groups)],
+        stratify=stratify,
+        least_first=parts_of_first if stratify else 1,
+        least_second=1 if stratify else 0,
+    )
+    chosen = {image for group, first in zip(groups, taken, strict=True) if first for image in group.images}
     images = {image for group in groups for image in group.images}
     _check_part(labels, chosen, images)
     if stratify:
@@ -76,11 +92,11 @@ def _group(images: Sequence[LabelledImage], labels: Sequence[str], seed: int) ->
 
 
 def _check_labels(groups: Sequence[Group], labels: Sequence[str], parts: int) -> None:
+    numbers = Counter(label for group in groups for label in group.labels)
     for label in labels:
-        own = [group for group in groups if label in group.labels]
-        if len(own) < parts:
-            images = sum(image.label == label for group in own for image in group.images)
-            together = f", which count as {len(own)} because some belong together" if images > len(own) else ""
+        if (own := numbers[label]) < parts:
+            images = sum(image.label == label for group in groups for image in group.images)
+            together = f", which count as {own} because some belong together" if images > own else ""
             raise DatasetError(
                 f"Too few images for {parts} parts: '{label}' has {images}{together}. Copies, near duplicates and "
                 "members of a group stay in one part. Add images or remove the label."

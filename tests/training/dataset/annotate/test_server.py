@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photo_folder(folder / "photos", {"cup": 3, "bowl": 3})
     exif = Image.Exif()
     exif[0x0112] = 6
-    (folder / "photos" / "turned.jpg").write_bytes(encode(picture(400, 200), "JPEG", exif=exif))
+    (folder / "photos" / "turned.jpg").write_bytes(encode(picture(400, 200, 77), "JPEG", exif=exif))
     (folder / "photos" / "cup" / "broken.jpg").write_text("no photo")
     (folder / "photos" / "cup" / "copy.jpg").write_bytes((folder / "photos" / "cup" / "000.jpg").read_bytes())
     return folder / "photos"

@@ -1,9 +1,12 @@
 import os
 from pathlib import Path
 
+import imagehash
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 from pydantic import TypeAdapter
+from scipy.fft import dctn
 
 from salver.system.cache import Cache
 from tests.support.images import encode, photo, picture, solid
@@ -11,6 +14,7 @@ from tests.training.support.interrupting import Interrupting
 from training.dataset.inspection.duplicates import joined, near_pairs
 from training.dataset.inspection.files import inspect_files, known
 from training.dataset.inspection.inspection import Inspection, inspect_bytes
+from training.dataset.inspection.symmetries import turned, turned_spectra
 
 
 def test_an_inspection_says_what_the_file_is() -> None:
@@ -19,7 +23,7 @@ def test_an_inspection_says_what_the_file_is() -> None:
     found = inspect_bytes(encode(picture(90, 60), "JPEG", exif=exif))
     assert (found.form, found.mode, found.width, found.height, found.orientation) == ("JPEG", "RGB", 90, 60, 6)
     assert found.upright_size == (60, 90)
-    assert (len(found.phash), len(found.tile), found.problem) == (8, 192, "")
+    assert (len(found.phash), len(found.tile), found.problem) == (64, 192, "")
     assert inspect_bytes(encode(picture(90, 60), "PNG", exif=exif)).orientation == 6
     exif[0x0112] = 99
     assert inspect_bytes(encode(picture(90, 60), "JPEG", exif=exif)).upright_size == (90, 60)
@@ -106,3 +110,55 @@ def test_without_a_folder_to_write_the_cache_lives_in_memory(tmp_path: Path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (tmp_path / "a.jpg").write_bytes(photo(40, 40))
     assert inspect_files([tmp_path / "a.jpg"])[0].problem == ""
+
+
+MIRRORED, UPSIDE_DOWN = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM
+
+
+def brighter(image: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(factor)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lambda image, way=way: image.transpose(way) for way in Image.Transpose),
+        lambda image: brighter(image, 0.7),
+        lambda image: brighter(image, 1.3),
+        lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+        lambda image: ImageEnhance.Contrast(image).enhance(1.3),
+        lambda image: brighter(image.transpose(MIRRORED), 0.7),
+        lambda image: brighter(image.transpose(UPSIDE_DOWN).resize((150, 100)), 1.2),
+    ],
+)
+def test_copies_that_are_mirrored_turned_or_of_another_brightness_are_found(change: object) -> None:
+    assert callable(change)
+    # Not from black to white, which these changes would cut off.
+    images = [picture(300, 240, seed).point(lambda level: 40 + 0.6 * level) for seed in range(12)]
+    inspections = [
+        inspect_bytes(encode(image, "JPEG", quality=90)) for image in (*images, *(change(image) for image in images))
+    ]
+    pairs = [(index, index + 12) for index in range(12)]
+    assert sorted(near_pairs(inspections)) == sorted(near_pairs(inspections, few=0)) == pairs
+    assert sorted(near_pairs(inspections[::-1])) == [(23 - two, 23 - one) for one, two in reversed(pairs)]
+
+
+def test_a_negative_and_other_colours_are_other_pictures() -> None:
+    image = picture(300, 240)
+    red, green, blue = image.split()
+    others = [ImageOps.invert(image), Image.merge("RGB", (blue, red, green))]
+    assert near_pairs([inspect_bytes(encode(one)) for one in (image, *others)]) == []
+
+
+def test_the_hash_is_that_of_imagehash() -> None:
+    for seed in range(6):
+        bits = np.unpackbits(np.frombuffer(inspect_bytes(encode(picture(64, 64, seed))).phash[:8], np.uint8))
+        assert (bits.reshape(8, 8) == imagehash.phash(picture(64, 64, seed)).hash).all()
+
+
+def test_the_turned_spectra_are_those_of_the_turned_picture() -> None:
+    image = np.asarray(picture(32, 32))[None, :, :, :1]
+    spectra = turned_spectra(dctn(image[0, :, :, 0].astype(float))[:8, :8])
+    for number in range(8):
+        np.testing.assert_allclose(spectra[number], dctn(turned(image, number)[0, :, :, 0].astype(float))[:8, :8])
+    assert len({turned(image, number).tobytes() for number in range(8)}) == 8
