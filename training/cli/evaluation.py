@@ -130,9 +130,9 @@ def evaluate(
         _refuse_mixtures(context, given, folds)
         console = Screen()
         if folds is not None:
-            from training.cli.folds import test_by_folds
+            from training.cli.folds import report_by_folds
 
-            lines, metrics = test_by_folds(
+            lines, metrics = report_by_folds(
                 given[0],
                 out,
                 folds,
@@ -149,7 +149,7 @@ def evaluate(
                 seed=seed,
             )
         else:
-            lines, metrics = _test_file(
+            lines, metrics = _report_of(
                 given[0],
                 given[1],
                 out,
@@ -197,7 +197,7 @@ def _was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _test_file(
+def _report_of(
     model: Path,
     data: Path,
     out: Path,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FOLDS = 5
 
 
-def test_by_folds(
+def report_by_folds(
     data: Path,
     out: Path,
     folds: int,
