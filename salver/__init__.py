@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training.report.contact_sheet import contact_sheet
     from training.report.notebook import results_viewer
     from training.report.search import search
+    from training.run.by_folds import evaluate_by_folds
     from training.run.classifier import Classifier
     from training.run.label_errors import label_errors
 else:  # a type checker would take any name for one of ours
@@ -36,6 +37,7 @@ else:  # a type checker would take any name for one of ours
         "augment": ("training.fit.augmentation", "train"),
         "contact_sheet": ("training.report.contact_sheet", "train"),
         "evaluate": ("training.evaluation.evaluate", "train"),
+        "evaluate_by_folds": ("training.run.by_folds", "train"),
         "label_errors": ("training.run.label_errors", "train"),
         "results_viewer": ("training.report.notebook", "train"),
         "search": ("training.report.search", "train"),
@@ -65,6 +67,7 @@ __all__ = [
     "augment",
     "contact_sheet",
     "evaluate",
+    "evaluate_by_folds",
     "label_errors",
     "results_viewer",
     "search",

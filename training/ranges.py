@@ -30,6 +30,7 @@ class Range(NamedTuple):
 
 SEED = Range("seed", 0, 2**32 - 1)
 """What numpy, scikit-learn and torch all take."""
+OUTER_FOLDS = Range("number of folds", 2, 1_000)
 COUNT = Range("number of pictures of a label", 1, 100_000)
 NEAREST = Range("number of nearest photos", 1, 100_000)
 EPOCHS = Range("number of epochs", 1, 100_000)

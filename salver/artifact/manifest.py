@@ -208,6 +208,9 @@ class Provenance(Frozen):
     metrics: dict[Name, float]
     parity: Parity
     threshold_changes: tuple[ThresholdChange, ...] = ()
+    class_weights: dict[Label, Annotated[float, Field(gt=0)]] | None = None
+    """What a photo of each label counted in training, where not all counted alike: scores are those of labels that come
+    as often as this makes them."""
 
 
 class Manifest(Frozen):

@@ -15,7 +15,8 @@ import salver
 ROOT = Path(__file__).parents[2]
 NAMES = (
     *("Classifier", "Dataset", "Deployment", "SalverError", "Score", "ScoreError", "ScoringClient"),
-    *("annotate", "augment", "contact_sheet", "evaluate", "label_errors", "results_viewer", "search"),
+    *("annotate", "augment", "contact_sheet", "evaluate", "evaluate_by_folds", "label_errors"),
+    *("results_viewer", "search"),
 )
 ROOMS = ("salver", "training", "service", "loadtest", "artifact", "client", "tools", "tests", "k8s")
 

@@ -1,5 +1,6 @@
 """What the commands say at their end, for the person who started them."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -7,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from salver.artifact.manifest import OUTPUT_NAMES, Manifest, missing_output
-from salver.text import counted
+from salver.text import counted, printable
 from training.dataset.check import CheckReport
 from training.dataset.findings import Finding, Item
 from training.run.stages import told
@@ -18,12 +19,19 @@ if TYPE_CHECKING:  # they need torch, which `salver check` does without
     from training.export.precision import Comparison
     from training.run.folder import RunResult
 
+FEW = 100
+"""Test photos, below which it is said how wide the interval of the figure is."""
 SHOWN = 5
 """Cases of a kind; check.json has all of them."""
 
 
-def print_summary(result: "RunResult", console: Console) -> None:
-    """Accuracies, the confusion matrix of the test set, the parity figure, where the files lie, what comes next."""
+def print_summary(result: "RunResult", console: Console, more: str = "") -> None:
+    """Accuracies, the confusion matrix of the test set, the parity figure, where the files lie, what comes next.
+
+    `more` is the command that tests all photos, for a test part of few.
+    """
+    from training.evaluation.limits.balanced import balanced_scores
+
     console.print(_accuracies(result))
     console.print(_confusion(result.test))
     parity = result.manifest.provenance.parity
@@ -33,6 +41,8 @@ def print_summary(result: "RunResult", console: Console) -> None:
         f"{counted(parity.images, 'image')} at batch {sizes}; tolerance {parity.tolerance:.1e}",
         *_outputs(result),
         *_remarks(result.test),
+        *balanced_scores(replace(result.test, model=result.classifier.exported)),
+        *_few(result.test, more),
         told(result.spent),
         f"the model file, its figures and its scores are in {result.out}",
         f"next: salver serve {result.out / 'model.onnx'}",
@@ -111,6 +121,17 @@ def _confusion(evaluation: "Evaluation") -> Table:
     for label, counts in zip(evaluation.labels, evaluation.confusion_matrix, strict=True):
         table.add_row(label, *(str(count) for count in counts))
     return table
+
+
+def _few(test: "Evaluation", more: str) -> list[str]:
+    """How little the test figure says, and what says more."""
+    accuracy = test.metrics().accuracy
+    if not more or len(test.truths) >= FEW or accuracy.low is None or accuracy.high is None:
+        return []
+    return [
+        f"the test figure is of {counted(len(test.truths), 'photo')}, so its interval is "
+        f"{100 * (accuracy.high - accuracy.low):.0f} points wide; to test each photo by folds: {printable(more)}"
+    ]
 
 
 def _remarks(evaluation: "Evaluation") -> list[str]:

@@ -5,8 +5,6 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-import typer
-
 from salver.artifact.manifest import OUTPUT_NAMES
 from salver.messages import errors_as_messages, speaks
 from training.cli import train_options as options
@@ -99,7 +97,7 @@ def train(
         _refuse_without_effect(head, [option for option, value in given.items() if value is not None])
         chosen = PRESETS.get(recipe)
         base = base or (chosen.base if chosen else "resnet18")
-        size = _sides(image_size or str(chosen.image_side if chosen else 224))
+        size = options.sides(image_size or str(chosen.image_side if chosen else 224))
         changes = Changes(
             epochs=epochs,
             learning_rates=None if learning_rates is None else parse_rates(learning_rates),
@@ -138,6 +136,7 @@ def train(
         from training.cli.ahead import LookingAhead
 
         with LookingAhead(data) if speaks() else nullcontext():
+            from training.cli.folds import folds_command
             from training.cli.output import print_summary
             from training.run.run import train_run
             from training.run.settings import RunSettings
@@ -177,7 +176,7 @@ def train(
         with Shown(console) as progress:
             result = train_run(settings, progress, stages)
         if result is not None:
-            print_summary(result, console)
+            print_summary(result, console, more=folds_command(settings))
 
 
 def _refuse_without_effect(head: str, changes: list[str]) -> None:
@@ -197,10 +196,3 @@ def _resuming() -> str:
     program = ["salver"] if Path(sys.argv[0]).name == "salver" else ["python", "-P", "-m", "training"]
     words = [*program, *sys.argv[1:]]
     return shlex.join(words) + ("" if "--resume" in words else " --resume")
-
-
-def _sides(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and (width or height).isdecimal()):
-        raise typer.BadParameter(f"'{text}' is not a size: give a number such as 224, or HEIGHTxWIDTH such as 224x320")
-    return int(height), int(width or height)

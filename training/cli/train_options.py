@@ -268,3 +268,11 @@ Compiled = Annotated[
     bool,
     typer.Option("--compile", help="Compile the net first; pays in long runs on a GPU.", rich_help_panel=MACHINE),
 ]
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Height and width of --image-size. Raises typer.BadParameter."""
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and (width or height).isdecimal()):
+        raise typer.BadParameter(f"'{text}' is not a size: give a number such as 224, or HEIGHTxWIDTH such as 224x320")
+    return int(height), int(width or height)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from training.errors import SettingError
-from training.evaluation.intervals import Weights, bootstrap, proportion, wilson
-from training.evaluation.metrics import OneHot, class_averaged, model_facts
+from training.evaluation.intervals import mean_of, proportion, wilson
+from training.evaluation.metrics import model_facts
 from training.evaluation.predictions import NO_ANSWER, Predictions
 from training.evaluation.schema import Comparison, Estimate, LabelChange
 
@@ -78,13 +78,9 @@ def _joined(one: float, other: float, phi: float) -> float:
 
 
 def _class_averaged_difference(new: Predictions, old: Predictions) -> Estimate:
-    ours, theirs = OneHot.of(new), OneHot.of(old)
-
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        return class_averaged(ours, weights) - class_averaged(theirs, weights)
-
-    figure = Estimate(value=new.class_averaged_accuracy - old.class_averaged_accuracy)
-    return bootstrap([figure], statistic, len(new.truths))[0]
+    """The mean of the labels' differences, with the interval that theirs make."""
+    of_label = [new.truths == label for label in np.unique(new.truths)]
+    return mean_of([difference(new.right[chosen], old.right[chosen]) for chosen in of_label])
 
 
 def _label_changes(new: Predictions, old: Predictions) -> tuple[LabelChange, ...]:

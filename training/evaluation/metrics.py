@@ -12,7 +12,7 @@ from salver.text import printable
 from training.dataset.dataset import Dataset
 from training.dataset.image import folders
 from training.evaluation.curves import label_curves
-from training.evaluation.intervals import Weights, bootstrap, proportion
+from training.evaluation.intervals import Weights, bootstrap, mean_of, proportion
 from training.evaluation.limits.familiarity import familiarity
 from training.evaluation.predictions import Predictions
 from training.evaluation.reliability import calibration, coverage
@@ -27,18 +27,19 @@ def compute_metrics(evaluation: Predictions) -> Metrics:
     """Every figure with its interval. The images are at least one."""
     matrix, right, images = evaluation.confusion_matrix, evaluation.right, len(evaluation.truths)
     one_hot = OneHot.of(evaluation)
-    averaged, macro_f1, *f1 = _bootstrapped(evaluation, one_hot)
+    macro_f1, *f1 = _bootstrapped(evaluation, one_hot)
     curves, micro, macro = label_curves(evaluation)
+    labels = _labels(evaluation, one_hot, f1, curves)
     return Metrics(
         images=images,
-        accuracy=proportion(int(right.sum()), images, ""),
-        class_averaged_accuracy=averaged,
+        accuracy=proportion(int(right.sum()), images, "", evaluation.folds),
+        class_averaged_accuracy=mean_of([label.recall for label in labels]),
         macro_f1=macro_f1,
         top_k=_top_k(evaluation),
         absent_labels=evaluation.absent_labels,
         non_finite=evaluation.non_finite,
         abstention=_abstention(evaluation),
-        labels=_labels(evaluation, one_hot, f1, curves),
+        labels=labels,
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
         confusion_matrix_by_truth=_by_truth(evaluation),
         micro=micro,
@@ -61,7 +62,9 @@ def ranks(evaluation: Predictions) -> NDArray[np.int64]:
 def _top_k(evaluation: Predictions) -> tuple[TopK, ...]:
     places, images = ranks(evaluation), len(evaluation.truths)
     return tuple(
-        TopK(k=k, accuracy=proportion(int((places < k).sum()), images, "")) for k in TOP if k < len(evaluation.labels)
+        TopK(k=k, accuracy=proportion(int((places < k).sum()), images, "", evaluation.folds))
+        for k in TOP
+        if k < len(evaluation.labels)
     )
 
 
@@ -80,13 +83,15 @@ def _labels(
     evaluation: Predictions, one_hot: "OneHot", f1: list[Estimate], curves: list[Curves]
 ) -> tuple[LabelMetrics, ...]:
     right, support, predicted = (_count(part) for part in (one_hot.right, one_hot.truth, one_hot.predicted))
+    sums, folds = evaluation.score_sums.tolist(), evaluation.folds
     return tuple(
         LabelMetrics(
             label=label,
             support=support[index],
             predicted=predicted[index],
-            precision=proportion(right[index], predicted[index], f"no image gets the label '{label}'"),
-            recall=proportion(right[index], support[index], f"no image of the set has the label '{label}'"),
+            score_sum=sums[index],
+            precision=proportion(right[index], predicted[index], f"no image gets the label '{label}'", folds),
+            recall=proportion(right[index], support[index], f"no image of the set has the label '{label}'", folds),
             f1=f1[index],
             curves=curves[index],
         )
@@ -132,23 +137,18 @@ def _count(one_hot: csr_array) -> list[int]:
 
 
 def _bootstrapped(evaluation: Predictions, one_hot: OneHot) -> list[Estimate]:
-    """The class-averaged accuracy, the macro F1, and the F1 of each label."""
+    """The macro F1, and the F1 of each label."""
     figures = precision_recall_fscore_support(
         evaluation.truths, evaluation.predictions, labels=range(len(evaluation.labels)), zero_division=np.nan
     )[2]
     f1 = [_f1(label, figure) for label, figure in zip(evaluation.labels, figures.tolist(), strict=True)]
-    averages = Estimate(value=evaluation.class_averaged_accuracy), Estimate(value=float(np.nanmean(figures)))
+    macro = Estimate(value=float(np.nanmean(figures)))
 
     def statistic(weights: Weights) -> Floats:
         scores = _divided(2 * (weights @ one_hot.right), weights @ one_hot.truth + weights @ one_hot.predicted)
-        return np.concatenate([class_averaged(one_hot, weights), _mean(scores), scores], axis=1)
+        return np.concatenate([_mean(scores), scores], axis=1)
 
-    return bootstrap([*averages, *f1], statistic, len(evaluation.truths))
-
-
-def class_averaged(one_hot: OneHot, weights: Weights) -> Floats:
-    """The mean recall of the labels that are in a resample [resamples, 1]."""
-    return _mean(_divided(weights @ one_hot.right, weights @ one_hot.truth))
+    return bootstrap([macro, *f1], statistic, len(evaluation.truths))
 
 
 def _f1(label: str, figure: float) -> Estimate:

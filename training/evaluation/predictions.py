@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 from salver.artifact.scores import abstains, is_foreign, probabilities
 from training.dataset.image import LabelledImage
 from training.evaluation.model_file import ModelFile
+from training.evaluation.schema import ByFolds
 
 NO_ANSWER = -1
 """The prediction for an image whose logits are not all finite: wrong whatever the truth."""
@@ -32,6 +33,10 @@ class Predictions:
     model: ModelFile | None = field(default=None, repr=False)
     familiarity: NDArray[np.float32] | None = field(default=None, repr=False)
     """[images], where the model gives it."""
+    folds: int = 1
+    """Nets or last layers that answered, each for images that it did not learn and the others did."""
+    by_folds: ByFolds | None = None
+    """What they were, where they were trained to be tested: each logit is divided by its net's temperature."""
 
     @cached_property
     def predictions(self) -> NDArray[np.int64]:
@@ -79,7 +84,11 @@ class Predictions:
 
     @property
     def temperature(self) -> float | None:
-        """What logits are divided by before the softmax; None before the export, which fits it."""
+        """What logits are divided by before the softmax; None before the export, which fits it. 1 for nets by folds,
+        which have been divided.
+        """
+        if self.by_folds is not None:
+            return 1.0
         return self.model.manifest.temperature if self.model else None
 
     @property
@@ -97,6 +106,18 @@ class Predictions:
     def scores(self) -> NDArray[np.float64]:
         """[images], the probability of the prediction; 0 for an image without an answer."""
         return np.where(self.answered, self.probabilities.max(axis=1), 0.0)
+
+    @property
+    def score_sums(self) -> NDArray[np.float64]:
+        """[classes], of the probabilities: how many images are to have the label, were they those of chances."""
+        return np.asarray(self.probabilities.sum(axis=0))
+
+    @property
+    def weighted(self) -> bool:
+        """Whether photos of some labels counted for more than others when it was trained, as far as is known."""
+        if self.by_folds is not None:
+            return self.by_folds.weighted
+        return self.model is not None and self.model.manifest.provenance.class_weights is not None
 
     @cached_property
     def losses(self) -> NDArray[np.float64]:

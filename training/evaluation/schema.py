@@ -50,6 +50,8 @@ class LabelMetrics(Frozen):
     label: str
     support: int
     predicted: int
+    score_sum: float
+    """Of the label's scores over all images: as many images as are to have it, were scores the chances of it."""
     precision: Estimate
     recall: Estimate
     f1: Estimate
@@ -236,10 +238,39 @@ class Comparison(Frozen):
     """What the old model's run had of the scored photos; null where that is not known."""
 
 
+class Fold(Frozen):
+    """One of the nets, and the images that it was tested on and did not learn."""
+
+    images: int
+    accuracy: Estimate
+    temperature: float
+    """That its logits were divided by, from folds of what it learnt."""
+    resize: str
+    """That it chose or was given."""
+    reason: str | None = None
+    """Why the temperature is 1 where nothing was fitted."""
+
+
+class ByFolds(Frozen):
+    """How each image was scored by a net that did not learn it: the test of a way to train, and of no one net."""
+
+    base: str
+    weights: str
+    head: str
+    seed: int
+    asked: int
+    """So many folds were asked for; there are fewer where too few images are apart from one another."""
+    folds: tuple[Fold, ...]
+    always_learnt: tuple[str, ...]
+    """Names of images that every net learns and none is tested on: what shares their label belongs together."""
+    weighted: bool
+    """Whether images of some labels counted for more than others in what a net learnt."""
+
+
 class MetricsFile(Frozen):
     """The whole of metrics.json; `validation` and `cross_validated` (the training photos, each as what had not learnt
     it answered) stand in a run folder only, `comparison` and `foreign` where they were asked for with --against and
-    --foreign, `seen` where the model file or its run tells which photos it was made of.
+    --foreign, `seen` where the model file or its run tells which photos it was made of, `by_folds` with --folds.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -252,3 +283,5 @@ class MetricsFile(Frozen):
     cross_validated: Metrics | None = None
     comparison: Comparison | None = None
     foreign: Foreign | None = None
+    by_folds: ByFolds | None = None
+    """Null for the figures of one net."""

@@ -75,6 +75,7 @@ def export(
             git_revision=git_revision(),
             metrics=dict(metrics),
             parity=parity,
+            class_weights=trained_on.class_weights,
         ),
     )
     if reference is not None:

@@ -14,8 +14,9 @@ from salver.artifact.manifest import PixelSpec
 from salver.system.cache import Cache
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
+from training.fit.heads.choice import Judged
 from training.fit.heads.linear import Estimator
-from training.fit.heads.out_of_fold import OutOfFold, out_of_fold
+from training.fit.heads.out_of_fold import out_of_fold, out_of_two_folds
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
 from training.nets.folded import folded
@@ -71,16 +72,20 @@ def judge(
     *,
     cache: Path | None,
     progress: Progress,
-) -> list[OutOfFold]:
-    """What a last layer of that kind answers for photos out of its fold, under each of `specs`."""
-    targets = torch.from_numpy(dataset.targets(dataset.labels))
-    found = []
+) -> tuple[int, Judged]:
+    """The number of the better of `specs`, and what a last layer of that kind answers under it for photos out of its
+    fold.
+    """
+    targets, classes = torch.from_numpy(dataset.targets(dataset.labels)), len(dataset.labels)
+    found, others = [], []
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache=cache, progress=progress)
-        found.append(out_of_fold(estimator, features, targets, len(dataset.labels), folds))
+        found.append(out_of_fold(estimator, features, targets, classes, folds))
+        if len(specs) > 1:  # else there is nothing to choose
+            others.append(out_of_two_folds(estimator, features, targets, classes, folds))
         if found[-1].judged.any():
             progress.report(f"{spec.resize}: the last layer alone is right on {found[-1].accuracy:.3f} out of fold")
-    return found
+    return Judged.of(found, others or None)
 
 
 def _weights(net: PixelNet) -> str:

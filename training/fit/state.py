@@ -23,6 +23,8 @@ class TrainedOn:
     data_fingerprint: str
     counts: dict[str, int]
     seed: int
+    class_weights: dict[str, float] | None = None
+    """What an image of each label counted; None where all counted alike."""
 
 
 @dataclass

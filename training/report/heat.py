@@ -71,7 +71,10 @@ def heat_maps(evaluation: Evaluation, places: Sequence[int]) -> HeatMaps:
     """
     file = evaluation.model
     if file is None:
-        return HeatMaps(kind=None, reason="the classifier has not been exported.")
+        why = (
+            "each image has a net of its own fold." if evaluation.by_folds else "the classifier has not been exported."
+        )
+        return HeatMaps(kind=None, reason=why)
     occludes = "heat" not in file.outputs
     if occludes and file.manifest.base.startswith(MAPPED_BASES):
         return HeatMaps(kind=None, reason=missing_output(file.manifest, "heat"))

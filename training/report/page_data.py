@@ -16,6 +16,7 @@ from training.dataset.inspection.thumbnails import thumbnail
 from training.errors import SettingError
 from training.evaluation.comparison import answers, changed
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.limits.balanced import balanced_scores
 from training.evaluation.limits.seen import described
 from training.evaluation.schema import MetricsFile
 from training.fit.history import History
@@ -78,6 +79,8 @@ class PageData(Frozen):
     epochs: Epochs
     seen: tuple[str, ...]
     """Lines on what the model's run had of the photos."""
+    balanced: tuple[str, ...]
+    """A line where class weights lifted labels' scores; or none."""
     command: str
     """What sets a threshold, but for label and value."""
 
@@ -107,6 +110,7 @@ def page_data(
         heat=heat_maps(evaluation, places),
         epochs=Epochs(training=history.train_accuracies, validation=history.eval_accuracies),
         seen=described(metrics.seen) if metrics.seen else (),
+        balanced=tuple(balanced_scores(evaluation)),
         command=f"salver threshold {shlex.quote(model)}",
     )
 

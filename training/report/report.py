@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from salver.system.durable import durable
+from salver.text import printable
 from training.evaluation.comparison import compare
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.metrics import data_facts, model_facts
@@ -49,6 +50,7 @@ def metrics_of(
         cross_validated=cross_validated.metrics() if cross_validated else None,
         comparison=compare(evaluation, old).model_copy(update={"old_seen": old_seen}) if old else None,
         foreign=foreign,
+        by_folds=evaluation.by_folds,
     )
 
 
@@ -76,12 +78,19 @@ def render(data: PageData) -> str:
     )
     script = "\n".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
-        title=data.metrics.model.file if data.metrics.model else "a classifier",
+        title=_title(data.metrics),
         style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  # ours
         script=Markup(script),  # noqa: S704  # ours
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_embedded(data),
     )
+
+
+def _title(metrics: MetricsFile) -> str:
+    """Of what it is an evaluation."""
+    if metrics.by_folds:
+        return f"{printable(metrics.by_folds.base)} by {len(metrics.by_folds.folds)} folds"
+    return metrics.model.file if metrics.model else "a classifier"
 
 
 def _embedded(data: PageData) -> Markup:

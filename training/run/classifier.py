@@ -155,7 +155,9 @@ class Classifier:
         weights = label_weights(class_weights, train.counts())
         start = logistic_regression(self._by_index(weights))
         folds = recipe.folds if recipe.views else 0
-        heads = self._begin(train, eval_dataset, start, progress, folds=folds, seed=seed, groups=groups)
+        heads = self._begin(
+            train, eval_dataset, start, progress, folds=folds, seed=seed, groups=groups, weights=weights
+        )
         images = Minibatches(train, self.labels, self.pixels, progress)
         watched = Minibatches(eval_dataset, self.labels, self.pixels, progress) if eval_dataset else None
         events = self._events(tensorboard)
@@ -212,9 +214,11 @@ class Classifier:
         check_trainable(train, self.labels, eval_dataset)
         progress = progress or Silent()
         events = self._events(tensorboard)
-        weights = label_weights(class_weights, train.counts())
+        weights = None if estimator else label_weights(class_weights, train.counts())
         estimator = estimator or make_head(kind, self._by_index(weights), list(train.counts().values()), c=c)
-        heads = self._begin(train, eval_dataset, estimator, progress, folds=FOLDS, seed=seed, groups=groups)
+        heads = self._begin(
+            train, eval_dataset, estimator, progress, folds=FOLDS, seed=seed, groups=groups, weights=weights
+        )
         events.check(())
         targets = torch.from_numpy(train.targets(self.labels))
         self.start_features = self._features(train, progress)
@@ -231,6 +235,11 @@ class Classifier:
         self.history = History(())
 
     @property
+    def weighted(self) -> bool:
+        """Whether photos of some labels counted for more than others in the fit."""
+        return self._trained_on is not None and self._trained_on.class_weights is not None
+
+    @property
     def cross_validated(self) -> Evaluation | None:
         """The training images, each as a net or a layer answered that had not learnt it; None where there was none.
 
@@ -240,7 +249,8 @@ class Classifier:
             return None
         found = self._judged.figure
         images = tuple(itertools.compress(self._learnt.images, found.judged))
-        return Evaluation(self.labels, found.logits[found.judged], found.truths[found.judged], images)
+        folds = int(found.folds.max()) + 1
+        return Evaluation(self.labels, found.logits[found.judged], found.truths[found.judged], images, folds=folds)
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
         """See `training.evaluation.evaluate.evaluate`."""
@@ -412,6 +422,7 @@ class Classifier:
         folds: int,
         seed: int,
         groups: Grouping | None,
+        weights: dict[str, float] | None,
     ) -> Judged | None:
         """Choose the resize, and judge a last layer of that kind by `folds`, where there are some."""
         SEED.check(seed)
@@ -425,17 +436,16 @@ class Classifier:
             specs = ways if self._chooses_resize else [self.pixels]
             photos = train if folds else train.some(MOST_PHOTOS)
             numbers = photos.folds(folds or FOLDS, seed=seed, groups=groups)
-            answers = judge(
+            number, judged = judge(
                 self.net, photos, specs, estimator, numbers, self._accelerator, cache=self._cache, progress=progress
             )
-            number, judged = Judged.of(answers)
             self.pixels = specs[number]
             if not judged.answers.judged.any():
                 progress.report(
                     "no photo can be judged by the others, as each label has one alone or all of its photos are alike: "
                     f"nothing is chosen, and photos are fitted by {self.pixels.resize}"
                 )
-        self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed)
+        self._trained_on = TrainedOn(train.fingerprint(), train.counts(), seed, weights)
         self._learnt, self._validation, self.exported, self._judged = train, eval_dataset, None, None
         return judged if folds else None
 

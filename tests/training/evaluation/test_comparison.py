@@ -22,7 +22,10 @@ def test_what_changed_is_counted_and_tested() -> None:
     assert found.p_value == pytest.approx(0.625)  # 2 * (1 + 4) / 2 ** 4
     assert [(row.old, row.new) for row in found.labels] == [(0.7, 1.0), (1.0, 0.9)]
     assert found.class_averaged_difference.value == pytest.approx(0.1)
+    assert found.class_averaged_difference.low is not None
+    assert found.class_averaged_difference.low < 0.1 < (found.class_averaged_difference.high or 0)
     same = compare(new, new)
+    assert (same.class_averaged_difference.low or 0) < 0 < (same.class_averaged_difference.high or 0)
     assert (same.p_value, same.changed, same.difference.value) == (1, 0, 0)
 
 

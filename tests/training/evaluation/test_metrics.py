@@ -14,8 +14,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from tests.training.evaluation.evaluations import from_logits, from_pairs, from_probabilities, random_evaluation
 from training.evaluation.curves import POINTS, Ranking, label_curves
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.intervals import bootstrap
-from training.evaluation.metrics import OneHot, class_averaged, compute_metrics, ranks
+from training.evaluation.intervals import bootstrap, wilson
+from training.evaluation.metrics import compute_metrics, ranks
 from training.evaluation.schema import Estimate
 
 pytestmark = pytest.mark.torch
@@ -130,10 +130,6 @@ def test_a_resample_has_the_areas_of_the_set_with_images_repeated(evaluation: Ev
         assert area == pytest.approx(sklearn.roc_auc_score(truth, scores))
         assert average == pytest.approx(sklearn.average_precision_score(truth, scores))
         assert trapezoids == pytest.approx(sklearn.auc(recall, precision))
-    if len(again):
-        repeated = from_logits(evaluation.logits[again], evaluation.truths[again].tolist())
-        ours = class_averaged(OneHot.of(evaluation), weights[None].astype(float))
-        assert ours[0, 0] == pytest.approx(repeated.class_averaged_accuracy)
 
 
 def test_the_best_k_are_those_of_scikit_learn_and_of_equal_scores_the_first_is_the_better() -> None:
@@ -210,12 +206,25 @@ def test_ev07_images_without_finite_scores_are_counted_as_wrong_and_never_as_the
     json.loads(empty.model_dump_json(), parse_constant=pytest.fail)
 
 
-def test_a_set_that_is_all_right_has_wilsons_interval_and_none_from_resamples_that_all_agree() -> None:
+def test_a_set_that_is_all_right_has_wilsons_intervals_and_none_from_resamples_that_all_agree() -> None:
     found = compute_metrics(from_pairs([0, 1] * 10, [0, 1] * 10, 2))
     assert found.accuracy.low == pytest.approx(0.8389, abs=1e-4)
     assert found.class_averaged_accuracy.value == 1
-    assert found.class_averaged_accuracy.low is None
-    assert "same figure" in (found.class_averaged_accuracy.reason or "")
+    assert found.class_averaged_accuracy.low == pytest.approx(1 - np.hypot(*[1 - wilson(10, 10)[0]] * 2) / 2)
+    assert found.macro_f1.low is None
+    assert "same figure" in (found.macro_f1.reason or "")
+
+
+def test_a_label_that_is_all_wrong_leaves_the_class_average_an_interval_on_both_sides() -> None:
+    found = compute_metrics(from_pairs([0] * 5 + [1] * 2, [0] * 7, 2)).class_averaged_accuracy
+    assert found.value == 0.5
+    assert found.low == pytest.approx(0.2828, abs=1e-4)
+    assert found.high == pytest.approx(0.8288, abs=1e-4)
+
+
+def test_a_labels_scores_are_added_up_beside_the_number_of_its_images() -> None:
+    found = compute_metrics(from_probabilities([[0.3, 0.7], [0.8, 0.2], [0.6, 0.4]], [0, 1, 0]))
+    assert [(row.support, row.score_sum) for row in found.labels] == [(2, pytest.approx(1.7)), (1, pytest.approx(1.3))]
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

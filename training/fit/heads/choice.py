@@ -32,15 +32,32 @@ class Choice(NamedTuple):
         return own._replace(logits=logits)
 
 
-def choose(ways: Sequence[OutOfFold]) -> Choice:
-    """By the likelihood of the truths, each way at its own temperature."""
+def choose(ways: Sequence[OutOfFold], others: Sequence[NDArray[np.float32]] | None = None) -> Choice:
+    """By the likelihood of the truths, each way at its own temperature.
+
+    `others` are what each way answers for the other folds without having learnt the fold, by `out_of_two_folds`: by
+    them the folds choose. Without them the ways' own answers have to do, of which the fold has a part.
+    """
     first, likely = ways[0], np.stack([_likelihoods(way) for way in ways])
 
-    def best(judges: NDArray[np.bool_]) -> int:
-        return int(likely[:, judges].sum(axis=1).argmax())
+    def best(fold: int) -> int:
+        judges = first.judged & (first.folds != fold)
+        by = likely
+        if others is not None:
+            known = np.logical_and.reduce([np.isfinite(logits[fold]).all(axis=1) for logits in others])
+            if (judges & known).any():
+                judges = judges & known
+                by = np.stack([_likelihoods(_heard(first, logits[fold], judges)) for logits in others])
+        return int(by[:, judges].sum(axis=1).argmax())
 
-    folds = range(int(first.folds.max(initial=-1)) + 1)
-    return Choice(best(first.judged), tuple(best(first.judged & (first.folds != fold)) for fold in folds))
+    whole = int(likely[:, first.judged].sum(axis=1).argmax())
+    return Choice(whole, tuple(best(fold) for fold in range(int(first.folds.max(initial=-1)) + 1)))
+
+
+def _heard(way: OutOfFold, logits: NDArray[np.float32], judges: NDArray[np.bool_]) -> OutOfFold:
+    """These answers, of the `judges` alone."""
+    heard = np.where(judges[:, None], logits, np.float32("nan"))
+    return OutOfFold(heard, way.truths, np.where(judges, way.folds, -1))
 
 
 def _likelihoods(way: OutOfFold) -> NDArray[np.float64]:
@@ -65,9 +82,9 @@ class Judged(NamedTuple):
     """With the choices in the loop: what its accuracy is computed from."""
 
     @classmethod
-    def of(cls, ways: Sequence[OutOfFold]) -> "tuple[int, Judged]":
-        """The number of the better way, and it."""
-        choice = choose(ways)
+    def of(cls, ways: Sequence[OutOfFold], others: Sequence[NDArray[np.float32]] | None = None) -> "tuple[int, Judged]":
+        """The number of the better way, and it; `others` as in `choose`."""
+        choice = choose(ways, others)
         return choice.number, cls(ways[choice.number], choice.applied(ways))
 
     def beside(self, answers: OutOfFold) -> "Judged":

@@ -42,3 +42,26 @@ def out_of_fold(
         layer = fit_linear(copy.deepcopy(estimator), features[~held], targets[~held], classes)
         logits[held] = features[held] @ layer.weight.T + layer.bias
     return OutOfFold(logits.numpy(), targets.numpy(), folds)
+
+
+def out_of_two_folds(
+    estimator: Estimator, features: Tensor, targets: Tensor, classes: int, folds: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """[folds, images, classes]: what judges the photos of all folds but one by fits that did not learn that one either.
+
+    Of `out_of_fold`'s answers those for the other folds come from fits that did learn it: two photos that are taken for
+    like ones by a wrong chance speak for each other, so that what suits the others flatters it. Not a number for the
+    photos of the fold itself, and where two folds have all photos of a label.
+    """
+    count = int(folds.max(initial=-1)) + 1
+    logits = torch.full((count, len(targets), classes), torch.nan)
+    for one in range(count):
+        for other in range(one):
+            learnt = torch.from_numpy((folds != one) & (folds != other))
+            if len(torch.unique(targets[learnt])) < classes:
+                continue
+            layer = fit_linear(copy.deepcopy(estimator), features[learnt], targets[learnt], classes)
+            for chosen, held in ((one, other), (other, one)):
+                photos = torch.from_numpy(folds == held)
+                logits[chosen, photos] = features[photos] @ layer.weight.T + layer.bias
+    return logits.numpy()

@@ -9,6 +9,7 @@ const figures = {
     this.calibration();
     this.epochs();
     this.labels();
+    if (metrics.by_folds) this.folds(metrics.by_folds);
     this.provenance();
     if (metrics.comparison) this.comparison(metrics.comparison);
   },
@@ -34,7 +35,8 @@ const figures = {
       element("dd", { textContent: number(estimate.value) }, small(estimate)))));
     const { data: set, foreign } = metrics;
     $("about").textContent = `${plural(set.images, "image")}, ${plural(labels.length, "label")}`
-      + (set.folder ? `, from ${set.folder}` : "") + ". Below each figure its 95 % interval."
+      + (set.folder ? `, from ${set.folder}` : "")
+      + (metrics.by_folds ? ", each scored by a net that did not learn it" : "") + ". Below each figure its 95 % interval."
       + (foreign ? ` The foreign photos are ${plural(foreign.images, "image")} from ${foreign.folder}.` : "");
   },
 
@@ -52,6 +54,7 @@ const figures = {
       test.non_finite && `${plural(test.non_finite, "image")} without an answer (a logit is not finite), counted as wrong`,
       test.abstention.abstained && `${plural(test.abstention.abstained, "image")} below the thresholds; accuracies above count them by their best label`,
     ];
+    remarks.push(...data.balanced);
     if (test.familiarity?.unknown) {
       remarks.push(`${plural(test.familiarity.unknown, "image")} whose familiarity is no number, called foreign`);
     }
@@ -89,7 +92,9 @@ const figures = {
   calibration() {
     const { calibration: found, coverage } = test;
     const said = (estimate) => (estimate.value === null ? estimate.reason : number(estimate.value) + (interval(estimate) && ` (${interval(estimate)})`));
-    $("calibrated").textContent = `Expected calibration error: ${said(found.error_before)} as the net gives scores`
+    $("calibrated").textContent = metrics.by_folds
+      ? `Expected calibration error: ${said(found.error_after)}, each net's scores after a temperature of its own.`
+      : `Expected calibration error: ${said(found.error_before)} as the net gives scores`
       + (found.temperature === null ? `; after calibration none, because ${found.error_after.reason}.`
         : `, ${said(found.error_after)} after the temperature ${number(found.temperature, 3)}.`);
     const line = (name, bins) => {
@@ -99,7 +104,7 @@ const figures = {
         marks: full.map((bin) => 1.5 + 9 * Math.sqrt(bin.images / images.length)), // by area
       };
     };
-    const lines = [line("before the temperature", found.bins_before)];
+    const lines = metrics.by_folds ? [] : [line("before the temperature", found.bins_before)];
     if (found.bins_after.length) lines.unshift(line("after the temperature", found.bins_after));
     $("reliability").replaceChildren(chart({
       title: "Reliability; larger marks have more images", xLabel: "best score, mean of a bin", yLabel: "accuracy",
@@ -127,23 +132,50 @@ const figures = {
   },
 
   labels() {
-    const columns = ["Label", "Images", "Predicted", "Precision", "Recall", "F1", "Area under ROC", "Average precision"];
+    const columns = ["Label", "Images", "Sum of scores", "Predicted", "Precision", "Recall", "F1", "Area under ROC", "Average precision"];
     const head = element("tr", {}, ...columns.map((text) => element("th", { textContent: text, scope: "col" })));
     const rows = test.labels.map((row) => element("tr", {},
       element("th", { textContent: row.label, scope: "row" }),
-      element("td", { textContent: row.support }), element("td", { textContent: row.predicted }),
+      element("td", { textContent: row.support }), element("td", { textContent: row.score_sum.toFixed(1) }),
+      element("td", { textContent: row.predicted }),
       ...[row.precision, row.recall, row.f1, row.curves.roc.area, row.curves.precision_recall.average_precision]
         .map((estimate) => element("td", { textContent: number(estimate.value) }, small(estimate)))));
     $("labels").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
   },
 
+  folds({ folds: found, asked, always_learnt: lone }) {
+    $("by-fold").hidden = false;
+    $("fold-link").hidden = false;
+    const columns = ["Fold", "Images", "Accuracy", "Resize", "Temperature"];
+    const head = element("tr", {}, ...columns.map((text) => element("th", { textContent: text, scope: "col" })));
+    const body = found.map((fold, index) => element("tr", {},
+      element("th", { textContent: index + 1, scope: "row" }),
+      element("td", { textContent: fold.images }),
+      element("td", { textContent: number(fold.accuracy.value) }, small(fold.accuracy)),
+      element("td", { textContent: fold.resize }),
+      element("td", { textContent: number(fold.temperature, 3), title: fold.reason ?? "" })));
+    $("folds").replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
+    const notes = [
+      found.length < asked && `${found.length} folds in place of ${asked}: only so many images, or groups of images that belong together, are apart from one another.`,
+      lone.length && `Always learnt and never tested, as all images of their label are one or belong together: ${lone.slice(0, 10).join(", ")}${lone.length > 10 ? ", …" : ""}.`,
+      found.some((fold) => fold.reason) && found.find((fold) => fold.reason).reason,
+    ];
+    $("fold-notes").replaceChildren(...notes.filter(Boolean).map((text) => element("li", { textContent: text })));
+  },
+
   provenance() {
-    const { model, data: set } = metrics;
+    const { model, data: set, by_folds: nets } = metrics;
     const counts = (found) => Object.entries(found).slice(0, 30).map(([label, count]) => `${label} ${count}`).join(", ")
       + (Object.keys(found).length > 30 ? ", …" : "");
     rows($("data-set"), "Images", {
       folder: set.folder, images: set.images, "of each label": counts(set.counts), fingerprint: set.fingerprint,
     });
+    if (nets) {
+      rows($("model"), "Model", {
+        nets: `${nets.folds.length} of ${nets.base}, weights ${nets.weights}, ${nets.head}; none was kept`, seed: nets.seed,
+      });
+      return;
+    }
     if (!model) {
       rows($("model"), "Model", { file: "none: the classifier has not been exported" });
       return;

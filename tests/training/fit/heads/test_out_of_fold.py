@@ -3,9 +3,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.fit.heads.choice import choose
+from training.evaluation.intervals import by_folds
+from training.fit.heads.choice import Judged, choose
 from training.fit.heads.linear import Discriminant, fit_linear, svm
-from training.fit.heads.out_of_fold import OutOfFold, out_of_fold
+from training.fit.heads.out_of_fold import OutOfFold, out_of_fold, out_of_two_folds
 
 pytestmark = pytest.mark.torch
 
@@ -94,3 +95,43 @@ def test_discriminant_analysis_in_the_span_is_that_of_all_features(classes: int)
         np.testing.assert_allclose(given[:, 0], wanted, rtol=1e-6)
     else:
         np.testing.assert_allclose(given - given[:, :1], wanted - wanted[:, :1], rtol=1e-6, atol=1e-6)
+
+
+def test_what_a_fold_chooses_by_has_not_learnt_it() -> None:
+    features, targets = photos(60)
+    folds = five_folds(60)
+    found = out_of_two_folds(svm(), features, targets, 2, folds)
+    learnt = torch.from_numpy((folds != 2) & (folds != 4))
+    layer = fit_linear(svm(), features[learnt], targets[learnt], 2)
+    np.testing.assert_allclose(found[4][folds == 2], features[folds == 2] @ layer.weight.T + layer.bias, atol=1e-5)
+    np.testing.assert_allclose(found[2][folds == 4], features[folds == 4] @ layer.weight.T + layer.bias, atol=1e-5)
+    assert np.isnan(found[2][folds == 2]).all()
+
+
+def test_two_folds_with_all_photos_of_a_label_leave_the_choice_to_the_ways_own_answers() -> None:
+    features, targets = photos(40)
+    folds = five_folds(40)
+    targets[:] = 0
+    targets[np.flatnonzero(folds == 0)[0]] = targets[np.flatnonzero(folds == 1)[0]] = 1
+    others = out_of_two_folds(svm(), features, targets, 2, folds)
+    assert np.isnan(others[0][folds == 1]).all()
+    assert np.isfinite(others[0][folds == 2]).all()
+    way = out_of_fold(svm(), features, targets, 2, folds)
+    assert choose([way, way], [others, others]) == (0, (0,) * 5)
+
+
+@pytest.mark.soak
+def test_of_shuffled_labels_the_printed_accuracy_is_chance_with_the_choice_in_the_loop() -> None:
+    """N3-29: 40 photos of 2 labels, in two resizes whose features differ as those of one photo do."""
+    random, rights = np.random.default_rng(2), []
+    targets = torch.arange(40) % 2
+    folds = np.repeat(np.arange(5), 8)  # four of each label
+    for _ in range(1000):
+        photo = random.normal(size=(40, 64))
+        ways = [torch.from_numpy(photo + 0.5 * random.normal(size=photo.shape)).float() for _ in range(2)]
+        fits = [(svm(), way, targets, 2, folds) for way in ways]
+        _, found = Judged.of([out_of_fold(*fit) for fit in fits], [out_of_two_folds(*fit) for fit in fits])
+        rights.append(int((found.figure.logits.argmax(1) == found.figure.truths).sum()))
+    holds = [low <= 0.5 <= high for low, high in (by_folds(right, 40, 5) for right in rights)]
+    assert abs(np.mean(rights) / 40 - 0.5) < 0.01
+    assert 0.93 <= np.mean(holds) <= 0.98
