@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training.dataset.gather.sample.render import write_sample
-from training.fit.recipe import GENTLE, Changes
+from training.fit.recipe.recipe import GENTLE, Changes
 from training.progress import Silent
 from training.run.folder import RunResult
 from training.run.run import train_run

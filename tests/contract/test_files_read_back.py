@@ -16,8 +16,8 @@ from tests.support.surroundings import no_descriptors_left
 from training.errors import SettingError
 from training.evaluation.model_file import ModelFile
 from training.fit.checkpoint import Checkpoint
-from training.fit.recipe import Recipe
-from training.fit.schedule import Stepwise
+from training.fit.recipe.recipe import Recipe
+from training.fit.recipe.schedule import Stepwise
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net
 from training.run.classifier import Classifier

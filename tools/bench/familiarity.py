@@ -18,7 +18,7 @@ from salver.messages import show
 from training.dataset.dataset import Dataset
 from training.evaluation.intervals import proportion
 from training.fit.device import make_accelerator
-from training.fit.familiarity import Fitted, fit_familiarity, judged_photos
+from training.fit.features.familiarity import Fitted, fit_familiarity, judged_photos
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
 from training.nets.choice import BASES

@@ -21,7 +21,7 @@ from training.dataset.dataset import Dataset
 from training.dataset.split.shares import together
 from training.evaluation.limits.label_errors import Ranking
 from training.fit.device import make_accelerator
-from training.fit.features import extract
+from training.fit.features.vectors import extract
 from training.nets.choice import BASES
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent

@@ -18,7 +18,7 @@ from salver.artifact.scores import probabilities
 from salver.messages import show
 from training.dataset.dataset import Dataset
 from training.evaluation.reliability import expected_calibration_error
-from training.fit.recipe import PRESETS
+from training.fit.recipe.recipe import PRESETS
 from training.nets.choice import BASES
 from training.run.classifier import Classifier
 from training.run.run import VALIDATION_SHARE

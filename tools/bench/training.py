@@ -22,7 +22,7 @@ from training.dataset.dataset import Dataset
 from training.fit.device import keep_large_blocks, make_accelerator
 from training.fit.loop import infer, set_training, train_one_epoch
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import GENTLE
+from training.fit.recipe.recipe import GENTLE
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent

@@ -9,7 +9,7 @@ import typer
 from salver.messages import errors_as_messages, show, tell
 from salver.rooms import Unavailable, load
 from training.cli.train_options import expression
-from training.fit.recipe import Augmentation
+from training.fit.recipe.recipe import Augmentation
 from training.ranges import SECONDS, SEED, check_shares
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def check(
     A doubtful label is no problem: it is a photo to look at.
     """
     with errors_as_messages(code=2):
-        from training.cli.label_errors import print_label_errors
-        from training.cli.output import print_report
+        from training.cli.said.label_errors import print_label_errors
+        from training.cli.said.output import print_report
         from training.dataset import check as module
         from training.dataset.reading.doubtful import write_doubtful
         from training.dataset.reading.places import check_file, refuse_inside

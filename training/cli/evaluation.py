@@ -123,7 +123,7 @@ def evaluate(
     accuracy is below --fail-under or the old model's. 2: not written.
     """
     with errors_as_messages(code=2):
-        from training.cli.evaluated import failures, summary
+        from training.cli.said.evaluated import failures, summary
         from training.progress import Screen
 
         given = [path for path in (model, data) if path is not None]

@@ -53,7 +53,7 @@ def export(
         check_file(target, "The model file")
         replaced = target.exists()
 
-        from training.cli.output import print_comparison
+        from training.cli.said.output import print_comparison
         from training.export.precision import export_precision
         from training.progress import Screen, Shown
         from training.run.folder import read_run

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from training.fit.recipe import NO_CHANGES, PRESETS, parse_class_weights
+from training.fit.recipe.recipe import NO_CHANGES, PRESETS, parse_class_weights
 from training.ranges import SEED
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def report_by_folds(
     from training.dataset.dataset import Dataset
     from training.evaluation.limits.balanced import balanced_scores
     from training.evaluation.plots import plots
-    from training.fit.recipe import check_weights
+    from training.fit.recipe.recipe import check_weights
     from training.progress import Shown
     from training.report.report import metrics_of, write_report
     from training.run.by_folds import evaluate_by_folds

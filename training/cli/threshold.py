@@ -8,7 +8,7 @@ import typer
 from salver.messages import errors_as_messages, show
 from salver.text import counted
 from training.cli.evaluation import Model, Part, Split
-from training.cli.output import shown
+from training.cli.said.output import shown
 
 if TYPE_CHECKING:
     from training.evaluation.model_file import ModelFile

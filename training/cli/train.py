@@ -78,8 +78,8 @@ def train(
     --resume goes on from there.
     """
     with errors_as_messages(again=f"Go on with: {_resuming()}"):
-        from training.fit.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
-        from training.fit.schedule import parse_rates
+        from training.fit.recipe.recipe import PRESETS, Changes, parse_class_weights, parse_numbers
+        from training.fit.recipe.schedule import parse_rates
         from training.progress import Screen, Shown, Silent
         from training.ranges import check_outputs
         from training.run.place import check_numbers, check_photos, check_place
@@ -137,7 +137,7 @@ def train(
 
         with LookingAhead(data) if speaks() else nullcontext():
             from training.cli.folds import folds_command
-            from training.cli.output import print_summary
+            from training.cli.said.output import print_summary
             from training.run.run import train_run
             from training.run.settings import RunSettings
         stages.end("starting")

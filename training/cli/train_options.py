@@ -8,7 +8,7 @@ import typer
 from salver.artifact.manifest import OUTPUT_NAMES
 from training.dataset.split.groups import check_group_by
 from training.errors import SettingError
-from training.fit.recipe import FROM_SCRATCH, GENTLE, Augmentation
+from training.fit.recipe.recipe import FROM_SCRATCH, GENTLE, Augmentation
 from training.ranges import BATCH_SIZE, EPOCHS, SEED, SVM_C, WEIGHT_DECAY
 
 PHOTOS, NET, RECIPE, SERVICE, MACHINE = "Photos", "Net", "How it learns", "What the service does with it", "Machine"

@@ -58,7 +58,7 @@ def by_walk(net: OutputNet, spec: PixelSpec) -> onnx.ModelProto:
 
 
 def _add_familiarity(net: OutputNet, nodes: Nodes, features: str) -> None:
-    """As `training.fit.familiarity.Plane` computes it."""
+    """As `training.fit.features.familiarity.Plane` computes it."""
     assert net.familiarity is not None
     centre = nodes.constant("familiarity.centre", net.familiarity.centre)
     directions = nodes.constant("familiarity.directions", net.familiarity.directions)

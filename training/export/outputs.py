@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from salver.artifact.manifest import OUTPUT_NAMES, OutputName, PixelSpec
 from training.evaluation.model_file import Answers
-from training.fit.familiarity import Plane
+from training.fit.features.familiarity import Plane
 from training.nets.nets import PixelNet
 
 

@@ -28,7 +28,7 @@ from training.export.gate import Expected, check_file, measure_parity, open_sess
 from training.export.int8 import CALIBRATION_IMAGES, calibration_part, to_int8
 from training.export.reference import measure_reference
 from training.export.test_card import signed_again
-from training.fit.familiarity import fit_familiarity, judged_photos
+from training.fit.features.familiarity import fit_familiarity, judged_photos
 from training.fit.minibatches import Minibatches
 from training.progress import Progress
 from training.ranges import ACCURACY_LOSS

@@ -18,7 +18,7 @@ from training.dataset.image import LabelledImage
 from training.dataset.reading.places import refuse_inside
 from training.dataset.reading.table import write_table
 from training.errors import DatasetError, SettingError
-from training.fit.recipe import Augmentation
+from training.fit.recipe.recipe import Augmentation
 from training.progress import Progress, Silent
 from training.ranges import SEED
 

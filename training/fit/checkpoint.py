@@ -24,7 +24,7 @@ from salver.system.durable import durable
 from salver.system.regular_file import open_regular
 from salver.text import counted, printable
 from training.errors import SettingError
-from training.fit.familiarity import Fitted, Plane
+from training.fit.features.familiarity import Fitted, Plane
 from training.fit.heads.choice import Judged
 from training.fit.heads.out_of_fold import OutOfFold
 from training.fit.history import History

@@ -1,18 +1,34 @@
-"""The epochs that are left of a fit, each watched, kept and told; then the average."""
+"""How a fit goes: the epochs that are left of it, each watched, kept and told; then the average."""
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from training.errors import Interrupted
 from training.fit.checkpoint import Checkpoint
 from training.fit.history import Epoch
 from training.fit.loop import train_one_epoch
 from training.fit.minibatches import Images
+from training.fit.recipe.recipe import Recipe
 from training.fit.state import FitState
 from training.progress import Progress
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """By which recipe, with which random numbers, and how it is stopped and gone on with."""
+
+    recipe: Recipe
+    seed: int = 0
+    class_weights: Tensor | None = None
+    """float32 [classes], on the net's device; None counts all images alike."""
+    asked_to_stop: Callable[[], bool] = lambda: False
+    kept: Checkpoint | None = None
+    compiled: bool = False
 
 
 def train_epochs(

@@ -18,7 +18,7 @@ from training.dataset.dataset import Dataset
 from training.dataset.image import LabelledImage, unreadable
 from training.errors import DatasetError
 from training.fit.augmentation import augmented
-from training.fit.recipe import Augmentation
+from training.fit.recipe.recipe import Augmentation
 from training.progress import Progress, Silent
 
 MEMORY_BUDGET_BYTES = 256 * 2**20

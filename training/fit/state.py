@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.errors import Interrupted
 from training.fit.history import Epoch
-from training.fit.recipe import Recipe
+from training.fit.recipe.recipe import Recipe
 from training.nets.nets import PixelNet, Tail
 
 

@@ -19,7 +19,7 @@ from training.progress import Progress, Silent
 from training.ranges import NEAREST
 
 CACHE = "features"
-"""That of `training.fit.features`: keys of other files and nets are other keys."""
+"""That of `training.fit.features.vectors`: keys of other files and nets are other keys."""
 
 
 @dataclass(frozen=True)

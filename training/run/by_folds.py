@@ -25,7 +25,7 @@ from training.evaluation.intervals import proportion
 from training.evaluation.schema import ByFolds, Fold
 from training.fit.device import Device
 from training.fit.heads.linear import Kind
-from training.fit.recipe import ClassWeights, Recipe, check_weights
+from training.fit.recipe.recipe import ClassWeights, Recipe, check_weights
 from training.nets.choice import check_base
 from training.nets.nets import Resize
 from training.progress import Progress, Silent

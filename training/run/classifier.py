@@ -25,10 +25,9 @@ from training.export.export import export
 from training.export.outputs import OutputNet
 from training.fit.checkpoint import Checkpoint, Saved, read_saved, write_saved
 from training.fit.device import Device, MixedPrecision, check_shared_memory, keep_large_blocks, make_accelerator
-from training.fit.epochs import train_epochs
-from training.fit.familiarity import Fitted, fit_familiarity, judged_photos
-from training.fit.features import extract, judge
-from training.fit.fitting import Fitting
+from training.fit.epochs import Fitting, train_epochs
+from training.fit.features.familiarity import Fitted, fit_familiarity, judged_photos
+from training.fit.features.vectors import extract, judge
 from training.fit.heads.choice import Judged
 from training.fit.heads.linear import (
     DEFAULT_C,
@@ -44,7 +43,7 @@ from training.fit.heads.temperature import Temperature, temperature_of
 from training.fit.history import Epoch, History
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import (
+from training.fit.recipe.recipe import (
     GENTLE,
     MOST_PHOTOS,
     ClassWeights,
@@ -53,7 +52,7 @@ from training.fit.recipe import (
     label_weights,
     with_changes,
 )
-from training.fit.schedule import Schedule
+from training.fit.recipe.schedule import Schedule
 from training.fit.state import FitState, TrainedOn
 from training.fit.tail.folded import fit_last_blocks, put_layer
 from training.fit.tail.maps import LEAST_VIEWS, MAPS_BYTES, keep_maps, views_that_fit

@@ -39,7 +39,7 @@ from training.export.export import git_revision, package_versions
 from training.export.gate import open_session
 from training.export.precision import FloatModel
 from training.fit.checkpoint import write_tensors
-from training.fit.recipe import Recipe
+from training.fit.recipe.recipe import Recipe
 from training.nets.choice import LAST_LAYERS
 from training.nets.nets import PixelNet, on_cpu
 from training.progress import Progress

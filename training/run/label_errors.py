@@ -21,7 +21,7 @@ from training.errors import DatasetError, SettingError
 from training.evaluation.limits.label_errors import FOLDS, LEAST_PHOTOS, MARGIN, ROUNDS, Ranking, out_of_fold
 from training.evaluation.limits.look_alikes import look_alikes
 from training.fit.device import Device, make_accelerator
-from training.fit.features import extract
+from training.fit.features.vectors import extract
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Progress, Silent
 from training.run.classifier import Classifier

@@ -9,7 +9,7 @@ from training.dataset.reading.own import TENSORBOARD
 from training.dataset.reading.places import refuse_inside
 from training.dataset.split.file import check_split
 from training.errors import DatasetError, SettingError
-from training.fit.recipe import ClassWeights, check_weights
+from training.fit.recipe.recipe import ClassWeights, check_weights
 from training.nets.choice import check_base, check_size
 from training.ranges import FALSE_ALARMS, SEED, SVM_C, THRESHOLD, check_shares
 

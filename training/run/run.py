@@ -14,7 +14,7 @@ from training.dataset.split.shares import Grouping
 from training.errors import Interrupted
 from training.evaluation.evaluate import evaluate
 from training.evaluation.thresholds import check_thresholds
-from training.fit.recipe import MOST_PHOTOS, Recipe, check_weights
+from training.fit.recipe.recipe import MOST_PHOTOS, Recipe, check_weights
 from training.progress import Progress
 from training.run.classifier import GATE_PHOTOS, Classifier
 from training.run.folder import CHECKPOINT, RunResult, is_finished, make_room, write_run

@@ -10,7 +10,7 @@ from training.dataset.check import OnBad
 from training.dataset.split.groups import check_group_by
 from training.fit.device import Device, MixedPrecision
 from training.fit.heads.linear import DEFAULT_C, Kind
-from training.fit.recipe import NO_CHANGES, Changes, ClassWeights, Recipe
+from training.fit.recipe.recipe import NO_CHANGES, Changes, ClassWeights, Recipe
 from training.nets.nets import Resize
 from training.ranges import check_outputs
 from training.run.place import check_numbers

@@ -16,8 +16,8 @@ from training.errors import SettingError, TrainingError
 from training.export.precision import FloatModel, export_precision
 from training.fit.augmentation import augment
 from training.fit.heads.linear import svm
-from training.fit.recipe import Recipe
-from training.fit.schedule import Cosine, Stepwise
+from training.fit.recipe.recipe import Recipe
+from training.fit.recipe.schedule import Cosine, Stepwise
 from training.nets.nets import pixel_spec
 from training.progress import Silent
 from training.ranges import SEED

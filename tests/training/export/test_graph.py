@@ -14,7 +14,7 @@ from salver.artifact.manifest import OUTPUT_NAMES, OutputName
 from training.export.graph import IR_VERSION, OPSET, by_exporter, by_walk, graphs
 from training.export.outputs import OutputNet
 from training.export.trunk import UnknownLayer
-from training.fit.familiarity import Plane
+from training.fit.features.familiarity import Plane
 from training.nets.nets import PixelNet, build_net, pixel_spec
 
 pytestmark = pytest.mark.torch

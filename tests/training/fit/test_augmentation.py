@@ -12,7 +12,7 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, SettingError
 from training.fit.augmentation import PRESETS, augment, augmented, pipeline, seeded
-from training.fit.recipe import Augmentation
+from training.fit.recipe.recipe import Augmentation
 from training.report.contact_sheet import contact_sheet, write_sheet
 
 pytestmark = pytest.mark.torch

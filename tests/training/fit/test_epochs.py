@@ -10,8 +10,8 @@ from training.fit.checkpoint import Checkpoint
 from training.fit.device import make_accelerator
 from training.fit.epochs import train_epochs
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import Recipe
-from training.fit.schedule import Stepwise
+from training.fit.recipe.recipe import Recipe
+from training.fit.recipe.schedule import Stepwise
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent

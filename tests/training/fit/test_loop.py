@@ -6,8 +6,8 @@ from training.errors import Interrupted, SettingError
 from training.fit.device import make_accelerator
 from training.fit.loop import infer, train_one_epoch
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import Recipe
-from training.fit.schedule import Stepwise
+from training.fit.recipe.recipe import Recipe
+from training.fit.recipe.schedule import Stepwise
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent

@@ -220,7 +220,7 @@ def test_of_two_processes_one_writes(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_tensorboard_and_matplotlib_are_not_imported_unless_asked_for() -> None:
     code = (
-        "import sys, training.run.classifier, training.cli.output, training.cli.train\n"
+        "import sys, training.run.classifier, training.cli.said.output, training.cli.train\n"
         "with training.run.classifier.TensorBoard(None): pass\n"
         "print([name for name in ('matplotlib', 'tensorboard', 'torch.utils.tensorboard') if name in sys.modules])"
     )

@@ -18,8 +18,8 @@ from training.errors import DatasetError, SettingError, WeightsError
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.intervals import by_folds, wilson
 from training.evaluation.schema import MetricsFile
-from training.fit.recipe import LAST_BLOCKS, Recipe
-from training.fit.schedule import Cosine
+from training.fit.recipe.recipe import LAST_BLOCKS, Recipe
+from training.fit.recipe.schedule import Cosine
 from training.progress import Silent
 from training.run.by_folds import Way, evaluate_by_folds, judge_fold, outer_folds
 

@@ -13,7 +13,7 @@ from training.errors import SettingError
 from training.export.test_card import make_golden
 from training.fit.heads.linear import fit_linear, svm
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import GENTLE
+from training.fit.recipe.recipe import GENTLE
 from training.nets.nets import Resize, build_net, on_cpu, pixel_spec
 from training.run.classifier import Classifier
 

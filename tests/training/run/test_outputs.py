@@ -14,14 +14,14 @@ from salver.artifact.scores import is_foreign
 from salver.cli import build
 from tests.training.support.photos import photo_folder
 from tests.training.support.runs import manifest_of
-from training.cli.output import print_summary
+from training.cli.said.output import print_summary
 from training.dataset.dataset import Dataset
 from training.dataset.gather.sample.render import write_sample
 from training.errors import SettingError
 from training.evaluation.evaluate import evaluate
 from training.evaluation.intervals import wilson
 from training.evaluation.model_file import ModelFile
-from training.fit.recipe import GENTLE
+from training.fit.recipe.recipe import GENTLE
 from training.run.classifier import Classifier
 from training.run.folder import RunResult
 

@@ -27,8 +27,8 @@ from training.errors import DatasetError, Interrupted, SettingError
 from training.fit.checkpoint import Checkpoint
 from training.fit.history import History
 from training.fit.minibatches import Minibatches
-from training.fit.recipe import GENTLE, LAST_BLOCKS, Changes, Recipe
-from training.fit.schedule import Stepwise
+from training.fit.recipe.recipe import GENTLE, LAST_BLOCKS, Changes, Recipe
+from training.fit.recipe.schedule import Stepwise
 from training.fit.state import FitState
 from training.nets.nets import PixelNet, build_net
 from training.progress import Silent

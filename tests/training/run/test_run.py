@@ -28,8 +28,8 @@ from training.evaluation.limits.seen import known_photos
 from training.evaluation.model_file import ModelFile
 from training.evaluation.schema import MetricsFile
 from training.evaluation.thresholds import set_threshold
-from training.fit.recipe import Recipe
-from training.fit.schedule import Stepwise
+from training.fit.recipe.recipe import Recipe
+from training.fit.recipe.schedule import Stepwise
 from training.nets.nets import build_net
 from training.progress import Silent
 from training.run.parts import split

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from salver.text import counted
-from training.fit.epochs import train_epochs
-from training.fit.fitting import Fitting
+from training.fit.epochs import Fitting, train_epochs
 from training.fit.heads.linear import Linear
 from training.fit.heads.out_of_fold import OutOfFold
 from training.fit.history import Epoch

@@ -13,7 +13,7 @@ from salver.artifact.manifest import PixelSpec
 from training.fit.augmentation import augmented
 from training.fit.loop import infer
 from training.fit.minibatches import Minibatch, Minibatches, generator
-from training.fit.recipe import Augmentation
+from training.fit.recipe.recipe import Augmentation
 from training.nets.nets import PixelNet
 from training.progress import Progress
 

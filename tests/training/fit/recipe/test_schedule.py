@@ -1,7 +1,7 @@
 import pytest
 
 from training.errors import SettingError
-from training.fit.schedule import Cosine, Stepwise, parse_rates
+from training.fit.recipe.schedule import Cosine, Stepwise, parse_rates
 
 pytestmark = pytest.mark.torch
 

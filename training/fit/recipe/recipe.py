@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from training.errors import SettingError
-from training.fit.schedule import Cosine, Schedule, Stepwise
+from training.fit.recipe.schedule import Cosine, Schedule, Stepwise
 from training.ranges import (
     AVERAGE,
     BACKBONE_RATE,

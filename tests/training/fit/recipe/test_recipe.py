@@ -1,7 +1,7 @@
 import pytest
 
 from training.errors import SettingError
-from training.fit.recipe import (
+from training.fit.recipe.recipe import (
     FROM_SCRATCH,
     GENTLE,
     LAST_BLOCKS,
@@ -13,7 +13,7 @@ from training.fit.recipe import (
     label_weights,
     parse_class_weights,
 )
-from training.fit.schedule import Stepwise
+from training.fit.recipe.schedule import Stepwise
 
 pytestmark = pytest.mark.torch
 

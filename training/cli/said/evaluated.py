@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from salver.text import counted
-from training.cli.output import shown
+from training.cli.said.output import shown
 
 if TYPE_CHECKING:
     from training.evaluation.schema import Familiarity, MetricsFile

@@ -8,8 +8,7 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError
 from training.fit.device import make_accelerator
-from training.fit.features import extract, judge
-from training.fit.heads.choice import choose
+from training.fit.features.vectors import extract, judge
 from training.fit.heads.linear import svm
 from training.nets.nets import PixelNet, build_net, pixel_spec
 
@@ -101,7 +100,7 @@ def test_the_resize_is_chosen_by_what_the_features_are_good_for(tmp_path: Path) 
     dataset = Dataset.from_dir(tmp_path / "photos")
     specs = [pixel_spec(64, "crop"), pixel_spec(64, "stretch")]
     told = Counted()
-    answers = judge(
+    number, found = judge(
         net(),
         dataset,
         specs,
@@ -111,6 +110,7 @@ def test_the_resize_is_chosen_by_what_the_features_are_good_for(tmp_path: Path) 
         cache=tmp_path / "cache",
         progress=told,
     )
-    assert choose(answers).number == 1
+    assert number == 1
     assert [line.split(":")[0] for line in told.lines] == ["crop", "stretch"]
-    assert answers[1].accuracy == 1
+    assert found.answers.accuracy == 1
+    assert found.figure.judged.all()

@@ -13,8 +13,8 @@ from tests.training.support.photos import photo_folder
 from training.dataset.dataset import Dataset
 from training.dataset.gather.sample.render import write_sample
 from training.errors import SettingError
-from training.fit import familiarity
-from training.fit.familiarity import (
+from training.fit.features import familiarity
+from training.fit.features.familiarity import (
     MOST_DIRECTIONS,
     PHOTOS_A_DIRECTION,
     Fitted,

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from salver.text import counted
-from training.cli.output import SHOWN, as_printable
+from training.cli.said.output import SHOWN, as_printable
 from training.dataset.reading.doubtful import Doubtful, LabelErrors, LookAlike
 
 

@@ -1,0 +1,1 @@
+"""What the commands say at their end."""

@@ -1,0 +1,1 @@
+"""Feature vectors, and what is told by them: what an image is like."""

@@ -1,0 +1,1 @@
+"""How a net is fine-tuned: recipes and learning rates."""
