@@ -111,8 +111,8 @@ def _alike(index: faiss.IndexBinary, hashes: NDArray[np.uint8], tiles: NDArray[n
                 near = np.einsum("ij,ij->i", patterns[ones], ours[twos - start]) >= _LIKENESS
                 near[near] = _same_shades(tiles[ones[near]], turned(tiles[twos[near]], number))
                 if number == 0:
-                    apart = np.abs(tiles[ones].astype(np.int16) - tiles[twos]).mean(axis=(1, 2, 3))
-                    near |= apart <= TILE_DISTANCE
+                    apart = np.abs(tiles[ones].astype(np.int16) - tiles[twos]).reshape(-1, 192)
+                    near |= apart.mean(axis=1) <= TILE_DISTANCE
                 found.update(zip(ones[near].tolist(), twos[near].tolist(), strict=True))
         yield from sorted(found)
 
@@ -122,7 +122,7 @@ def _patterns(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey = tiles.mean(axis=3, dtype=np.float32).reshape(len(tiles), 64)
     grey -= grey.mean(axis=1, keepdims=True)
     grey /= np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-6)
-    return grey
+    return np.asarray(grey, np.float32)
 
 
 def _same_shades(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> NDArray[np.bool_]:
