@@ -74,9 +74,12 @@ def check_outputs(names: Iterable[str]) -> tuple[OutputName, ...]:
     return tuple(name for name in OUTPUT_NAMES if name in ("logits", *asked))
 
 
-def check_shares(**shares: float) -> None:
-    """Of a data set. Raises SettingError unless each is more than 0 and together they are less than 1."""
-    if not (all(share > 0 for share in shares.values()) and sum(shares.values()) < 1):
-        given = " and ".join(f"a {name} of {share}" for name, share in shares.items())
-        wanted = "each share is more than 0, and together they are" if len(shares) > 1 else "a share is more than 0 and"
-        raise SettingError(f"{given[0].upper()}{given[1:]} cannot be kept: {wanted} less than 1, such as 0.3.")
+def check_shares(*, val_size: float | None = None, **shares: float) -> None:
+    """Of a data set. Raises SettingError unless each is more than 0 (`val_size`, where it is given, may be 0) and
+    together they are less than 1.
+    """
+    given = shares if val_size is None else shares | {"val_size": val_size}
+    if not (all(share > 0 for share in shares.values()) and not (val_size or 0) < 0 and sum(given.values()) < 1):
+        told = " and ".join(f"a {name} of {share}" for name, share in given.items())
+        wanted = "each share is more than 0, and together they are" if len(given) > 1 else "a share is more than 0 and"
+        raise SettingError(f"{told[0].upper()}{told[1:]} cannot be kept: {wanted} less than 1, such as 0.3.")

@@ -111,7 +111,7 @@ def _judge(base: str, weights: str) -> "LabelJudge":
 def split(
     data: Data,
     *,
-    val_size: Annotated[float, typer.Option(help="Share of all images to watch while training.")] = 0.1,
+    val_size: Annotated[float, typer.Option(help="Share of all images to watch while training; 0 for none.")] = 0.0,
     test_size: Annotated[float, typer.Option(help="Share of all images for the test at the end.")] = 0.33,
     seed: Annotated[int, typer.Option(min=SEED.low, max=SEED.high, help="Another seed gives another split.")] = 0,
     stratify: Annotated[bool, typer.Option(help="Every label has its share in every part.")] = True,
@@ -146,7 +146,7 @@ def split(
         replaced = " in place of the one before" if path.exists() else ""
         dataset.write_split(path, parts)
         show(dataset.summary())
-        for part in parts:
+        for part in filter(len, parts):
             counts = ", ".join(f"{label} {count}" for label, count in part.counts().items())
             show(f"{part.part}: {counted(len(part), 'image')} ({counts})")
         sizes = {part.part: len(part) for part in parts if part.part is not None}

@@ -207,7 +207,7 @@ class Dataset:
         of 0 there are no validation images unless they have a folder. Raises
         DatasetError as `split` does, and for folders without a training part or with a label that is not in it.
         """
-        check_shares(**{"test_size": test_size} | ({"val_size": val_size} if val_size else {}))
+        check_shares(test_size=test_size, val_size=val_size)
         given = self.parts()
         if not given:
             return self.split(val_size=val_size, test_size=test_size, stratify=stratify, seed=seed, groups=groups)
@@ -267,7 +267,7 @@ class Dataset:
             order = ranked(together(self.images, groups), self.labels, seed)
             return self._cut(order, Fraction(str(train_size)), stratify=stratify, names=("train", "test"))
         val_size, test_size = val_size or 0.0, test_size or 0.0
-        check_shares(**{"test_size": test_size} | ({"val_size": val_size} if val_size else {}))
+        check_shares(test_size=test_size, val_size=val_size)
         order = ranked(together(self.images, groups), self.labels, seed)
         validation, test = Fraction(str(val_size)), Fraction(str(test_size))
         parts = 1 if val_size == 0 else 2

@@ -80,7 +80,7 @@ def check_numbers(
     for label, threshold in thresholds.items():
         THRESHOLD.check(threshold, label)
     FALSE_ALARMS.check(max_false_alarms)
-    check_shares(**{"test_size": test_size} | ({"val_size": val_size} if val_size else {}))
+    check_shares(test_size=test_size, val_size=val_size)
 
 
 def _check_tensorboard(folder: Path, out: Path) -> None:

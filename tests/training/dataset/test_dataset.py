@@ -244,10 +244,18 @@ def test_a_label_with_too_few_images_for_both_parts_is_named_with_its_count(tmp_
         dataset.split()
 
 
-def test_a_training_part_without_a_label_is_refused(tmp_path: Path) -> None:
+def test_the_training_part_has_every_label_however_small_it_is(tmp_path: Path) -> None:
     dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 40, "b": 1}))
+    for seed in range(5):
+        train, test = dataset.split(0.02, stratify=False, seed=seed)
+        assert (train.counts(), test.counts()) == ({"a": 1, "b": 1}, {"a": 39, "b": 0})
+
+
+def test_a_training_part_without_a_label_is_refused(tmp_path: Path) -> None:
+    dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 4, "b": 4}))
+    groups = {image.name: "series" for image in dataset.images}
     with pytest.raises(DatasetError, match=r"no image of '[ab]'"):
-        dataset.split(0.02, stratify=False)
+        dataset.split(0.5, stratify=False, groups=groups)
 
 
 @pytest.mark.parametrize("train_size", [0.0, 1.0, 41, -0.1, float("nan")])

@@ -50,7 +50,7 @@ def test_large_groups_come_near_the_shares_that_were_asked_for(series: Path) -> 
 
 
 def test_a_share_that_groups_do_not_allow_is_said(series: Path, tmp_path: Path) -> None:
-    words = ["split", str(series), "--group-by", "/(.*)_", "--out", str(tmp_path / "split.csv")]
+    words = ["split", str(series), "--group-by", "/(.*)_", "--val-size", "0.1", "--out", str(tmp_path / "split.csv")]
     ended = CliRunner(env={"COLUMNS": "300"}).invoke(build("split"), words)
     assert ended.exit_code == 0, ended.output
     assert "the test part has 12 of 72 images (17%), where 33% was asked for" in ended.output

@@ -91,11 +91,18 @@ def test_a_missing_test_class_shifts_no_label(tmp_path: Path) -> None:
     assert all(test.labels == ("1", "2", "10") for test in seeds)
 
 
-@pytest.mark.parametrize(("val_size", "test_size"), [(0.0, 0.3), (0.1, 1.0), (0.5, 0.5), (-0.1, 0.2)])
+@pytest.mark.parametrize(("val_size", "test_size"), [(0.1, 0.0), (0.1, 1.0), (0.5, 0.5), (-0.1, 0.2)])
 def test_shares_that_leave_nothing_are_refused(tmp_path: Path, val_size: float, test_size: float) -> None:
     dataset = photo_folder(tmp_path, {"a": 3, "b": 3})
     with pytest.raises(SettingError, match="more than 0, and together"):
         dataset.split(val_size=val_size, test_size=test_size)
+
+
+def test_without_a_share_for_validation_that_part_is_empty(tmp_path: Path) -> None:
+    dataset = photo_folder(tmp_path, {"a": 6, "b": 2})
+    train, validation, test = dataset.split(val_size=0, test_size=0.5)
+    assert (len(validation), validation.part) == (0, "validation")
+    assert (train.counts(), test.counts()) == ({"a": 3, "b": 1}, {"a": 3, "b": 1})
 
 
 def test_a_split_is_read_back_for_what_is_used_now(tmp_path: Path) -> None:
