@@ -69,14 +69,17 @@ def folds_of(photos: Photos, random: np.random.Generator) -> NDArray[np.int64]:
     return found
 
 
-def judged(photos: Photos, labels: int, random: np.random.Generator) -> tuple[int, Judged]:
-    """As a fit of the last layer judges its photos: the number of the better resize, and what it answers."""
+def judged(photos: Photos, labels: int, random: np.random.Generator, *, figure: bool = False) -> tuple[int, Judged]:
+    """As a fit of the last layer judges its photos: the number of the better resize, and what it answers; what a
+    `figure` takes besides is left out unless it is wanted.
+    """
     counts = np.bincount(photos.labels, minlength=labels).tolist()
     folds = folds_of(photos, random)
     head = make_head("svm", None, counts)
     targets = torch.from_numpy(photos.labels)
     fits = [(head, torch.from_numpy(way), targets, labels, folds) for way in photos.features]
-    return Judged.of([out_of_fold(*fit) for fit in fits], [out_of_two_folds(*fit) for fit in fits])
+    others = [out_of_two_folds(*fit) for fit in fits] if figure else None
+    return Judged.of([out_of_fold(*fit) for fit in fits], others)
 
 
 def right(layer: Linear, features: Floats, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -121,7 +124,7 @@ def evaluated(mixture: Mixture, photos: int, fresh: Photos, random: np.random.Ge
 
 def shuffled(photos: int, width: int, random: np.random.Generator) -> Found:
     """One set of so many photos, half of either label, of which nothing can be told."""
-    _, found = judged(Mixture(2, width, 0.0, random).draw(photos), 2, random)
+    _, found = judged(Mixture(2, width, 0.0, random).draw(photos), 2, random, figure=True)
     figure = found.figure
     hits = int((figure.logits[figure.judged].argmax(axis=1) == figure.truths[figure.judged]).sum())
     return Found(hits, int(figure.judged.sum()), 0.5)

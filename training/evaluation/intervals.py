@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 from training.evaluation.schema import Estimate
 
@@ -17,8 +16,8 @@ RESAMPLES = 1000
 WEIGHTS_AT_ONCE = 50_000
 """Resamples are drawn in turns of so many weights, so that memory stays flat."""
 
-TINY = 1e-9
-"""A share that is no longer 0."""
+HANGING = 0.75
+"""How much of Nadeau and Bengio's addition to the variance answers by folds have."""
 SAME = 1e-12
 """Figures that differ by less are one figure: sums in another order."""
 
@@ -39,33 +38,30 @@ def proportion(count: int, total: int, reason: str, folds: int = 1) -> Estimate:
     return Estimate(value=count / total, low=low, high=high)
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Of a share; `total` is at least 1."""
-    interval = binomtest(count, total).proportion_ci(LEVEL, method="wilson")
-    return float(interval.low), float(interval.high)
+def wilson(count: float, total: float) -> tuple[float, float]:
+    """Of a share; `total` is above 0."""
+    share, score = count / total, float(norm.ppf((1 + LEVEL) / 2))
+    middle = share + score**2 / (2 * total)
+    reach = score * math.sqrt(share * (1 - share) / total + (score / (2 * total)) ** 2)
+    scale = 1 + score**2 / total
+    # A share of 0 or 1 is its own end, which rounding would miss.
+    low = (middle - reach) / scale if share > 0 else 0.0
+    high = (middle + reach) / scale if share < 1 else 1.0
+    return low, high
 
 
 def by_folds(count: int, total: int, folds: int) -> tuple[float, float]:
     """Of a share of answers by folds, which hang together: each photo is judged by what the others teach, and teaches
     what judges them, so that the share varies more than one of independent answers and Wilson's interval is too narrow.
 
-    It is a score interval, as Wilson's is: the shares p from which the found one lies no further than chance takes it.
-    But the variance is 1 + 4 (1 - 1 / folds) p (1 - p) times that of independent answers. At p = .5 this is the
-    variance of Nadeau and Bengio ("Inference for the generalization error", 2003), by whose guess the answers of two
-    folds have a correlation of 1 / folds. Towards 0 and 1 it is Wilson's: photos that every net gets right hang on none
-    of them. That it lies between in this way is no theorem (there is no unbiased estimate of this variance: Bengio and
-    Grandvalet, 2004), but what simulations show; `tools/bench/coverage.py` has them.
+    It is Wilson's for so many fewer answers as make up for that. By Nadeau and Bengio ("Inference for the
+    generalization error", 2003), who guess that the answers of two folds have a correlation of 1 / folds, the variance
+    is 2 - 1 / folds times that of independent answers. That guess is found to be too wide; of what it adds HANGING is
+    taken, which is what simulations show (`tools/bench/coverage.py`) and no theorem: there is no unbiased estimate of
+    this variance (Bengio and Grandvalet, 2004).
     """
-    share, score = count / total, float(norm.ppf((1 + LEVEL) / 2))
-
-    def beyond(p: float) -> float:
-        variance = p * (1 - p) / total * (1 + 4 * (1 - 1 / folds) * p * (1 - p))
-        return (p - share) ** 2 - score**2 * variance
-
-    # At 0 and 1 themselves nothing varies, so that a found share of 0 or 1 would be a root of its own.
-    low = brentq(beyond, 0.0, min(share, 1 - TINY)) if count else 0.0
-    high = brentq(beyond, max(share, TINY), 1.0) if count < total else 1.0
-    return float(low), float(high)
+    times = 1 + HANGING * (1 - 1 / folds)
+    return wilson(count / times, total / times)
 
 
 def mean_of(figures: Sequence[Estimate]) -> Estimate:

@@ -251,57 +251,6 @@ def test_the_training_part_has_every_label_however_small_it_is(tmp_path: Path) -
         assert (train.counts(), test.counts()) == ({"a": 1, "b": 1}, {"a": 39, "b": 0})
 
 
-@pytest.mark.parametrize("train_size", [0.01, 0.5, 0.99])
-def test_every_label_is_in_both_parts_whatever_the_share(tmp_path: Path, train_size: float) -> None:
-    dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 2, "b": 3, "c": 40}))
-    for part in dataset.split(train_size):
-        assert all(part.counts().values())
-
-
-def test_a_seed_gives_the_same_split_on_every_machine(tmp_path: Path) -> None:
-    """Written down once: contents alone decide, so these names hold for any folder, file system and Python."""
-    root = tmp_path / "somewhere else"
-    for label in ("b", "a"):
-        (root / label).mkdir(parents=True)
-        for number in range(5):
-            (root / label / f"{number}.jpg").write_text(f"{label}{number}")
-    dataset = Dataset.from_dir(root)
-    assert names(dataset.split(0.4, seed=0)[0]) == ["a/0.jpg", "a/2.jpg", "b/0.jpg", "b/1.jpg"]
-    assert names(dataset.split(0.4, seed=1)[0]) == ["a/0.jpg", "a/1.jpg", "b/0.jpg", "b/4.jpg"]
-
-
-def test_identical_copies_never_cross_the_parts(tmp_path: Path) -> None:
-    root = write_labels(tmp_path, {"a": 10, "b": 10})
-    for copy in range(3):
-        (root / "a" / f"copy {copy}.png").write_bytes(image_bytes(0))
-    (root / "b" / "the same.png").write_bytes(image_bytes(1))
-    dataset = Dataset.from_dir(root)
-    for seed in range(20):
-        train, test = dataset.split(0.5, seed=seed)
-        assert {image.sha256 for image in train.images}.isdisjoint(image.sha256 for image in test.images)
-        assert len(train) + len(test) == len(dataset)
-
-
-def test_a_label_with_too_few_images_for_both_parts_is_named_with_its_count(tmp_path: Path) -> None:
-    dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 20, "b": 20, "c": 1}))
-    with pytest.raises(DatasetError, match="'c' has 1"):
-        dataset.split()
-
-
-def test_the_training_part_has_every_label_however_small_it_is(tmp_path: Path) -> None:
-    dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 40, "b": 1}))
-    for seed in range(5):
-        train, test = dataset.split(0.02, stratify=False, seed=seed)
-        assert (train.counts(), test.counts()) == ({"a": 1, "b": 1}, {"a": 39, "b": 0})
-
-
-def test_a_training_part_without_a_label_is_refused(tmp_path: Path) -> None:
-    dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 4, "b": 4}))
-    groups = {image.name: "series" for image in dataset.images}
-    with pytest.raises(DatasetError, match=r"no image of '[ab]'"):
-        dataset.split(0.5, stratify=False, groups=groups)
-
-
 @pytest.mark.parametrize("train_size", [0.0, 1.0, 41, -0.1, float("nan")])
 def test_a_share_that_leaves_a_part_empty_is_refused(tmp_path: Path, train_size: float) -> None:
     dataset = Dataset.from_dir(write_labels(tmp_path, {"a": 2, "b": 2}))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from training.evaluation.intervals import Weights, bootstrap, by_folds, mean_of, proportion, wilson
 from training.evaluation.schema import Estimate
@@ -39,8 +40,14 @@ def test_a_share_has_an_interval_of_some_width_that_holds_it(count: int, total: 
 def test_nine_of_nine_are_seventy_per_cent_or_more_and_forty_by_folds_less_sure_than_forty() -> None:
     assert proportion(9, 9, "").low == pytest.approx(0.7009, abs=1e-4)
     assert wilson(40, 40)[0] == pytest.approx(0.9124, abs=1e-4)
-    assert by_folds(40, 40, 5)[0] == pytest.approx(0.8875, abs=1e-4)
-    assert by_folds(20, 40, 5)[0] == pytest.approx(0.5 - 1.96 * np.sqrt(1.8 * 0.25 / 40), abs=0.03)
+    assert by_folds(40, 40, 5) == pytest.approx((0.8668, 1.0), abs=1e-4)
+    assert by_folds(32, 40, 5) == pytest.approx(wilson(20, 25))
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 1), (1, 1), (3, 7), (128, 134), (0, 50)])
+def test_wilsons_interval_is_scipys(count: int, total: int) -> None:
+    theirs = binomtest(count, total).proportion_ci(0.95, method="wilson")
+    assert wilson(count, total) == pytest.approx((theirs.low, theirs.high))
 
 
 def test_the_mean_of_shares_has_an_interval_on_both_sides_where_it_can() -> None:
@@ -50,7 +57,7 @@ def test_the_mean_of_shares_has_an_interval_on_both_sides_where_it_can() -> None
     assert found.low == pytest.approx(0.5 - (1 - wilson(5, 5)[0]) / 2)
     assert found.high == pytest.approx(0.5 + wilson(0, 2)[1] / 2)
     all_right = mean_of([proportion(5, 5, ""), proportion(3, 3, "")])
-    assert (all_right.value, all_right.high) == (1, 1)
+    assert all_right.value == all_right.high == 1
     assert all_right.low == pytest.approx(1 - np.hypot(1 - wilson(5, 5)[0], 1 - wilson(3, 3)[0]) / 2)
     lacking = mean_of([proportion(5, 5, ""), proportion(0, 0, "none")])
     assert lacking.value == 1

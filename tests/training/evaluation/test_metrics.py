@@ -1,5 +1,6 @@
 import json
 import warnings
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -262,3 +263,19 @@ def test_a_curve_is_cut_to_a_number_of_points_and_keeps_its_ends() -> None:
     assert np.trapezoid(macro.roc.true_positive_rate, macro.roc.false_positive_rate) == pytest.approx(
         macro.roc.area.value, abs=0.01
     )
+
+
+def test_forty_of_forty_by_folds_are_less_sure_than_forty_by_one_net_and_never_certain() -> None:
+    """N3-28: also by label and for the class average."""
+    alone = from_pairs([0, 1] * 20, [0, 1] * 20, 2)
+    found = compute_metrics(replace(alone, folds=5))
+    assert found.accuracy.low == pytest.approx(0.8668, abs=1e-4)
+    one = compute_metrics(alone)
+    for ours, theirs in (
+        (found.accuracy, one.accuracy),
+        (found.class_averaged_accuracy, one.class_averaged_accuracy),
+        (found.labels[0].recall, one.labels[0].recall),
+        (found.labels[1].precision, one.labels[1].precision),
+    ):
+        assert ours.value == ours.high == 1
+        assert (ours.low or 1) < (theirs.low or 0) < 1

@@ -1,6 +1,7 @@
 """`salver evaluate --folds` and `salver.evaluate_by_folds`."""
 
 import os
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,18 @@ from typer.testing import CliRunner, Result
 from salver.cli import build
 from tests.training.support.interrupting import Interrupting
 from tests.training.support.photos import photo_folder
+from training.cli.folds import folds_command
 from training.dataset.dataset import Dataset
 from training.errors import DatasetError, SettingError, WeightsError
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.intervals import by_folds, wilson
+from training.evaluation.model_file import ModelFile
 from training.evaluation.schema import MetricsFile
-from training.fit.recipe.recipe import LAST_BLOCKS, Recipe
+from training.fit.recipe.recipe import LAST_BLOCKS, PRESETS, Changes, Recipe
 from training.fit.recipe.schedule import Cosine
 from training.progress import Silent
 from training.run.by_folds import Way, evaluate_by_folds, judge_fold, outer_folds
+from training.run.settings import RunSettings
 
 pytestmark = pytest.mark.torch
 
@@ -225,3 +229,35 @@ def test_ctrl_c_leaves_no_half_of_a_report(photos: Path, tmp_path: Path, monkeyp
 
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_train_names_the_command_that_tests_each_photo_and_the_weights_that_it_took(tmp_path: Path) -> None:
+    photo_folder(tmp_path / "my photos", {"cup": 24, "rare": 6})
+    words = ["train", tmp_path / "my photos", "--out", tmp_path / "run", *SMALL, "--device", "cpu"]
+    ended = CliRunner(env={"COLUMNS": "400"}).invoke(build("train"), [str(word) for word in words])
+    assert ended.exit_code == 0, ended.output
+    (line,) = [line for line in ended.output.splitlines() if "to test each photo by folds: " in line]
+    assert line.startswith("the test figure is of 10 photos, so its interval is ")
+    command = shlex.split(line.partition("by folds: ")[2])
+    assert command[:2] == ["salver", "evaluate"]
+    again = salver(*command[2:])
+    assert again.exit_code == 0, again.output
+    metrics = MetricsFile.model_validate_json((tmp_path / "run-folds" / "metrics.json").read_text())
+    assert (metrics.test.images, metrics.by_folds and metrics.by_folds.weighted) == (30, True)
+    weights = ModelFile.read(tmp_path / "run" / "model.onnx").manifest.provenance.class_weights
+    assert weights == pytest.approx({"cup": 20 / 32, "rare": 20 / 8})
+
+
+def test_the_command_that_train_names_has_what_was_not_as_usual(tmp_path: Path) -> None:
+    usual = RunSettings(Path("photos"), Path("runs/one"), "resnet18", "imagenet", (224, 224))
+    assert folds_command(usual) == "salver evaluate photos --folds 5 --out runs/one-folds"
+    other = replace(
+        usual, base="mobilenet_v2", weights="offline", image_size=(64, 96), recipe=PRESETS["quick"].recipe, seed=3
+    )
+    other = replace(other, resize="pad", class_weights={"cup": 2.0}, on_bad="skip", changes=Changes(epochs=2))
+    assert folds_command(other) == (
+        "salver evaluate photos --folds 5 --out runs/one-folds --base mobilenet_v2 --weights offline --recipe quick "
+        "--image-size 64x96 --resize pad --class-weights cup=2.0 --seed 3 --on-bad skip, which takes the recipe "
+        "unchanged"
+    )

@@ -134,4 +134,4 @@ def test_of_shuffled_labels_the_printed_accuracy_is_chance_with_the_choice_in_th
         rights.append(int((found.figure.logits.argmax(1) == found.figure.truths).sum()))
     holds = [low <= 0.5 <= high for low, high in (by_folds(right, 40, 5) for right in rights)]
     assert abs(np.mean(rights) / 40 - 0.5) < 0.01
-    assert 0.93 <= np.mean(holds) <= 0.98
+    assert 0.93 <= np.mean(holds) <= 0.97
