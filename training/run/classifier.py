@@ -206,7 +206,8 @@ class Classifier:
         """Fit the last layer alone, on the features of the net as it is: of a `kind`, with `c` (of the support vector
         machine) and `class_weights`, or any linear `estimator` of scikit-learn's form, which brings its own.
 
-        Each photo is judged by a layer that did not learn it (`cross_validated`), as in `fit`.
+        Each photo is judged by a layer that did not learn it (`cross_validated`), as in `fit`; of more than MOST_PHOTOS
+        with an `eval_dataset`, that is asked instead.
 
         Raises DatasetError when an image cannot be read and SettingError when the estimator has no coefficients.
         """
@@ -215,8 +216,10 @@ class Classifier:
         events = self._events(tensorboard)
         weights = None if estimator else label_weights(class_weights, train.counts())
         estimator = estimator or make_head(kind, self._by_index(weights), list(train.counts().values()), c=c)
+        # Of many photos those that are watched are enough, and fifteen fits more would take long.
+        folds = 0 if eval_dataset is not None and len(train) > MOST_PHOTOS else FOLDS
         heads = self._begin(
-            train, eval_dataset, estimator, progress, folds=FOLDS, seed=seed, groups=groups, weights=weights
+            train, eval_dataset, estimator, progress, folds=folds, seed=seed, groups=groups, weights=weights
         )
         events.check(())
         targets = torch.from_numpy(train.targets(self.labels))

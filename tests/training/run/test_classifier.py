@@ -202,3 +202,17 @@ def test_exporting_before_a_fit_is_refused(tmp_path: Path) -> None:
 def test_a_device_that_is_not_one_is_refused() -> None:
     with pytest.raises(SettingError, match="auto, cpu, cuda"):
         Classifier("resnet18", ("cup", "bowl"), weights="none", device="tpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_of_many_photos_those_that_are_watched_tell_and_the_folds_are_left_out(
+    tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, watched = photo_folder(tmp_path, {"cup": 12, "bowl": 12}).split(0.5)
+    classifier = pretrained(backbone, train.labels, tmp_path)
+    monkeypatch.setattr("training.run.classifier.MOST_PHOTOS", 11)
+    classifier.fit_head(train, watched)
+    assert classifier.cross_validated is None
+    monkeypatch.setattr("training.run.classifier.MOST_PHOTOS", 12)
+    classifier.fit_head(train, watched)
+    assert classifier.cross_validated is not None

@@ -25,6 +25,9 @@ from training.progress import Progress
 
 NAME = "features"
 """Of the cache in the user's folder."""
+FEW = 500
+"""Photos up to which the figure is freed of what the choice between two ways flatters it by: of more it is less than
+its interval shows, and the fits for it take longer than those that are wanted."""
 
 
 def extract(
@@ -81,7 +84,7 @@ def judge(
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache=cache, progress=progress)
         found.append(out_of_fold(estimator, features, targets, classes, folds))
-        if len(specs) > 1:  # else there is nothing to choose
+        if 1 < len(specs) and len(dataset) <= FEW:  # else there is nothing to choose, or it takes long
             others.append(out_of_two_folds(estimator, features, targets, classes, folds))
         if found[-1].judged.any():
             progress.report(f"{spec.resize}: the last layer alone is right on {found[-1].accuracy:.3f} out of fold")
