@@ -84,7 +84,7 @@ def judge(
     for spec in specs:
         features = extract(net, dataset, spec, accelerator, cache=cache, progress=progress)
         found.append(out_of_fold(estimator, features, targets, classes, folds))
-        if 1 < len(specs) and len(dataset) <= FEW:  # else there is nothing to choose, or it takes long
+        if len(specs) > 1 and len(dataset) <= FEW:  # else there is nothing to choose, or it takes long
             others.append(out_of_two_folds(estimator, features, targets, classes, folds))
         if found[-1].judged.any():
             progress.report(f"{spec.resize}: the last layer alone is right on {found[-1].accuracy:.3f} out of fold")
