@@ -23,7 +23,7 @@ from training.run.label_errors import LabelJudge, label_errors
 from training.run.run import train_run
 from training.run.settings import RunSettings
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[3]
 NET = ("--base", "mobilenet_v2", "--weights", "offline")
@@ -221,6 +221,7 @@ def test_after_an_interruption_the_same_is_found(photos: Path, judge: LabelJudge
     assert torn.judge(photos) == wanted
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_training_photos_have_a_doubtful_label_and_what_lists_them(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_run_says_how_many_training_photos_have_a_doubtful_label_and_what_list
     assert not [line for line in told.lines if "doubtful" in line]
 
 
+@pytest.mark.slow
 def test_it_is_a_name_for_other_peoples_code(photos: Path) -> None:
     script = (
         "import sys; from salver import label_errors\n"

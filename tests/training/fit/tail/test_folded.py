@@ -19,7 +19,7 @@ from training.fit.tail.maps import Maps
 from training.nets.nets import PixelNet, Tail, build_net
 from training.progress import Silent
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = pytest.mark.torch
 
 RECIPE = Changes(epochs=2, batch_size=8).applied(LAST_BLOCKS)
 PHOTOS = 24
@@ -130,6 +130,7 @@ def test_a_photo_of_no_fold_is_learnt_by_all_and_without_folds_none_is_judged() 
     assert np.isnan(nothing.accuracy)
 
 
+@pytest.mark.slow
 def test_the_blocks_of_alexnet_can_be_trained_too() -> None:
     _, answers = fitted(FOLDS, "alexnet")
     assert np.isfinite(answers.logits).all()

@@ -12,7 +12,7 @@ from training.nets.choice import BASES
 from training.nets.nets import PixelNet, build_net, pixel_spec
 from training.progress import Silent
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = pytest.mark.torch
 
 
 def net(base: str) -> PixelNet:
