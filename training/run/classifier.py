@@ -38,6 +38,7 @@ from training.fit.heads.linear import (
     fit_linear,
     logistic_regression,
     make_head,
+    put_layer,
 )
 from training.fit.heads.temperature import Temperature, temperature_of
 from training.fit.history import Epoch, History
@@ -54,7 +55,7 @@ from training.fit.recipe.recipe import (
 )
 from training.fit.recipe.schedule import Schedule
 from training.fit.state import FitState, TrainedOn
-from training.fit.tail.folded import fit_last_blocks, put_layer
+from training.fit.tail.folded import fit_last_blocks
 from training.fit.tail.maps import LEAST_VIEWS, MAPS_BYTES, keep_maps, views_that_fit
 from training.nets.nets import PixelNet, Resize, build_net, on_cpu, pixel_spec
 from training.progress import Progress, Silent
@@ -228,7 +229,7 @@ class Classifier:
         put_layer(self.net.net.head, layer)
         self._judged = heads
         photos, groups_of = judged_photos(train)
-        self._fitted = fit_familiarity(self._features(photos, progress), groups_of, seed)
+        self._fitted = fit_familiarity(self.start_features[_rows(train, photos)], groups_of, seed)
         if tensorboard is not None and eval_dataset:
             watched = Minibatches(eval_dataset, self.labels, self.pixels, progress)
             with events:
@@ -503,8 +504,7 @@ class Classifier:
         truths = some.targets(self.labels)
         after = float((self.score(some).argmax(axis=1) == truths).mean())
         weight, bias = (before[f"net.head.{name}"].cpu() for name in ("weight", "bias"))
-        places = {image: place for place, image in enumerate(train.images)}
-        logits = features[[places[image] for image in some.images]] @ weight.T + bias
+        logits = features[_rows(train, some)] @ weight.T + bias
         first = float((logits.argmax(1).numpy() == truths).mean())
         if after < first:
             self.net.load_state_dict(before)
@@ -569,3 +569,9 @@ class Classifier:
 
     def _by_index(self, weights: Mapping[str, float] | None) -> dict[int, float] | None:
         return None if weights is None else {index: weights[label] for index, label in enumerate(self.labels)}
+
+
+def _rows(whole: Dataset, some: Dataset) -> list[int]:
+    """Where the images of `some` stand in `whole`, which has them all."""
+    places = {image: place for place, image in enumerate(whole.images)}
+    return [places[image] for image in some.images]

@@ -26,8 +26,8 @@ from training.progress import Progress
 NAME = "features"
 """Of the cache in the user's folder."""
 FEW = 500
-"""Photos up to which the figure is freed of what the choice between two ways flatters it by: of more it is less than
-its interval shows, and the fits for it take longer than those that are wanted."""
+"""Photos up to which the figure is freed of what the choice between two ways flatters it by: it takes ten more fits a
+way, which of more photos take longer than the five that are wanted."""
 
 
 def extract(

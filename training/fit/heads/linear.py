@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
-from torch import Tensor
+from torch import Tensor, nn
 
 from salver.text import counted
 from training.errors import SettingError
@@ -160,6 +160,13 @@ def fit_linear(estimator: Estimator, features: Tensor, targets: Tensor, classes:
             f"({classes}, {features.shape[1]}), one row a label."
         )
     return scaling.folded(weight, bias)
+
+
+def put_layer(head: nn.Linear, layer: Linear) -> None:
+    """The fitted layer's weights into the net's last layer."""
+    with torch.no_grad():
+        head.weight.copy_(layer.weight)
+        head.bias.copy_(layer.bias)
 
 
 def _span(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

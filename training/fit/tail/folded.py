@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from salver.text import counted
 from training.fit.epochs import Fitting, train_epochs
-from training.fit.heads.linear import Linear
+from training.fit.heads.linear import Linear, put_layer
 from training.fit.heads.out_of_fold import OutOfFold
 from training.fit.history import Epoch
 from training.fit.loop import EVALUATION_BATCH
@@ -146,13 +146,6 @@ def _answers(tail: Tail, maps: Maps, accelerator: Accelerator) -> Tensor:
 
 def _accuracy(tail: Tail, maps: Maps, accelerator: Accelerator) -> float:
     return float((_answers(tail, maps, accelerator).argmax(1) == maps.targets).float().mean())
-
-
-def put_layer(head: nn.Linear, layer: Linear) -> None:
-    """The fitted layer's weights into the net's last layer."""
-    with torch.no_grad():
-        head.weight.copy_(layer.weight)
-        head.bias.copy_(layer.bias)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ class Maps:
     The first view is the photo as it is, the others are changed as `augmentation` says.
     """
 
-    def __init__(self, maps: Tensor, targets: Tensor) -> None:
+    def __init__(self, maps: Tensor, targets: Tensor, places: Tensor | None = None) -> None:
+        """Of the photos at those `places` of the maps, int64 [images], or all of them; targets are theirs alone."""
         self._maps = maps
+        self._places = torch.arange(len(targets)) if places is None else places
         self.targets = targets
 
     def __len__(self) -> int:
@@ -38,16 +40,17 @@ class Maps:
     def changed(self, parts: Iterable[tuple[Sequence[int], Tensor]], _: Augmentation) -> Iterator[Minibatch]:
         """For each photo of a part the view that its number in the part's draws chooses."""
         for indices, draws in parts:
-            places = list(indices)
-            yield Minibatch(self._maps[draws % len(self._maps), places], self.targets[places])
+            chosen = list(indices)
+            yield Minibatch(self._maps[draws % len(self._maps), self._places[chosen]], self.targets[chosen])
 
     def unchanged(self, indices: Tensor) -> Tensor:
         """The first views, [batch, …]."""
-        return self._maps[0, indices]
+        return self._maps[0, self._places[indices]]
 
     def of(self, indices: NDArray[np.int64]) -> "Maps":
-        """Of these photos alone."""
-        return Maps(self._maps[:, torch.from_numpy(indices)], self.targets[torch.from_numpy(indices)])
+        """Of these photos alone, without a copy."""
+        chosen = torch.from_numpy(indices)
+        return Maps(self._maps, self.targets[chosen], self._places[chosen])
 
 
 def views_that_fit(net: PixelNet, spec: PixelSpec, photos: int, wanted: int) -> int:
@@ -79,12 +82,15 @@ def keep_maps(
         shape = maps.shape[1:]
         return maps.flatten(1)
 
-    found = []
+    kept: Tensor | None = None
     for view in range(views):
         draws = torch.randint(2**62, (len(images),), generator=generator(seed, view))
-        found.append(infer(flat, _View(images, augmentation if view else "none", draws), accelerator, progress))
+        one = infer(flat, _View(images, augmentation if view else "none", draws), accelerator, progress)
+        kept = torch.empty((views, *one.shape)) if kept is None else kept  # all of them stand once, and not in a list
+        kept[view] = one
+    assert kept is not None
     assert shape is not None
-    return Maps(torch.stack(found).view(views, len(images), *shape), images.targets)
+    return Maps(kept.view(views, len(images), *shape), images.targets)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from training.errors import Interrupted
 from training.fit.device import make_accelerator
 from training.fit.epochs import Fitting, train_epochs
-from training.fit.heads.linear import Linear, fit_linear, logistic_regression
+from training.fit.heads.linear import Linear, fit_linear, logistic_regression, put_layer
 from training.fit.heads.out_of_fold import OutOfFold
 from training.fit.minibatches import generator
 from training.fit.recipe.recipe import LAST_BLOCKS, Changes
 from training.fit.state import FitState
-from training.fit.tail.folded import fit_last_blocks, put_layer
+from training.fit.tail.folded import fit_last_blocks
 from training.fit.tail.maps import Maps
 from training.nets.nets import PixelNet, Tail, build_net
 from training.progress import Silent
